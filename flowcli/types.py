@@ -1,0 +1,116 @@
+"""The values that flow through the program: source -> engine -> effect -> sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Direction = Literal["forward", "backward", "both"]
+Last = Literal["drop", "repeat", "zero"]
+
+Item = TypeVar("Item", contravariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture. `image`: (H, W, 3) uint8 RGB, or (H, W, 4) RGBA from an effect; nobody writes into it."""
+
+    image: np.ndarray
+    index: int
+    """Position in the source, counted from 0 before `start` and `every` select."""
+    time: Fraction
+    """Presentation time in seconds."""
+    name: str | None = None
+    """The source's own file name without suffix; None in a video."""
+
+
+@dataclass(frozen=True, eq=False)
+class FlowField:
+    """`uv`: (2, H, W) float32 on the engine's device, u = pixels to the right, v = pixels down."""
+
+    uv: torch.Tensor
+    valid: torch.Tensor | None = None
+    """(H, W) bool, False where the flow is unknown; None where all of it is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class FlowPair:
+    """`forward` lives on `first`: second[y + v, x + u] shows what first[y, x] shows. `backward` lives on `second`."""
+
+    first: Frame
+    second: Frame
+    forward: FlowField
+    backward: FlowField | None = None
+
+    @property
+    def earlier(self) -> Frame:
+        """The frame that comes first in the source: it names and times the pair, whichever way the flow points."""
+        return self.first if self.first.index <= self.second.index else self.second
+
+    def reversed(self) -> FlowPair:
+        """The same pair seen from `second`. Raises ValueError without backward flow."""
+        if self.backward is None:
+            raise ValueError("the pair has no backward flow")
+        return FlowPair(self.second, self.first, self.backward, self.forward)
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What is known of a stream before its frames come."""
+
+    height: int
+    width: int
+    rate: Fraction
+    """Nominal frames per second (25 for a folder of pictures)."""
+    frames: int | None = None
+    """Number of frames that will come, None where the container does not say."""
+    aspect: Fraction = Fraction(1)
+    """Sample aspect ratio: width over height of one pixel."""
+    audio: bool = False
+
+
+class FrameSource(Protocol):
+    """Frames in order, constant memory. A context manager: leaving it ends every child process."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Sink(Protocol[Item]):
+    """Takes items in order; `close` publishes the result, `abort` leaves nothing behind. Each ends the sink."""
+
+    def write(self, item: Item) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+def drain(items: Iterable[Item], sinks: Iterable[Sink[Item]]) -> int:
+    """Number of items written to every sink; all sinks are closed at the end, or all aborted if anything fails."""
+    sinks = list(sinks)
+    count = 0
+    try:
+        for item in items:
+            for sink in sinks:
+                sink.write(item)
+            count += 1
+        while sinks:
+            sinks[0].close()
+            sinks.pop(0)
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
+    return count

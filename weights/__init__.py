@@ -1,0 +1,1 @@
+"""Weights that come with flowcli: models.toml and the files it names."""
