@@ -1,0 +1,116 @@
+"""Flow as colour: direction is hue, length is saturation."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from flowcli.geometry import grid
+
+_RAMPS = ((15, 0, 1), (6, 1, 0), (4, 1, 2), (11, 2, 1), (13, 2, 0), (6, 0, 2))
+"""Red to yellow to green to cyan to blue to magenta to red: steps, the channel that is full, the one that changes."""
+
+
+def wheel() -> Tensor:
+    """(55, 3) uint8 RGB: the Middlebury colours, from red (to the right) over yellow (down) round to magenta.
+
+    Source: Baker et al. 2011, "A Database and Evaluation Methodology for Optical Flow", and its colorcode.cpp.
+    """
+    colours = torch.zeros(sum(steps for steps, _, _ in _RAMPS), 3, dtype=torch.uint8)
+    start = 0
+    for number, (steps, full, changing) in enumerate(_RAMPS):
+        ramp = torch.arange(steps) * 255 // steps
+        colours[start : start + steps, full] = 255
+        colours[start : start + steps, changing] = (255 - ramp if number % 2 else ramp).to(torch.uint8)
+        start += steps
+    return colours
+
+
+def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None) -> Tensor:
+    """(H, W, 3) uint8 RGB on the device of `uv`: white at rest, full colour at `scale` pixels, darker above.
+
+    uv: (2, H, W) float32 pixels; scale above 0; valid: (H, W) bool. Unknown pixels (not valid, NaN or infinite) are
+    black. Source: as `wheel`.
+    """
+    u, v = uv[0], uv[1]
+    radius = torch.hypot(u, v).div_(scale)
+    known = radius.isfinite() if valid is None else radius.isfinite() & valid
+    # A colour of the wheel, c, becomes peak - depth * (255 - c): 255 - r (255 - c) up to radius 1, 0.75 c beyond.
+    peak = torch.where(radius <= 1, 255.0, 0.75 * 255).where(known, 0.0)
+    depth = torch.where(radius <= 1, radius, 0.75).where(known, 0.0)
+
+    colours = 255 - wheel().to(uv.device, torch.float32)
+    steps = colours.roll(-1, 0) - colours
+    last = len(colours) - 1
+    position = torch.atan2(-v, -u).add_(math.pi).mul_(last / (2 * math.pi)).clamp_(0, last).nan_to_num_().flatten()
+    index = position.int()
+    position -= index
+    rgb = torch.empty((*u.shape, 3), dtype=torch.uint8, device=uv.device)
+    # One channel at a time: three times as fast as rows of three (28 against 90 ms at 1920x1080 on one CPU core).
+    for channel in range(3):
+        start, step = (table[:, channel].contiguous().index_select(0, index) for table in (colours, steps))
+        rgb[..., channel] = torch.addcmul(peak, depth, torch.addcmul(start, step, position).view_as(depth), value=-1)
+    return rgb
+
+
+def legend(size: int, device: torch.device | str = "cpu") -> Tensor:
+    """(size, size, 4) uint8 RGBA: the colours of all flows up to the scale, as a disc, transparent outside.
+
+    The colour at a point of the disc is that of the motion from its centre to the point; the rim is the scale itself.
+    """
+    arrows = (grid(size, size, device) - (size - 1) / 2) / (size / 2)
+    inside = torch.hypot(arrows[0], arrows[1]) <= 1
+    return torch.cat((flow_to_rgb(arrows, 1.0), inside[..., None].to(torch.uint8) * 255), dim=-1)
+
+
+class RunningScale:
+    """The length in pixels that gets full colour, for each frame in turn: it follows the video without flicker.
+
+    Each frame's measure is a high percentile of its lengths; the aim is the median of the last few measures, so that a
+    single odd frame (a cut, a flash) counts for nothing; the scale goes there by a few percent a frame, up faster than
+    down, and never below `least`, so that the noise of a still scene stays pale.
+    """
+
+    least = 1.0
+    percentile = 0.99
+    memory = 5
+    attack = 1.04
+    release = 0.99
+    samples = 20_000
+
+    def __init__(self) -> None:
+        self._measures: deque[float] = deque(maxlen=self.memory)
+        self._scale: float | None = None
+        self._range: tuple[float, float] | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and highest scale so far. Raises ValueError before the first frame."""
+        if self._range is None:
+            raise ValueError("no frame has been measured")
+        return self._range
+
+    def update(self, uv: Tensor, valid: Tensor | None = None) -> float:
+        """The scale for this frame, the next one of the video. uv: (2, H, W) pixels; valid: (H, W) bool.
+
+        A frame without known flow leaves the scale as it is.
+        """
+        # A constant step over the flattened frame, odd so that it does not run along columns of even widths.
+        step = uv[0].numel() // self.samples | 1
+        length = torch.hypot(uv[0].flatten()[::step], uv[1].flatten()[::step])
+        known = length.isfinite() if valid is None else length.isfinite() & valid.flatten()[::step]
+        length = length[known]
+        if len(length):
+            self._measures.append(float(torch.quantile(length, self.percentile)))
+        # The lower median, so that of two measures the odd high one does not count either.
+        aim = max(self.least, statistics.median_low(self._measures)) if self._measures else self.least
+        if self._scale is not None:
+            aim = min(max(aim, self._scale * self.release), self._scale * self.attack)
+        self._scale = aim
+        low, high = self._range or (aim, aim)
+        self._range = min(low, aim), max(high, aim)
+        return aim

@@ -1,0 +1,127 @@
+"""Where pixels go: warping, splatting, resizing and padding of pictures and flows.
+
+Positions are in pixels with centres at integers, x to the right and y down; a flow adds to them. Resizing takes a
+picture for an area, so that the corners of the areas coincide: the centre x lands on (x + 0.5) * W' / W - 0.5, and
+every displacement is scaled by exactly W' / W, without an offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The part of a padded tensor that is the original: its first row and column, and its size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """(2, H, W) float32: x, then y, of every pixel."""
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=device),
+        torch.arange(width, dtype=torch.float32, device=device),
+        indexing="ij",
+    )
+    return torch.stack((x, y))
+
+
+def backward_warp(image: Tensor, flow: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+    """`image` sampled bilinearly at x + flow(x), (N, C, h, w) float32, and where that lies inside, (N, 1, h, w) bool.
+
+    image: (N, C, H, W) floating; flow: (N, 2, h, w) float32, any value. Outside the frame the border is repeated;
+    unknown flow (NaN) samples something finite and is not inside. A sample is inside if it is at most `margin` pixels
+    beyond the outermost pixel centres: 0 means that no repeated border enters, 0.5 is the area of the pixels.
+    """
+    height, width = image.shape[-2:]
+    position = grid(flow.shape[-2], flow.shape[-1], flow.device) + flow.float()
+    last = torch.tensor((width - 1, height - 1), dtype=torch.float32, device=flow.device).view(2, 1, 1)
+    inside = ((position >= -margin) & (position <= last + margin)).all(dim=1, keepdim=True)
+    # Far positions are cut here: grid_sample converts them to integers, which is undefined for huge values and NaN.
+    position = torch.minimum(torch.nan_to_num(position).clamp(min=0), last)
+    normal = position * (2 / last.clamp(min=1)) - 1
+    warped = F.grid_sample(
+        image.float(), normal.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return warped, inside
+
+
+def forward_splat(image: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Each pixel carried along its flow and shared among the four nearest: sums of weight * image, and of weight.
+
+    image: (N, C, H, W); flow: (N, 2, H, W); weight: (N, 1, H, W), 0 or more; all float32. Returns (N, C, H, W) and
+    (N, 1, H, W): their quotient is the mean of what arrived, weight 0 a hole. What leaves the frame, or whose flow is
+    unknown (NaN), is dropped. Source: summation splatting, Niklaus and Liu 2020, arXiv:2003.05534, section 3.1.
+    """
+    count, channels, height, width = image.shape
+    values = torch.cat((image * weight, weight), dim=1).flatten(2)
+    position = grid(height, width, flow.device) + flow
+    corner = torch.nan_to_num(position, nan=-9.0).clamp(-9.0, max(height, width) + 9.0).floor()
+    fraction = position - corner
+    total = values.new_zeros(count, channels + 1, height * width)
+    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = corner[:, 0] + right, corner[:, 1] + below
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        share_x = fraction[:, 0] if right else 1 - fraction[:, 0]
+        share_y = fraction[:, 1] if below else 1 - fraction[:, 1]
+        share = torch.where(inside, share_x * share_y, 0.0).flatten(1)
+        index = torch.where(inside, y * width + x, 0.0).long().flatten(1)
+        total.scatter_add_(2, index[:, None].expand_as(values), values * share[:, None])
+    total = total.view(count, channels + 1, height, width)
+    return total[:, :-1], total[:, -1:]
+
+
+def resize_image(image: Tensor, height: int, width: int) -> Tensor:
+    """`image` (N, C, H, W) floating in another size, bilinear, without aliasing when it becomes smaller."""
+    if image.shape[-2:] == (height, width):
+        return image
+    shrinks = height < image.shape[-2] or width < image.shape[-1]
+    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=shrinks)
+
+
+def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
+    """The flow (N, 2, H, W) or (2, H, W) of the same scene in another size: resized, and its vectors scaled with it."""
+    batch = flow if flow.dim() == 4 else flow[None]
+    scale = flow.new_tensor((width / flow.shape[-1], height / flow.shape[-2])).view(2, 1, 1)
+    resized = resize_image(batch, height, width) * scale
+    return resized if flow.dim() == 4 else resized[0]
+
+
+def pad_to(image: Tensor, stride: int, least: int = 1) -> tuple[Tensor, Crop]:
+    """`image` with its border repeated, and where the original lies in it: `crop` undoes the padding.
+
+    image: (N, C, H, W) floating. Height and width become the smallest multiples of `stride` that are at least `least`
+    and hold the image; the padding is split evenly, an odd row or column goes below or to the right.
+    """
+    height, width = image.shape[-2:]
+    more_y, more_x = (-(-max(size, least) // stride) * stride - size for size in (height, width))
+    top, left = more_y // 2, more_x // 2
+    if more_y or more_x:
+        image = F.pad(image, (left, more_x - left, top, more_y - top), mode="replicate")
+    return image, Crop(top, left, height, width)
+
+
+def crop(image: Tensor, part: Crop) -> Tensor:
+    """A view of `part` of the image or flow (..., H, W)."""
+    return image[..., part.top : part.top + part.height, part.left : part.left + part.width]
+
+
+def consistency(forward: Tensor, backward: Tensor, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
+    """(N, 1, H, W) bool on the frame of `forward`: True where a pixel is occluded in the other frame, or leaves it.
+
+    forward, backward: (N, 2, H, W) float32. Occluded means |f + b|^2 > alpha (|f|^2 + |b|^2) + beta with
+    b = backward(x + f), alpha without unit, beta in px^2; unknown flow (NaN) counts as occluded. Half a pixel beyond
+    the outermost centres is still in the frame. Source: Sundaram, Brox, Keutzer 2010, section 3, equation 5.
+    """
+    back, inside = backward_warp(backward, forward, margin=0.5)
+    error = (forward + back).square().sum(dim=1, keepdim=True)
+    motion = forward.square().sum(dim=1, keepdim=True) + back.square().sum(dim=1, keepdim=True)
+    return ~((error <= alpha * motion + beta) & inside)

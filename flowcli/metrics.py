@@ -1,0 +1,45 @@
+"""How far an estimated flow is from the truth."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def endpoint_errors(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Length of the difference at every pixel, in pixels: (..., H, W) for flows (..., 2, H, W).
+
+    Raises ValueError if the shapes differ: broadcasting would hide a mistake.
+    """
+    if estimate.shape != truth.shape:
+        raise ValueError(f"shapes differ: estimate {tuple(estimate.shape)}, truth {tuple(truth.shape)}")
+    return _length(estimate.float() - truth.float())
+
+
+def endpoint_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean endpoint error (EPE) over the valid pixels of all images, in pixels; NaN if there are none.
+
+    estimate, truth: (..., 2, H, W); valid: (..., H, W) bool, None for all.
+    """
+    return _mean(endpoint_errors(estimate, truth), valid)
+
+
+def pixel_rate(estimate: Tensor, truth: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:
+    """Fraction of valid pixels whose error exceeds `threshold` pixels; an unknown estimate (NaN) counts as such."""
+    return _mean(~(endpoint_errors(estimate, truth) <= threshold), valid)
+
+
+def outlier_rate(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Fraction of valid pixels whose error exceeds 3 pixels and 5 % of the true length; NaN estimates count as such.
+
+    Source: the "Fl" number of KITTI 2015, Menze and Geiger 2015.
+    """
+    errors = endpoint_errors(estimate, truth)
+    return _mean(~((errors <= 3) | (errors <= 0.05 * _length(truth.float()))), valid)
+
+
+def _length(flow: Tensor) -> Tensor:
+    return flow.square().sum(dim=-3).sqrt()
+
+
+def _mean(values: Tensor, valid: Tensor | None) -> Tensor:
+    return (values if valid is None else values[valid]).float().mean()

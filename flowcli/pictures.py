@@ -1,0 +1,96 @@
+"""Picture files and text on pictures: every OpenCV call for them is here, and so is BGR order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from flowcli.errors import InputError, OutputError
+
+# A picture that cannot be read or written is reported by the exception raised here, once.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif")
+"""Picture files that can be read and written, lower case."""
+ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".avif")
+"""Those of them that keep RGBA."""
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """The picture as (H, W, 3) uint8 RGB, upright: EXIF orientation applied, grey and palettes expanded, alpha dropped.
+
+    Raises InputError with the path if the file cannot be opened or decoded.
+    """
+    return _decode(path, cv2.IMREAD_COLOR_RGB)
+
+
+def read_unscaled(path: Path) -> np.ndarray:
+    """The stored numbers: uint8, uint16 or float32, (H, W) or (H, W, 3) RGB or (H, W, 4) RGBA. Raises InputError."""
+    return _swap(_decode(path, cv2.IMREAD_UNCHANGED))
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Writes (H, W, 3) RGB or (H, W, 4) RGBA, uint8 (or uint16 for .png and .tif), in the format that the suffix names.
+
+    Raises OutputError if the format cannot hold the picture, OSError if the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in PICTURE_SUFFIXES:
+        raise OutputError(f"unknown kind of picture: {path}", f"use one of {' '.join(PICTURE_SUFFIXES)}")
+    if image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
+        raise OutputError(f"{suffix} cannot hold transparency: {path}", f"use one of {' '.join(ALPHA_SUFFIXES)}")
+    try:
+        encoded, data = cv2.imencode(suffix, _swap(image))
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        height, width = image.shape[:2]
+        raise OutputError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
+    path.write_bytes(data.tobytes())
+
+
+def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int = 10) -> np.ndarray:
+    """A copy of the uint8 RGB or RGBA picture with `text` (ASCII) in white on a black outline.
+
+    left, bottom: where the first letter's base line begins; height: that of a capital letter, less if the text would
+    not fit. All in pixels.
+    """
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    size = cv2.getFontScaleFromHeight(font, height)
+    (width, _), _ = cv2.getTextSize(text, font, size, 1)
+    size *= min(1.0, max(0, image.shape[1] - left) / width)
+    letters = cv2.putText(np.zeros(image.shape[:2], np.uint8), text, (left, bottom), font, size, 255, 1, cv2.LINE_AA)
+    # Not text drawn thicker: OpenCV 5 spaces thick letters more widely.
+    outline = cv2.dilate(letters, np.ones((3, 3), np.uint8))
+    drawn = image.copy()
+    rows, columns = np.nonzero(outline)
+    cover = outline[rows, columns, None] / 255
+    drawn[rows, columns] = np.rint(image[rows, columns] * (1 - cover))
+    drawn[rows, columns, :3] += letters[rows, columns, None]
+    if image.shape[2] == 4:
+        drawn[rows, columns, 3] = np.maximum(image[rows, columns, 3], outline[rows, columns])
+    return drawn
+
+
+def _decode(path: Path, flags: int) -> np.ndarray:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"not a picture, or a damaged one: {path}", "remove it, or convert it to PNG")
+    return image
+
+
+def _swap(image: np.ndarray) -> np.ndarray:
+    """RGB <-> BGR, alpha and grey untouched."""
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if channels == 1:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if channels == 4 else cv2.COLOR_RGB2BGR)
