@@ -1,0 +1,39 @@
+"""What every network is: `encode` does all work on one image, `decode` all work on a pair."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+Features = tuple[Tensor, ...]
+"""What `encode` returns: tensors with the batch as their first dimension, so that frames can be split and joined."""
+
+
+class FlowModel(nn.Module):
+    """Base of every network.
+
+    The model normalises its input itself, and never puts a statistic of the pair into `encode`: a video encodes
+    each frame once and uses the result in two pairs.
+    """
+
+    stride: ClassVar[int]
+    """Height and width given to `encode` are multiples of it."""
+    fit: ClassVar[Literal["pad", "resize"]] = "pad"
+    """How the engine makes them so: by repeating the border, or by resizing up."""
+    least: ClassVar[int] = 1
+    """Smallest height and width that the network takes; smaller images are padded up to it."""
+
+    def encode(self, image: Tensor) -> Features:
+        """Features of each image. `image`: (N, 3, H, W) float32 RGB in [0, 1]."""
+        raise NotImplementedError
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        """Flows (N, 2, h, w) float32, coarse to fine, in pixels of each one's own grid; the last is the result."""
+        raise NotImplementedError
+
+    def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Flows from `first` to `second`, both (N, 3, H, W) in [0, 1]: the two frames are encoded as one batch."""
+        halves = [features.chunk(2) for features in self.encode(torch.cat([first, second]))]
+        return self.decode(tuple(half[0] for half in halves), tuple(half[1] for half in halves))

@@ -1,0 +1,182 @@
+"""rpwc: a recurrent, PWC-style network, small enough for a CPU; the default of flowcli, trained by this project.
+
+Pyramid, warping by the current flow and a local cost volume come from PWC-Net (Sun et al. 2018, arXiv:1709.02371); one decoder
+with a hidden state used over and over, and convex upsampling, from RAFT (Teed and Deng 2020, arXiv:2003.12039).
+
+# Differs from PWC-Net: one decoder serves all levels, run several times a level; no feature map is warped, the cost volume
+# is looked up around x + flow(x); matching features are instance-normalised, without which nothing is learnt at first.
+# Differs from RAFT: no all-pairs volume, a gated update without reset gate, and everything the context contributes to an
+# iteration is computed once a level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowcli.geometry import resize_flow, resize_image
+from flowcli.models._base import Features, FlowModel
+from flowcli.ops import lookup_correlation
+
+RADIUS = 4
+CELLS = (2 * RADIUS + 1) ** 2
+UP = 8
+"""The finest level is 1/8 of full size; convex upsampling makes up for it."""
+
+
+def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, dilation * (size // 2), dilation)
+
+
+def _normalised(features: Tensor) -> Tensor:
+    """Each channel with zero mean and unit variance over the whole picture, in float32 inside."""
+    wide = features.float()
+    variance, mean = torch.var_mean(wide, dim=(2, 3), keepdim=True, correction=0)
+    return ((wide - mean) * torch.rsqrt(variance + 1e-5)).to(features.dtype)
+
+
+class Stage(nn.Module):
+    """Halves the picture: a strided convolution, then a residual one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.down = _conv(inputs, outputs, stride=2)
+        self.same = _conv(outputs, outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = F.relu(self.down(features))
+        return F.relu(features + self.same(features))
+
+
+class Encoder(nn.Module):
+    """The picture at 1/8, 1/16 and 1/32 of its size, finest first."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = _conv(12, widths[0])
+        self.stages = nn.ModuleList(Stage(a, b) for a, b in zip(widths, widths[1:], strict=False))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        # Four pixels become the channels of one: the first convolution then fills whole vector registers.
+        features = F.relu(self.stem(F.pixel_unshuffle(image, 2)))
+        levels = []
+        for stage in self.stages:
+            features = stage(features)
+            levels.append(features)
+        return levels[1:]
+
+
+class Update(nn.Module):
+    """One iteration: costs around the current flow, the flow and the hidden state give a better flow and hidden state."""
+
+    def __init__(self, hidden: int, width: int) -> None:
+        super().__init__()
+        self.costs = _conv(CELLS, hidden, 1)
+        self.flow = _conv(2, 32)
+        self.motion = _conv(hidden + 32, hidden)
+        self.context = _conv(hidden, width)
+        self.mix = _conv(2 * hidden, width)
+        self.spread = _conv(width, width, dilation=2)
+        self.gate = _conv(width, 2 * hidden, 1)
+        self.head = _conv(hidden, hidden)
+        self.step = _conv(hidden, 2)
+
+    def forward(self, costs: Tensor, flow: Tensor, hidden: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The residual flow (float32) and the new hidden state. `context`: what `self.context` made of it."""
+        motion = torch.cat([F.relu(self.costs(costs)), F.relu(self.flow(flow.to(hidden.dtype) / RADIUS))], 1)
+        motion = F.relu(self.motion(motion))
+        mixed = F.relu(self.mix(torch.cat([hidden, motion], 1)) + context)
+        mixed = F.relu(mixed + self.spread(mixed))
+        gate, fresh = self.gate(mixed).chunk(2, 1)
+        hidden = torch.lerp(hidden, torch.tanh(fresh).to(hidden.dtype), torch.sigmoid(gate).to(hidden.dtype))
+        return self.step(F.relu(self.head(hidden))).float(), hidden
+
+
+class ConvexUp(nn.Module):
+    """The flow at full size: each fine pixel is a convex blend of the nine coarse ones around it."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.mask = nn.Sequential(_conv(hidden, 2 * hidden), nn.ReLU(), _conv(2 * hidden, 9 * UP * UP, 1))
+
+    def forward(self, hidden: Tensor, flow: Tensor) -> Tensor:
+        count, _, height, width = flow.shape
+        # One small product (2 x 9) (9 x 64) for each coarse pixel, channels last.
+        weights = self.mask(hidden).permute(0, 2, 3, 1).float().view(count, height, width, 9, UP * UP).softmax(3)
+        near = F.unfold(F.pad(UP * flow, (1, 1, 1, 1), mode="replicate"), 3).view(count, 2, 9, height, width)
+        fine = near.permute(0, 3, 4, 1, 2) @ weights
+        return F.pixel_shuffle(fine.flatten(3).permute(0, 3, 1, 2), UP)
+
+
+class Rpwc(FlowModel):
+    """The default network; see the module's docstring.
+
+    refine: iterations at 1/8 of full size, the user's choice between speed and quality.
+    coarse: iterations at 1/32 and 1/16 each. hidden, width, widths: channels of decoder and encoder.
+    """
+
+    stride = 32
+    least = 64
+
+    def __init__(
+        self,
+        refine: int = 3,
+        coarse: int = 2,
+        hidden: int = 64,
+        width: int = 96,
+        widths: Sequence[int] = (32, 48, 64, 96, 128),
+    ) -> None:
+        super().__init__()
+        self.refine = refine
+        self.coarse = coarse
+        self.encoder = Encoder(widths)
+        self.matching = nn.ModuleList(_conv(channels, hidden, 1) for channels in widths[2:])
+        self.start = nn.ModuleList(_conv(channels, 2 * hidden, 1) for channels in widths[2:])
+        self.carry = _conv(hidden, hidden, 1)
+        self.update = Update(hidden, width)
+        self.up = ConvexUp(hidden)
+        # Training starts from zero flow at every level.
+        nn.init.zeros_(self.update.step.weight)
+        nn.init.zeros_(self.update.step.bias)
+
+    def encode(self, image: Tensor) -> Features:
+        """For each level, finest first: matching features, initial hidden state, context; (N, hidden or width, h, w)."""
+        dtype = self.carry.weight.dtype
+        out: list[Tensor] = []
+        levels = self.encoder((image * 2 - 1).to(dtype).contiguous(memory_format=torch.channels_last))
+        for features, matching, start in zip(levels, self.matching, self.start, strict=True):
+            state, context = start(features).chunk(2, 1)
+            out += [_normalised(matching(features)), state, self.update.context(F.relu(context))]
+        return tuple(out)
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        """Flows (N, 2, h, w) after each iteration: at 1/32, 1/16, then, in training, each at full size, else the last."""
+        flows: list[Tensor] = []
+        count, _, height, width = first[-3].shape
+        flow = torch.zeros(count, 2, height, width, device=first[0].device)
+        hidden: Tensor | None = None
+        for level in (2, 1, 0):
+            matching, state, context = first[3 * level : 3 * level + 3]
+            height, width = matching.shape[-2:]
+            if hidden is not None:
+                flow = resize_flow(flow, height, width)
+                state = state + self.carry(resize_image(hidden, height, width))
+            hidden = torch.tanh(state)
+            iterations = self.coarse if level else self.refine
+            for iteration in range(iterations):
+                # Each iteration learns to correct the flow it is given, so no gradient goes through that flow.
+                flow = flow.detach()
+                costs = lookup_correlation(matching, second[3 * level], flow, RADIUS)
+                residual, hidden = self.update(costs, flow, hidden, context)
+                flow = flow + residual
+                if level:
+                    flows.append(flow)
+                elif self.training or iteration == iterations - 1:
+                    flows.append(self.up(hidden, flow))
+        return flows
+
+
+MODEL = Rpwc

@@ -1,0 +1,435 @@
+// CPU kernels of the operators that correlation.py declares and documents.
+//
+// Both operators are dot products between one pixel of `first` and a set of places in `second`: a fixed grid around the
+// pixel, or the window of integer places that its moved samples lie between, followed by one bilinear blend. Features
+// are first laid out as (N, H, W, C) in float or double, with C filled up with zeros to whole vectors, so that every
+// inner loop runs over whole vectors of contiguous channels. A place outside `second` points to a row of zeros.
+
+#include <ATen/Dispatch.h>
+#include <ATen/OpMathType.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/cpu/vec/vec.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using at::Tensor;
+using at::vec::Vectorized;
+using std::int64_t;
+
+constexpr auto kLast = at::MemoryFormat::ChannelsLast;
+
+struct Shape {
+  int64_t count, channels, height, width;
+  explicit Shape(const Tensor& features)
+      : count(features.size(0)), channels(features.size(1)), height(features.size(2)), width(features.size(3)) {}
+  int64_t pixels() const { return height * width; }
+};
+
+// The places that belong to one pixel: rows top, top + step, ... and columns left, left + step, ...
+template <typename T>
+struct Window {
+  int64_t top, left;
+  T right_part, low_part;
+};
+
+template <typename T>
+struct FixedGrid {
+  int64_t side, step, radius;
+  int64_t places() const { return side; }
+
+  Window<T> at(int64_t, int64_t y, int64_t x) const { return {y - radius * step, x - radius * step, 0, 0}; }
+
+  void blend(const Window<T>&, const T* dots, T* out) const { std::copy_n(dots, side * side, out); }
+  void spread(const Window<T>&, const T* grad, T* weights) const { std::copy_n(grad, side * side, weights); }
+};
+
+template <typename T>
+struct MovedGrid {
+  int64_t side, step, radius;
+  const T* flow;  // (N, 2, H, W)
+  int64_t height, width;
+  int64_t places() const { return side + 1; }
+
+  // Beyond the limit every place is outside; NaN fails the first comparison. The result converts to integers safely.
+  static T clamp(T value, T limit) { return value > -limit ? (value < limit ? value : limit) : -limit; }
+
+  // Calls body(side). The usual side gets a copy of the code of its own: its short loops unroll, twice as fast.
+  template <typename Body>
+  void each_side(Body body) const {
+    side == 9 ? body(9) : body(side);
+  }
+
+  Window<T> at(int64_t image, int64_t y, int64_t x) const {
+    const T* pixel = flow + (2 * image * height + y) * width + x;
+    const T u = clamp(pixel[0], static_cast<T>(width + radius + 2));
+    const T v = clamp(pixel[height * width], static_cast<T>(height + radius + 2));
+    const T column = std::floor(u), row = std::floor(v);
+    return {y + static_cast<int64_t>(row) - radius, x + static_cast<int64_t>(column) - radius, u - column, v - row};
+  }
+
+  void blend(const Window<T>& window, const T* dots, T* out) const {
+    const T d = window.right_part * window.low_part, c = window.low_part - d, b = window.right_part - d,
+            a = 1 - window.right_part - c;
+    each_side([&](int64_t n) {
+      for (int64_t j = 0; j < n; ++j, dots += n + 1, out += n)
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i)
+          out[i] = a * dots[i] + b * dots[i + 1] + c * dots[i + n + 1] + d * dots[i + n + 2];
+    });
+  }
+
+  // The transpose of blend.
+  void spread(const Window<T>& window, const T* grad, T* weights) const {
+    const T d = window.right_part * window.low_part, c = window.low_part - d, b = window.right_part - d,
+            a = 1 - window.right_part - c;
+    each_side([&](int64_t n) {
+      std::fill_n(weights, (n + 1) * (n + 1), T(0));
+      for (int64_t j = 0; j < n; ++j, weights += n + 1, grad += n) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) weights[i] += a * grad[i];
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) weights[i + 1] += b * grad[i];
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) weights[i + n + 1] += c * grad[i];
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) weights[i + n + 2] += d * grad[i];
+      }
+    });
+  }
+
+  // The gradient of one pixel's samples with respect to its flow.
+  std::pair<T, T> slope(const Window<T>& window, const T* grad, const T* dots) const {
+    const T p = window.right_part, q = window.low_part;
+    T by_u = 0, by_v = 0;
+    each_side([&](int64_t n) {
+      for (int64_t j = 0; j < n; ++j, dots += n + 1, grad += n)
+#pragma omp simd reduction(+ : by_u, by_v)
+        for (int64_t i = 0; i < n; ++i) {
+          const T a = dots[i], b = dots[i + 1], c = dots[i + n + 1], d = dots[i + n + 2];
+          by_u += grad[i] * ((b - a) + q * ((d - c) - (b - a)));
+          by_v += grad[i] * ((c - a) + p * ((d - b) - (c - a)));
+        }
+    });
+    return {by_u, by_v};
+  }
+};
+
+// Fills rows[0 .. places^2) with the channels of each place of an image, or `outside`. Rows of places outside
+// [low, high) count as outside too.
+template <typename T, typename P, typename Grid>
+void find_places(const Grid& grid, const Window<T>& window, const Shape& shape, int64_t low, int64_t high, P* image,
+                 P* outside, P** rows) {
+  const int64_t places = grid.places();
+  for (int64_t j = 0; j < places; ++j, rows += places) {
+    const int64_t y = window.top + j * grid.step;
+    if (y < low || y >= high) {
+      std::fill_n(rows, places, outside);
+      continue;
+    }
+    for (int64_t i = 0; i < places; ++i) {
+      const int64_t x = window.left + i * grid.step;
+      rows[i] = x >= 0 && x < shape.width ? image + (y * shape.width + x) * shape.channels : outside;
+    }
+  }
+}
+
+// Sums of neighbours: (a0 + a1, a2 + a3, ..., b0 + b1, b2 + b3, ...).
+template <typename T>
+Vectorized<T> add_neighbours(const Vectorized<T>& a, const Vectorized<T>& b) {
+  const auto [even, odd] = at::vec::deinterleave2(a, b);
+  return even + odd;
+}
+
+// out[p] = dot(one, rows[p]) for p < count; rows and out have room for whole vectors. One vector of dot products at a
+// time: its sums run across the lanes together, in a tree.
+template <typename T>
+void dot_all(const T* one, const T* const* rows, int64_t channels, int64_t count, T* out) {
+  constexpr int lanes = Vectorized<T>::size();
+  for (int64_t p = 0; p < count; p += lanes, rows += lanes) {
+    Vectorized<T> sums[lanes];
+    for (int i = 0; i < lanes; ++i) sums[i] = Vectorized<T>(0);
+    for (int64_t c = 0; c < channels; c += lanes) {
+      const auto factor = Vectorized<T>::loadu(one + c);
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) sums[i] = at::vec::fmadd(factor, Vectorized<T>::loadu(rows[i] + c), sums[i]);
+    }
+#pragma GCC unroll 4
+    for (int width = lanes / 2; width > 0; width /= 2)
+#pragma GCC unroll 8
+      for (int i = 0; i < width; ++i) sums[i] = add_neighbours(sums[2 * i], sums[2 * i + 1]);
+    sums[0].store(out + p);
+  }
+}
+
+// Calls body(c, blocks) for all channels c in steps of `blocks` vectors: four where possible, which fit in registers.
+template <typename T, typename Body>
+void each_block(int64_t channels, Body body) {
+  constexpr int lanes = Vectorized<T>::size();
+  int64_t c = 0;
+  for (; c + 4 * lanes <= channels; c += 4 * lanes) body(c, std::integral_constant<int, 4>());
+  for (; c < channels; c += lanes) body(c, std::integral_constant<int, 1>());
+}
+
+// target = sum of weights[p] * rows[p] for p < count. Even and odd places are summed apart, which hides latency.
+template <typename T>
+void gather_all(const T* weights, const T* const* rows, int64_t channels, int64_t count, T* target) {
+  constexpr int lanes = Vectorized<T>::size();
+  each_block<T>(channels, [&](int64_t c, auto size) {
+    constexpr int blocks = decltype(size)::value;
+    Vectorized<T> even[blocks], odd[blocks];
+    for (int b = 0; b < blocks; ++b) even[b] = odd[b] = Vectorized<T>(0);
+    int64_t p = 0;
+    for (; p + 2 <= count; p += 2) {
+      const Vectorized<T> one(weights[p]), two(weights[p + 1]);
+#pragma GCC unroll 4
+      for (int b = 0; b < blocks; ++b) {
+        even[b] = at::vec::fmadd(one, Vectorized<T>::loadu(rows[p] + c + b * lanes), even[b]);
+        odd[b] = at::vec::fmadd(two, Vectorized<T>::loadu(rows[p + 1] + c + b * lanes), odd[b]);
+      }
+    }
+    for (; p < count; ++p)
+      for (int b = 0; b < blocks; ++b)
+        even[b] = at::vec::fmadd(Vectorized<T>(weights[p]), Vectorized<T>::loadu(rows[p] + c + b * lanes), even[b]);
+    for (int b = 0; b < blocks; ++b) (even[b] + odd[b]).store(target + c + b * lanes);
+  });
+}
+
+// rows[p] += weights[p] * one for p < count, but null rows.
+template <typename T>
+void scatter_all(const T* weights, const T* one, int64_t channels, int64_t count, T* const* rows) {
+  constexpr int lanes = Vectorized<T>::size();
+  each_block<T>(channels, [&](int64_t c, auto size) {
+    constexpr int blocks = decltype(size)::value;
+    Vectorized<T> factor[blocks];
+    for (int b = 0; b < blocks; ++b) factor[b] = Vectorized<T>::loadu(one + c + b * lanes);
+    for (int64_t p = 0; p < count; ++p) {
+      if (!rows[p]) continue;
+      const Vectorized<T> weight(weights[p]);
+      T* row = rows[p] + c;
+#pragma GCC unroll 4
+      for (int b = 0; b < blocks; ++b)
+        at::vec::fmadd(weight, factor[b], Vectorized<T>::loadu(row + b * lanes)).store(row + b * lanes);
+    }
+  });
+}
+
+// One thread's scratch space.
+template <typename T>
+struct Scratch {
+  std::vector<T> outside, weights, dots;
+  std::vector<const T*> rows;
+  std::vector<T*> targets;
+  template <typename Grid>
+  Scratch(const Grid& grid, const Shape& shape) : outside(shape.channels) {
+    const int64_t count = at::divup(grid.places() * grid.places(), Vectorized<T>::size()) * Vectorized<T>::size();
+    weights.resize(count), dots.resize(count);
+    rows.resize(count, outside.data()), targets.resize(count);
+  }
+};
+
+// Calls body(image, y, scratch) for each row of each image, in parallel.
+template <typename T, typename Grid, typename Body>
+void each_row(const Grid& grid, const Shape& shape, Body body) {
+  at::parallel_for(0, shape.count * shape.height, 1, [&](int64_t begin, int64_t end) {
+    Scratch<T> scratch(grid, shape);
+    for (int64_t row = begin; row < end; ++row) body(row / shape.height, row % shape.height, scratch);
+  });
+}
+
+template <typename S, typename T, typename Grid>
+void forward(const Grid& grid, const Shape& shape, T scale, const T* first, const T* second, S* volume) {
+  const int64_t channels = shape.channels, count = grid.places() * grid.places(), cells = grid.side * grid.side;
+  each_row<T>(grid, shape, [&](int64_t image, int64_t y, Scratch<T>& scratch) {
+    for (int64_t x = 0; x < shape.width; ++x) {
+      const int64_t pixel = (image * shape.height + y) * shape.width + x;
+      const auto window = grid.at(image, y, x);
+      find_places<T, const T>(grid, window, shape, 0, shape.height, second + image * shape.pixels() * channels,
+                              scratch.outside.data(), scratch.rows.data());
+      dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
+      grid.blend(window, scratch.dots.data(), scratch.weights.data());
+      for (int64_t k = 0; k < cells; ++k) volume[pixel * cells + k] = static_cast<S>(scratch.weights[k] * scale);
+    }
+  });
+}
+
+// `grad` is already scaled, here and below. grad_flow is written where the grid moves with a flow.
+template <typename T, typename Grid>
+void backward_first(const Grid& grid, const Shape& shape, const T* grad, const T* first, const T* second,
+                    T* grad_first, T* grad_flow) {
+  const int64_t channels = shape.channels, count = grid.places() * grid.places(), cells = grid.side * grid.side;
+  each_row<T>(grid, shape, [&](int64_t image, int64_t y, Scratch<T>& scratch) {
+    for (int64_t x = 0; x < shape.width; ++x) {
+      const int64_t pixel = (image * shape.height + y) * shape.width + x;
+      const auto window = grid.at(image, y, x);
+      find_places<T, const T>(grid, window, shape, 0, shape.height, second + image * shape.pixels() * channels,
+                              scratch.outside.data(), scratch.rows.data());
+      grid.spread(window, grad + pixel * cells, scratch.weights.data());
+      gather_all(scratch.weights.data(), scratch.rows.data(), channels, count, grad_first + pixel * channels);
+      if constexpr (std::is_same_v<Grid, MovedGrid<T>>) {
+        dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
+        const auto [by_u, by_v] = grid.slope(window, grad + pixel * cells, scratch.dots.data());
+        grad_flow[(2 * image * shape.height + y) * shape.width + x] = by_u;
+        grad_flow[((2 * image + 1) * shape.height + y) * shape.width + x] = by_v;
+      }
+    }
+  });
+}
+
+// Each task owns a band of rows of one image and visits every pixel whose window meets it. No two tasks write to one
+// place, and each place sums its pixels in the same order, whatever the number of threads.
+template <typename T, typename Grid>
+void backward_second(const Grid& grid, const Shape& shape, const T* grad, const T* first, T* grad_second) {
+  const int64_t channels = shape.channels, places = grid.places(), cells = grid.side * grid.side;
+  const int64_t threads = at::get_num_threads();
+  const int64_t bands = shape.count % threads ? std::min(threads, shape.height) : 1;
+  at::parallel_for(0, shape.count * bands, 1, [&](int64_t begin, int64_t end) {
+    Scratch<T> scratch(grid, shape);
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t image = task / bands, band = task % bands;
+      const int64_t low = shape.height * band / bands, high = shape.height * (band + 1) / bands;
+      for (int64_t place = 0; place < shape.pixels(); ++place) {
+        const auto window = grid.at(image, place / shape.width, place % shape.width);
+        if (window.top >= high || window.top + (places - 1) * grid.step < low) continue;
+        const int64_t pixel = image * shape.pixels() + place;
+        find_places(grid, window, shape, low, high, grad_second + image * shape.pixels() * channels,
+                    static_cast<T*>(nullptr), scratch.targets.data());
+        grid.spread(window, grad + pixel * cells, scratch.weights.data());
+        scatter_all(scratch.weights.data(), first + pixel * channels, channels, places * places,
+                    scratch.targets.data());
+      }
+    }
+  });
+}
+
+// The memory format that a result takes over from `tensor`; correlation.py has the same rule.
+at::MemoryFormat format_of(const Tensor& tensor) {
+  return tensor.is_contiguous(kLast) && !tensor.is_contiguous() ? kLast : at::MemoryFormat::Contiguous;
+}
+
+Tensor laid_out(const Tensor& tensor, at::ScalarType type, at::MemoryFormat format) {
+  return tensor.to(type, false, false, format).contiguous(format);
+}
+
+// Features as the kernels want them.
+template <typename T>
+Tensor whole_vectors(const Tensor& features) {
+  const Tensor result = laid_out(features, c10::CppTypeToScalarType<T>::value, kLast);
+  const int64_t rest = features.size(1) % Vectorized<T>::size();
+  if (rest == 0) return result;
+  return at::constant_pad_nd(result, {0, 0, 0, 0, 0, Vectorized<T>::size() - rest}).contiguous(kLast);
+}
+
+Tensor result_like(const Tensor& result, const Tensor& like) {
+  return laid_out(result.narrow(1, 0, like.size(1)), like.scalar_type(), format_of(like));
+}
+
+void check(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
+  TORCH_CHECK(first.dim() == 4 && first.sizes() == second.sizes() && first.size(1) > 0, "features must have the same "
+              "shape (N, C, H, W), not ", first.sizes(), " and ", second.sizes());
+  TORCH_CHECK(first.scalar_type() == second.scalar_type(), "features must have the same dtype");
+  TORCH_CHECK(radius >= 0 && dilation >= 1, "radius ", radius, " or dilation ", dilation, " is out of range");
+}
+
+void check_map(const Tensor& map, const Tensor& first, int64_t channels) {
+  TORCH_CHECK(map.dim() == 4 && map.size(0) == first.size(0) && map.size(1) == channels &&
+              map.size(2) == first.size(2) && map.size(3) == first.size(3),
+              "expected ", channels, " channels over features ", first.sizes(), ", not ", map.sizes());
+}
+
+template <typename T>
+MovedGrid<T> moved_grid(const Shape& shape, const Tensor& flow, int64_t radius) {
+  return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(), shape.height, shape.width};
+}
+
+template <typename S, typename MakeGrid>
+Tensor volume_of(const Tensor& first, const Tensor& second, int64_t radius, MakeGrid make_grid) {
+  using T = at::opmath_type<S>;
+  const Tensor one = whole_vectors<T>(first), two = whole_vectors<T>(second);
+  const Shape shape(one);
+  const int64_t cells = (2 * radius + 1) * (2 * radius + 1);
+  const Tensor volume = at::empty({shape.count, cells, shape.height, shape.width}, first.options().memory_format(kLast));
+  forward(make_grid(shape), shape, T(1) / first.size(1), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
+          volume.mutable_data_ptr<S>());
+  return volume.contiguous(format_of(first));
+}
+
+template <typename T, typename Grid>
+std::tuple<Tensor, Tensor> gradients(const Grid& grid, const Tensor& grad, const Tensor& first, const Tensor& second,
+                                     T* grad_flow) {
+  const Tensor one = whole_vectors<T>(first), two = whole_vectors<T>(second);
+  const Tensor scaled = laid_out(grad, one.scalar_type(), kLast).div(static_cast<double>(first.size(1)));
+  const Shape shape(one);
+  const Tensor grad_one = at::empty_like(one), grad_two = at::zeros_like(one);
+  backward_first(grid, shape, scaled.const_data_ptr<T>(), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
+                 grad_one.mutable_data_ptr<T>(), grad_flow);
+  backward_second(grid, shape, scaled.const_data_ptr<T>(), one.const_data_ptr<T>(), grad_two.mutable_data_ptr<T>());
+  return {result_like(grad_one, first), result_like(grad_two, second)};
+}
+
+Tensor correlation(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
+  check(first, second, radius, dilation);
+  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, first.scalar_type(), "correlation", [&] {
+    return volume_of<scalar_t>(first, second, radius, [&](const Shape&) {
+      return FixedGrid<at::opmath_type<scalar_t>>{2 * radius + 1, dilation, radius};
+    });
+  });
+}
+
+std::tuple<Tensor, Tensor> correlation_backward(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                                int64_t radius, int64_t dilation) {
+  check(first, second, radius, dilation);
+  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
+  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, first.scalar_type(), "correlation_backward", [&] {
+    using T = at::opmath_type<scalar_t>;
+    return gradients<T>(FixedGrid<T>{2 * radius + 1, dilation, radius}, grad, first, second, nullptr);
+  });
+}
+
+Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
+  check(first, second, radius, 1);
+  check_map(flow, first, 2);
+  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, first.scalar_type(), "lookup_correlation", [&] {
+    using T = at::opmath_type<scalar_t>;
+    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, at::MemoryFormat::Contiguous);
+    return volume_of<scalar_t>(first, second, radius,
+                               [&](const Shape& shape) { return moved_grid<T>(shape, moved, radius); });
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor> lookup_correlation_backward(const Tensor& grad, const Tensor& first,
+                                                               const Tensor& second, const Tensor& flow,
+                                                               int64_t radius) {
+  check(first, second, radius, 1);
+  check_map(flow, first, 2);
+  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
+  return AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, first.scalar_type(), "lookup_correlation_backward", [&] {
+        using T = at::opmath_type<scalar_t>;
+        const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, at::MemoryFormat::Contiguous);
+        Tensor grad_flow = at::empty_like(moved);
+        auto [grad_first, grad_second] = gradients<T>(moved_grid<T>(Shape(first), moved, radius), grad, first, second,
+                                                      grad_flow.mutable_data_ptr<T>());
+        return std::make_tuple(grad_first, grad_second, result_like(grad_flow, flow));
+      });
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(flowcli, CPU, library) {
+  library.impl("correlation", correlation);
+  library.impl("correlation_backward", correlation_backward);
+  library.impl("lookup_correlation", lookup_correlation);
+  library.impl("lookup_correlation_backward", lookup_correlation_backward);
+}
