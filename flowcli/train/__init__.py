@@ -1,0 +1,1 @@
+"""Training on generated scenes: synthetic (the scenes), loss, loop."""

@@ -1,0 +1,216 @@
+"""The training loop: steps, checkpoints from which it resumes, a log, and weights to ship."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from flowcli import models
+from flowcli.atomic import Part
+from flowcli.errors import InputError, WeightsError
+from flowcli.metrics import endpoint_error
+from flowcli.models._base import FlowModel
+from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
+from flowcli.train.loss import robust_loss
+from flowcli.train.synthetic import load_bank, make_pairs
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+WEIGHTS = "weights.safetensors"
+VALIDATION_SEED = 20_000_003
+"""Scenes that no training seed reaches: seeds are below 10,000."""
+VALIDATION_SCENES = 48
+LOG_FIELDS = ("step", "seconds", "rate", "loss", "epe", "validation_epe")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run is; kept in its checkpoint, so that resuming takes the same course."""
+
+    network: str = "rpwc"
+    textures: str | None = None
+    """Folder of photos; None: procedural textures only."""
+    steps: int = 20_000
+    batch: int = 8
+    crop: int = 256
+    rate: float = 8e-4
+    """Highest learning rate of the one-cycle schedule."""
+    decay: float = 1e-4
+    """Weight decay."""
+    seed: int = 7
+    scenes: int = 6_000
+    """Scenes kept in the cache of a CPU run."""
+    precision: str = "bf16"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of the run after `step` steps; `epe` of the last batch, `validation_epe` when it was just measured."""
+
+    step: int
+    seconds: float
+    rate: float
+    loss: float
+    epe: float
+    validation_epe: float | None = None
+
+
+def one_cycle(step: int, steps: int, warm: float = 0.05) -> float:
+    """The learning rate at `step` as a share of the highest one: linear up over `warm`, then linear down to zero."""
+    share = step / steps
+    return share / warm if share < warm else max(0.0, (1 - share) / (1 - warm))
+
+
+def train(
+    options: TrainOptions,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    minutes: float = math.inf,
+    workers: int = 1,
+    init: Path | None = None,
+    checkpoint_every: float = 180.0,
+    validate_every: int = 500,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
+
+    minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from.
+    checkpoint_every: seconds. Raises InputError if the folder holds a run with other options.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    where = torch.device(device)
+    bank = load_bank(Path(options.textures) if options.textures else None)
+    model = models.create(options.network).to(where, memory_format=torch.channels_last).train()
+    if init is not None:
+        model.load_state_dict(load_file(init))
+    average = _Average(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
+    step, spent = _resume(folder / CHECKPOINT, options, model, average, optimizer)
+    validation = _validation_batches(bank, options)
+    begun = saved = time.monotonic()
+    with (folder / LOG).open("a", newline="") as file:
+        log = csv.DictWriter(file, LOG_FIELDS)
+        if file.tell() == 0:
+            log.writeheader()
+        for batch in _batches(options, bank, where, folder, step, workers):
+            rate = options.rate * one_cycle(step, options.steps)
+            loss, epe = _train_step(model, optimizer, batch, rate, options.precision)
+            step += 1
+            average.update(model, step)
+            seconds = spent + time.monotonic() - begun
+            last = step >= options.steps or time.monotonic() - begun >= 60 * minutes
+            checked = _validate(average.model, validation, where) if last or step % validate_every == 0 else None
+            if checked is not None or step % 20 == 0:
+                progress = Progress(step, seconds, rate, float(loss), float(epe), checked)
+                log.writerow(asdict(progress))
+                file.flush()
+                report(progress)
+            if last or time.monotonic() - saved >= checkpoint_every:
+                _save(folder, options, step, seconds, model, average, optimizer)
+                saved = time.monotonic()
+            if last:
+                break
+    return folder / WEIGHTS
+
+
+class _Average:
+    """Exponential moving average of a model's weights: what is validated and shipped."""
+
+    def __init__(self, model: FlowModel, keep: float = 0.999) -> None:
+        self.model = models.create(type(model).__module__.rpartition(".")[2]).to(next(model.parameters()).device).eval()
+        self.model.load_state_dict(model.state_dict())
+        self.keep = keep
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        keep = min(self.keep, step / (step + 10))
+        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - keep)
+
+
+def _batches(
+    options: TrainOptions, bank: Tensor, device: torch.device, folder: Path, start: int, workers: int
+) -> Iterator[Batch]:
+    if device.type == "cuda":
+        return rendered_batches(bank.to(device), options.seed, options.batch, start, options.crop)
+    data = CachedScenes(bank, folder / "cache", options.seed, options.scenes, options.crop)
+    return cached_batches(data, options.batch, start, workers)
+
+
+def _train_step(
+    model: FlowModel, optimizer: torch.optim.Optimizer, batch: Batch, rate: float, precision: str
+) -> tuple[Tensor, Tensor]:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with torch.autocast(batch.first.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        flows = model(batch.first, batch.second)
+    loss = robust_loss(flows, batch.flow)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.detach(), endpoint_error(flows[-1].detach(), batch.flow)
+
+
+def _validation_batches(bank: Tensor, options: TrainOptions) -> list[Batch]:
+    return [
+        Batch.of(make_pairs(bank, VALIDATION_SEED, range(start, start + options.batch), options.crop, options.crop))
+        for start in range(0, VALIDATION_SCENES, options.batch)
+    ]
+
+
+@torch.inference_mode()
+def _validate(model: FlowModel, batches: list[Batch], device: torch.device) -> float:
+    errors = [
+        endpoint_error(model(b.first.to(device), b.second.to(device))[-1], b.flow.to(device)).item() for b in batches
+    ]
+    return sum(errors) / len(errors)
+
+
+def _save(
+    folder: Path, options: TrainOptions, step: int, seconds: float,
+    model: FlowModel, average: _Average, optimizer: torch.optim.Optimizer,
+) -> None:
+    state = {
+        "options": asdict(options), "step": step, "seconds": seconds, "model": model.state_dict(),
+        "average": average.model.state_dict(), "optimizer": optimizer.state_dict(),
+    }
+    with Part(folder / CHECKPOINT, overwrite=True) as part:
+        torch.save(state, part.path)
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in average.model.state_dict().items()}
+    trained = {"step": step, "minutes": round(seconds / 60, 1), **asdict(options)}
+    with Part(folder / WEIGHTS, overwrite=True) as part:
+        save_file(tensors, part.path, {"network": options.network, "trained": json.dumps(trained)})
+
+
+def _resume(
+    path: Path, options: TrainOptions, model: FlowModel, average: _Average, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Step and seconds spent so far: zero without a checkpoint."""
+    if not path.exists():
+        return 0, 0.0
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise WeightsError(f"checkpoint cannot be read: {path}", "train in another folder, or remove it") from error
+    if state["options"] != asdict(options):
+        changed = sorted(k for k, v in asdict(options).items() if state["options"].get(k) != v)
+        raise InputError(
+            f"the run in {path.parent} has other options: {', '.join(changed)}", "train in another folder, or use the same"
+        )
+    model.load_state_dict(state["model"])
+    average.model.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"]), float(state["seconds"])
