@@ -1,0 +1,140 @@
+"""The ffmpeg program: where it is, and child processes of it that never outlive the run."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+import ffmpeg
+
+from flowcli.errors import FfmpegError
+
+_HINT = "reinstall imageio-ffmpeg, or name another program in FLOWCLI_FFMPEG"
+_TALK = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+level+info")
+# "[h264 @ 0x55771277ab80] [error] error while decoding MB 3 8": who, how bad, what.
+_LINE = re.compile(r"((?:\[[^\]]* @ 0x[0-9a-f]+\] )*)\[(info|warning|error|fatal|panic)\] (.*)")
+# Lines that only repeat what the line before them said.
+_ECHO = re.compile(r"Task finished|Terminating thread|Error opening (input|output)")
+
+
+def ffmpeg_path() -> Path:
+    """The program that the imageio-ffmpeg package carries, or the one that FLOWCLI_FFMPEG names. Raises FfmpegError."""
+    if other := os.environ.get("FLOWCLI_FFMPEG"):
+        path = Path(other)
+        if not path.is_file() or not os.access(path, os.X_OK):
+            raise FfmpegError(f"FLOWCLI_FFMPEG is not a program: {other}", "give the full path of an ffmpeg program")
+        return path
+    package = find_spec("imageio_ffmpeg")
+    for folder in package.submodule_search_locations or () if package else ():
+        for path in sorted(Path(folder, "binaries").glob("ffmpeg-*")):
+            return path
+    raise FfmpegError("no ffmpeg program found", _HINT)
+
+
+@cache
+def ffmpeg_version(path: Path) -> str:
+    """Its version as it names it, such as "7.0.2-static" or "n9.0.2-17-g2a571b6068". Raises FfmpegError if it does not run."""
+    try:
+        text = subprocess.run([path, "-version"], capture_output=True, text=True, check=True).stdout
+        return text.split()[2]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise FfmpegError(f"ffmpeg does not run: {path}: {error}", _HINT) from error
+
+
+def every_frame() -> dict[str, str]:
+    """The output option that hands on each frame once, with its own time."""
+    version = re.match(r"n?(\d+)\.(\d+)", ffmpeg_version(ffmpeg_path()))
+    # A build from the repository (N-112233-g...) counts as new.
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 1)
+    return {"vsync" if old else "fps_mode": "passthrough"}
+
+
+def file_url(path: str | Path) -> str:
+    """The name that makes ffmpeg open this very file, whatever its name looks like."""
+    return f"file:{os.path.abspath(path)}"
+
+
+class Child:
+    """A running ffmpeg.
+
+    command: made with ffmpeg-python. stdin, stdout: as for subprocess.Popen. watch: is called with (who, level, text)
+    for each line on stderr, in a thread of its own. Leaving the program stops it.
+    """
+
+    def __init__(
+        self,
+        command: Any,
+        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+        stdout: int | IO[bytes] | None = subprocess.DEVNULL,
+        watch: Callable[[str, str, str], None] | None = None,
+    ) -> None:
+        path = ffmpeg_path()
+        arguments = command.global_args(*_TALK).compile(cmd=str(path))
+        self.complaints: deque[str] = deque(maxlen=20)
+        """Its last warnings and errors."""
+        self._watch = watch
+        try:
+            # A session of its own, so that Ctrl-C in the terminal reaches this program alone, which then ends its children.
+            self.process = subprocess.Popen(
+                arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise FfmpegError(f"ffmpeg does not start: {path}: {error.strerror}", _HINT) from error
+        _running.add(self)
+        self._listener = threading.Thread(target=self._listen, name="ffmpeg stderr", daemon=True)
+        self._listener.start()
+
+    def wait(self) -> int:
+        """Its exit status, after its last line on stderr was read. Negative: the signal that killed it."""
+        self._listener.join()
+        status = self.process.wait()
+        self._close()
+        return status
+
+    def stop(self) -> None:
+        """Ends it at once; does nothing if it has ended already."""
+        self.process.kill()
+        self.wait()
+
+    def last_words(self) -> str:
+        """What it complained of last, for an error message."""
+        return self.complaints[-1] if self.complaints else f"it said nothing and ended with {self.process.poll()}"
+
+    def _listen(self) -> None:
+        stderr = self.process.stderr
+        assert stderr is not None
+        for line in stderr:
+            match = _LINE.match(line.decode(errors="replace").rstrip())
+            if match is None:
+                continue
+            who, level, text = match.groups()
+            if level != "info" and not (self.complaints and _ECHO.match(text)):
+                self.complaints.append(text)
+            if self._watch is not None:
+                self._watch(who, level, text)
+
+    def _close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        _running.discard(self)
+
+
+_running: set[Child] = set()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for child in list(_running):
+        child.stop()

@@ -1,0 +1,276 @@
+"""Frames out of a video file or a pipe: one ffmpeg child decodes, and tells the time of each frame on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import ffmpeg
+import numpy as np
+
+from flowcli.errors import FfmpegError, InputError
+from flowcli.pictures import PICTURE_SUFFIXES
+from flowcli.types import Frame, FrameSource, StreamInfo
+from flowcli.video.ffmpeg import Child, every_frame, file_url
+from flowcli.video.selection import Selection
+from flowcli.video.sequence import PictureSource, glob_files, pair_files, picture_files
+
+_LOG = logging.getLogger("flowcli")
+_STDIN = "standard input"
+_FALLBACK_RATE = Fraction(25)
+_SECONDS_FOR_A_LINE = 5.0
+
+_OUTPUT_SIDE = re.compile(r"\[(out#|vost#|enc:)")
+_FRAME_LINE = re.compile(r"n: *\d+ pts: *(\S+) .* s:(\d+x\d+) ")
+_CLOCK_LINE = re.compile(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
+_DURATION = re.compile(r" *Duration: (\d+):(\d+):(\d+)\.(\d+)")
+_STREAM = re.compile(r" *Stream #0:\d+.*?: (Video|Audio): ")
+
+
+def open_source(
+    source: str,
+    second: str | None = None,
+    *,
+    start: int | Fraction | None = None,
+    stop: int | Fraction | None = None,
+    every: int = 1,
+) -> FrameSource:
+    """The frames of a video file, of a folder or glob of pictures, of two pictures, or ("-") of a video on stdin.
+
+    start, stop: frame numbers if int, seconds if Fraction; `stop` itself is left out. every: keeps each nth frame from
+    `start` on. A frame keeps its number in the source. Raises InputError, at once or from the iterator; ValueError for
+    bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one logged warning.
+    """
+    selection = Selection(start, stop, every)
+    path = Path(source)
+    if second is not None:
+        return PictureSource(pair_files(path, Path(second)), selection)
+    if source == "-":
+        return _open_stdin(selection)
+    if path.is_dir():
+        return PictureSource(picture_files(path), selection)
+    if not path.exists():
+        if any(sign in source for sign in "*?["):
+            return PictureSource(glob_files(source), selection)
+        raise InputError(f"no such file: {source}", "check the name")
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return PictureSource([path], selection)
+    if not os.access(path, os.R_OK):
+        raise InputError(f"file is not readable: {source}", "check its permissions")
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raise InputError(f"file is empty: {source}", "get it again, it has 0 bytes")
+    return VideoSource(source, file_url(path), subprocess.DEVNULL, selection)
+
+
+def _open_stdin(selection: Selection) -> FrameSource:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("standard input is a terminal", "pipe a video into it, or name a file")
+    # ffmpeg reads our own stdin, so that a slow run holds back whoever writes into the pipe.
+    return VideoSource(_STDIN, "pipe:0", sys.stdin.fileno(), selection)
+
+
+class VideoSource:
+    """Every coded frame of the first real video stream once, upright, with its exact time; memory holds one frame.
+
+    Raises InputError if there is none. Frames of another size in mid-stream are scaled to that of the first (logged).
+    """
+
+    def __init__(self, name: str, url: str, stdin: int, selection: Selection) -> None:
+        self._name = name
+        self._selection = selection
+        self._facts = _Facts()
+        self._count = 0
+        self._child = Child(_decoder(url, selection), stdin, subprocess.PIPE, self._facts.note)
+        try:
+            self._next = self._read()
+            if self._next is None:
+                raise self._nothing()
+        except BaseException:
+            self.close()
+            raise
+        height, width = self._next.image.shape[:2]
+        facts = self._facts
+        frames = None
+        if facts.duration is not None:
+            frames = len(selection.indices(round(facts.duration * facts.rate), facts.rate))
+        self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio)
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (frame := self._next) is not None:
+            self._next = None
+            yield frame
+            del frame
+            self._next = self._read()
+        self.close()
+
+    def close(self) -> None:
+        self._child.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self) -> Frame | None:
+        """The next frame that is wanted; None after the last one, when what went wrong has been reported."""
+        image = self._read_image()
+        if image is None:
+            self._report(self._child.wait())
+            return None
+        index, time = self._facts.stamp(self._count)
+        if self._selection.over(index, time):
+            self._child.stop()
+            self._report(0)
+            return None
+        self._count += 1
+        return Frame(image, index, time)
+
+    def _read_image(self) -> np.ndarray | None:
+        stdout = self._child.process.stdout
+        assert stdout is not None
+        header = [stdout.readline() for _ in range(3)]
+        if not header[0]:
+            return None
+        if header[2] == b"255\n":
+            width, height = map(int, header[1].split())
+            image = np.empty((height, width, 3), np.uint8)
+            if stdout.readinto(image.data) == image.nbytes:  # type: ignore[attr-defined]
+                return image
+        self._child.wait()
+        raise FfmpegError(
+            f"frame {self._count} of {self._name} came incomplete: {self._child.last_words()}",
+            "ffmpeg broke off: is there enough memory?",
+        )
+
+    def _report(self, status: int) -> None:
+        """One warning if the stream was damaged; raises FfmpegError if ffmpeg was killed."""
+        if status < 0:
+            raise FfmpegError(f"ffmpeg was killed by signal {-status} while reading {self._name}", "start again")
+        if self._count == 0:
+            return
+        if damage := self._facts.damage or (self._child.last_words() if status else ""):
+            _LOG.warning("%s is damaged or cut off (%s): %d frames could be read", self._name, damage, self._count)
+        if self._facts.resized:
+            _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)
+
+    def _nothing(self) -> InputError:
+        """Why there is not one frame."""
+        name, facts, said = self._name, self._facts, " ".join(self._child.complaints)
+        if facts.count:
+            gap = f"it has {facts.count} frames" if self._selection.stop is None else "no frame is between start and stop"
+            return InputError(f"nothing is left of {name}: {gap}", "choose an earlier start or a later stop")
+        if name == _STDIN and ("partial file" in said or "moov atom not found" in said):
+            return InputError(f"{name} is an mp4 with its index at the end", "pass the file, or use mkv")
+        if facts.video:
+            return InputError(f"no frame can be decoded from {name}: {self._child.last_words()}", "get the file again")
+        if facts.audio or facts.cover:
+            return InputError(f"no video in {name}", "it holds only sound: choose another file")
+        if "moov atom not found" in said and "misdetection" not in said:
+            return InputError(f"mp4 without its index (moov atom): {name}", "it was cut off or never finished: get it again")
+        return InputError(f"not a video: {name}", f"choose another file; ffmpeg says: {self._child.last_words()}")
+
+
+class _Facts:
+    """What ffmpeg tells on stderr about the stream; filled by the child's thread, read by the source's."""
+
+    def __init__(self) -> None:
+        self.duration: Fraction | None = None
+        self.rate = _FALLBACK_RATE
+        self.aspect = Fraction(1)
+        self.video = self.audio = self.cover = False
+        self.damage = ""
+        self.resized = ""
+        self.count = 0
+        """Frames decoded so far, wanted or not."""
+        self._tick: Fraction | None = None
+        self._mean_rate: Fraction | None = None
+        self._size = ""
+        self._kept: queue.SimpleQueue[tuple[int, Fraction | None]] = queue.SimpleQueue()
+        self._last: tuple[int, Fraction] | None = None
+
+    def note(self, who: str, level: str, text: str) -> None:
+        if "showinfo@" in who:
+            self._note_frame(who, text)
+        elif level in ("error", "fatal", "panic") or (level == "warning" and "corrupt" in text):
+            if not _OUTPUT_SIDE.search(who):
+                self.damage = self.damage or text
+        elif self._tick is None:
+            self._note_banner(text)
+
+    def stamp(self, position: int) -> tuple[int, Fraction]:
+        """Number and time of the `position`th frame that was read; one without a time stamp follows at the nominal rate."""
+        try:
+            index, time = self._kept.get(timeout=_SECONDS_FOR_A_LINE)
+        except queue.Empty:
+            index, time = (self._last[0] + 1 if self._last else position), None
+        if time is None:
+            before, then = self._last or (0, Fraction(0))
+            time = then + (index - before) / self.rate
+        self._last = index, time
+        return index, time
+
+    def _note_frame(self, who: str, text: str) -> None:
+        if match := _FRAME_LINE.match(text):
+            stamp, size = match.groups()
+            if "@all" in who:
+                self.count += 1
+                return
+            self._size = self._size or size
+            if size != self._size:
+                self.resized = size
+            time = None if stamp == "NOPTS" or self._tick is None else int(stamp) * self._tick
+            self._kept.put((self.count - 1, time))
+        elif self._tick is None and (match := _CLOCK_LINE.match(text)):
+            ticks, seconds, frames, period = map(int, match.groups())
+            self._tick = Fraction(ticks, seconds)
+            exact = Fraction(frames, period) if frames and period else None
+            # The banner rounds the mean rate to two digits, the filter knows the exact one of a constant rate.
+            mean = self._mean_rate
+            rate = exact if mean is None or (exact and abs(exact - mean) < Fraction(1, 100)) else mean
+            self.rate = rate if rate and rate <= 1000 else _FALLBACK_RATE
+
+    def _note_banner(self, text: str) -> None:
+        if match := _DURATION.match(text):
+            hours, minutes, seconds, hundredths = map(int, match.groups())
+            self.duration = Fraction(hours * 3600 + minutes * 60 + seconds) + Fraction(hundredths, 100)
+        elif match := _STREAM.match(text):
+            if match[1] == "Audio":
+                self.audio = True
+            elif "(attached pic)" in text:
+                self.cover = True
+            elif not self.video:
+                self.video = True
+                self._note_video(text)
+
+    def _note_video(self, text: str) -> None:
+        if (match := re.search(r"\bSAR (\d+):(\d+)", text)) and match[1] != "0":
+            self.aspect = Fraction(int(match[1]), int(match[2]))
+        if match := re.search(r" ([\d.]+)(k?) fps,", text):
+            self._mean_rate = Fraction(match[1]) * (1000 if match[2] else 1)
+
+
+def _decoder(url: str, selection: Selection) -> object:
+    """ffmpeg's command: PPM pictures on stdout, and on stderr a line for each frame and again for each that is kept.
+
+    reinit_filter=0 keeps the filters' frame numbers running when the size changes in mid-stream; `scale` then scales.
+    Behind them the times are renumbered, for the muxer complains of times that repeat.
+    """
+    source = ffmpeg.input(url, protocol_whitelist="file,pipe,crypto,data", reinit_filter=0)
+    chain = f"showinfo@all=checksum=0,select='{selection.expression()}',showinfo@kept=checksum=0,scale"
+    chain += ",settb=1/25,setpts=N"
+    options = {"enc_time_base": "1/25", "c:v": "ppm", "pix_fmt": "rgb24", "f": "image2pipe", "vf": chain, **every_frame()}
+    return ffmpeg.output(source["V:0"], "pipe:1", **options)

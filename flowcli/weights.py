@@ -1,0 +1,236 @@
+"""The weights that there are: the table `models.toml`, their files, their hashes, and loading them into a network.
+
+`models.toml` has one table per set of weights, under the name that `--model` takes:
+
+    [rpwc]
+    network = "rpwc"                # a file of flowcli/models
+    file = "rpwc.safetensors"       # beside models.toml
+    sha256 = "..."
+    parameters = 1234567
+    licence = "MIT"
+    source = "where they come from"
+    trained = "on what, when, how long"
+    settings = { width = 64 }       # arguments of the network; may be left out
+
+A file of the user's own says the same in the metadata of its safetensors header: `network`, and `settings` as JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import pickle
+import struct
+import tomllib
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcli import models
+from flowcli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flowcli.models._base import FlowModel
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".pickle", ".pkl")
+SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+REINSTALL = "install flowcli again"
+
+_UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch's safe unpickler raises for files that are not what they claim to be, beside its own error."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set of weights."""
+
+    name: str
+    network: str
+    file: Path
+    sha256: str
+    parameters: int
+    licence: str = ""
+    source: str = ""
+    trained: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def folder() -> Path:
+    """Where `models.toml` lies: in the installed package, or beside the package in a bare checkout."""
+    spec = find_spec("flowcli._weights")
+    if spec is not None and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0])
+    return Path(__file__).parent.parent / "weights"
+
+
+def entries() -> list[Entry]:
+    """The weights that flowcli carries, in the order of `models.toml`. Raises WeightsError if it cannot be read."""
+    table = folder() / "models.toml"
+    try:
+        with table.open("rb") as file:
+            tables = tomllib.load(file)
+        return [Entry(name, **{**values, "file": table.parent / values["file"]}) for name, values in tables.items()]
+    except OSError as error:
+        raise WeightsError(f"list of weights is missing: {table}: {error.strerror}", REINSTALL) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise WeightsError(f"list of weights is damaged: {table}: {error}", REINSTALL) from error
+
+
+def resolve(name: str) -> Entry:
+    """The entry of that name, or one made for a file of weights. Does not import torch.
+
+    Raises WeightsError if there is neither, or the file is not one of weights or does not name its network.
+    """
+    known = {entry.name: entry for entry in entries()}
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.suffix.lower() not in SUFFIXES and not path.is_file():
+        close = difflib.get_close_matches(name, known, 1)
+        there = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+        raise WeightsError(f"unknown model: {name}", f"{there}; or name a .safetensors file")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read weights: {path}: {error.strerror}", "check the name") from error
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        return Entry(path.stem, "", path, digest, 0, source=str(path))
+    metadata, parameters = _header(path)
+    return Entry(
+        path.stem,
+        _network(path, metadata),
+        path,
+        digest,
+        parameters,
+        metadata.get("licence", ""),
+        metadata.get("source", str(path)),
+        metadata.get("trained", ""),
+        _settings(path, metadata),
+    )
+
+
+def verify(entry: Entry) -> None:
+    """Raises WeightsError if the file is missing or is not the one that the entry describes."""
+    try:
+        with entry.file.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read weights: {entry.file}: {error.strerror}", REINSTALL) from error
+    if digest != entry.sha256:
+        raise WeightsError(f"weights are damaged: {entry.file}: sha256 is {digest}, expected {entry.sha256}", REINSTALL)
+
+
+def load(entry: Entry, **settings: Any) -> FlowModel:
+    """The network with these weights, on the CPU, in evaluation mode; `settings` go over the entry's own.
+
+    Raises WeightsError if the file is damaged, unsafe, or of another network.
+    """
+    verify(entry)
+    network, own = entry.network, entry.settings
+    if entry.file.suffix.lower() in PICKLE_SUFFIXES:
+        state, metadata = _unpickle(entry.file)
+        network, own = _network(entry.file, metadata), _settings(entry.file, metadata)
+    else:
+        state = _read(entry.file)
+    try:
+        model = models.create(network, **{**own, **settings})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"settings do not fit network {network}: {error}", "leave them out") from error
+    _check_fit(entry.file, network, state, model.state_dict())
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """Metadata and number of parameters of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            return file.metadata() or {}, sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"not a safetensors file, or a damaged one: {path}: {error}", "fetch it again") from error
+
+
+def _network(path: Path, metadata: dict[str, Any]) -> str:
+    network = str(metadata.get("network", ""))
+    if network not in models.names():
+        said = f"name no known network: {network}" if network else "do not name their network"
+        raise WeightsError(
+            f"weights {said}: {path}", f"set `network` in the metadata to one of {', '.join(models.names())}"
+        )
+    return network
+
+
+def _settings(path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+    settings = metadata.get("settings", {})
+    try:
+        settings = json.loads(settings) if isinstance(settings, str) else settings
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"settings of the weights are not JSON: {path}: {error}", "write them again") from error
+    if not isinstance(settings, dict):
+        raise WeightsError(f"settings of the weights are not a JSON object: {path}", "write them again")
+    return settings
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"not a safetensors file, or a damaged one: {path}: {error}", "fetch it again") from error
+
+
+def _unpickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict and metadata of a pickled dict with `network`, `settings`, `state_dict`; runs no code of the file.
+
+    Raises WeightsError for anything else.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNPICKLING_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"unsafe or damaged weights: {path}: {reason}", "use a .safetensors file") from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"no state_dict in the weights: {path}", "use a .safetensors file")
+    return state, {key: value for key, value in content.items() if key != "state_dict"}
+
+
+def _check_fit(path: Path, network: str, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in wanted if name not in state]
+    problems += [f"{name} is too many" for name in state if name not in wanted]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise WeightsError(
+            f"weights are not of network {network}: {path}: {problems[0]}{more}", "choose weights made for it"
+        )

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowcli import models, weights
+from flowcli.errors import WeightsError
+from tests.tiny import write_weights
+
+
+def failure(name: str, **settings: object) -> WeightsError:
+    with pytest.raises(WeightsError) as caught:
+        weights.load(weights.resolve(name), **settings)
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+def test_table_gives_entries(table: Path) -> None:
+    (entry,) = weights.entries()
+    assert (entry.name, entry.network, entry.file) == ("rpwc", "brightness", table / "rpwc.safetensors")
+    assert (entry.parameters, entry.licence, entry.settings) == (1, "MIT", {})
+    assert weights.resolve("rpwc") == entry
+
+
+def test_loads_by_name_and_by_file(table: Path) -> None:
+    for name in ("rpwc", str(table / "rpwc.safetensors")):
+        model = weights.load(weights.resolve(name))
+        assert model.state_dict()["down"].item() == 0.5
+        assert not model.training
+
+
+def test_a_file_describes_itself(table: Path, tmp_path: Path) -> None:
+    digest = write_weights(tmp_path / "mine.safetensors", settings='{"gain": 3.0}')
+    entry = weights.resolve(str(tmp_path / "mine.safetensors"))
+    assert (entry.name, entry.network, entry.parameters, entry.sha256) == ("mine", "brightness", 1, digest)
+    assert entry.settings == {"gain": 3.0}
+    assert weights.load(entry).gain == 3.0
+    assert weights.load(entry, refine=2).gain == 6.0
+
+
+def test_unknown_names(table: Path) -> None:
+    error = failure("rpcw")
+    assert (error.message, error.hint) == ("unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file")
+    assert failure("zzz").hint == "there are: rpwc; or name a .safetensors file"
+    assert failure("no.safetensors").message == "cannot read weights: no.safetensors: No such file or directory"
+
+
+def test_damaged_weights(table: Path) -> None:
+    file = table / "rpwc.safetensors"
+    entry = weights.resolve("rpwc")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    error = failure("rpwc")
+    assert error.message == f"weights are damaged: {file}: sha256 is {digest}, expected {entry.sha256}"
+    assert error.hint == "install flowcli again"
+    file.unlink()
+    assert failure("rpwc").message == f"cannot read weights: {file}: No such file or directory"
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 64, b"\x10\0\0\0\0\0\0\0{}"])
+def test_not_a_safetensors_file(table: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.safetensors"
+    file.write_bytes(content)
+    assert failure(str(file)).message.startswith(f"not a safetensors file, or a damaged one: {file}: ")
+
+
+def test_truncated_safetensors_file(table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "cut.safetensors"
+    write_weights(file)
+    file.write_bytes(file.read_bytes()[:-2])
+    assert failure(str(file)).message.startswith(f"not a safetensors file, or a damaged one: {file}: ")
+
+
+def test_weights_of_another_network(table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "other.safetensors"
+    write_weights(file, up=torch.zeros(2), side=torch.zeros(1))
+    message = f"weights are not of network brightness: {file}: down is missing and 2 more"
+    assert failure(str(file)).message == message
+    write_weights(file, down=torch.zeros(1), up=torch.zeros(2))
+    assert failure(str(file)).message == f"weights are not of network brightness: {file}: up is too many"
+    write_weights(file, down=torch.zeros(2))
+    assert failure(str(file)).message == f"weights are not of network brightness: {file}: down is (2,), not (1,)"
+    write_weights(file, network="raft")
+    assert failure(str(file)).message == f"weights name no known network: raft: {file}"
+    write_weights(file, network="")
+    assert failure(str(file)).message == f"weights do not name their network: {file}"
+
+
+def test_settings_that_do_not_fit(table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "odd.safetensors"
+    write_weights(file, settings='{"depth": 3}')
+    assert failure(str(file)).message.startswith("settings do not fit network brightness: ")
+    write_weights(file, settings="[]")
+    assert failure(str(file)).message == f"settings of the weights are not a JSON object: {file}"
+    write_weights(file, settings="{")
+    assert failure(str(file)).message.startswith(f"settings of the weights are not JSON: {file}: ")
+    assert failure("rpwc", depth=3).message.startswith("settings do not fit network brightness: ")
+
+
+class Hostile:
+    """Writes a file when it is unpickled without care."""
+
+    def __init__(self, touched: Path) -> None:
+        self.touched = touched
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.touched,)
+
+
+@pytest.mark.parametrize("suffix", weights.PICKLE_SUFFIXES)
+def test_hostile_pickle_is_never_run(table: Path, tmp_path: Path, suffix: str) -> None:
+    touched = tmp_path / "touched"
+    torch.save({"network": "brightness", "state_dict": {"down": Hostile(touched)}}, tmp_path / f"zip{suffix}")
+    (tmp_path / f"plain{suffix}").write_bytes(pickle.dumps(Hostile(touched), protocol=2))
+    for name in ("zip", "plain"):
+        file = tmp_path / f"{name}{suffix}"
+        assert failure(str(file)).message.startswith(f"unsafe or damaged weights: {file}: ")
+    assert not touched.exists()
+    pickle.loads((tmp_path / f"plain{suffix}").read_bytes())
+    assert touched.exists()
+
+
+def test_hostile_pickle_under_a_safe_name(table: Path, tmp_path: Path) -> None:
+    touched, file = tmp_path / "touched", tmp_path / "x.safetensors"
+    file.write_bytes(pickle.dumps(Hostile(touched)))
+    assert failure(str(file)).message.startswith(f"not a safetensors file, or a damaged one: {file}: ")
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk"])
+def test_damaged_pickle(table: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.pth"
+    file.write_bytes(content)
+    assert failure(str(file)).message.startswith(f"unsafe or damaged weights: {file}: ")
+
+
+def test_harmless_pickle_is_read(table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "good.pth"
+    content = {"network": "brightness", "settings": {"gain": 2.0}, "state_dict": {"down": torch.tensor([0.25])}}
+    torch.save(content, file)
+    model = weights.load(weights.resolve(str(file)))
+    assert (model.state_dict()["down"].item(), model.gain) == (0.25, 2.0)
+    torch.save(content["state_dict"], file)
+    assert failure(str(file)).message == f"no state_dict in the weights: {file}"
+
+
+def test_damaged_table(table: Path) -> None:
+    toml = table / "models.toml"
+    for text in ("[rpwc", "[rpwc]\n", '[rpwc]\nfile = "x"\nspeed = 3\n', "rpwc = 3\n"):
+        toml.write_text(text)
+        assert failure("rpwc").message.startswith(f"list of weights is damaged: {toml}: ")
+    shutil.rmtree(table)
+    assert failure("rpwc").message == f"list of weights is missing: {toml}: No such file or directory"
+
+
+def test_shipped_entries_are_whole() -> None:
+    if not (weights.folder() / "models.toml").exists():
+        pytest.skip("no weights in this checkout yet")
+    for entry in weights.entries():
+        assert entry.network in models.names()
+        assert entry.licence
+        assert entry.source
+        assert entry.trained
+        model = weights.load(entry)
+        assert sum(tensor.numel() for tensor in model.state_dict().values()) == entry.parameters
