@@ -1,0 +1,126 @@
+"""From a source to flow: the one path that the command line and `flowcli.estimate` share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Literal
+
+from flowcli import weights
+from flowcli.errors import InputError
+from flowcli.types import Direction, FlowPair, Frame, Last
+
+if TYPE_CHECKING:
+    from flowcli.engine import Engine
+    from flowcli.pipeline import Stopwatch
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What is read: `input` and `second` as `open_source` takes them."""
+
+    input: str
+    second: str | None = None
+    start: int | Fraction | None = None
+    stop: int | Fraction | None = None
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How flow is estimated."""
+
+    model: str = "rpwc"
+    refine: int | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    max_side: int | None = None
+    direction: Direction = "forward"
+    last: Last = "drop"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """An estimation that is ready to go: `pairs` makes the flow, once."""
+
+    entry: weights.Entry
+    engine: Engine
+    pairs: Iterator[FlowPair]
+    decode: Stopwatch
+    """Frames read, and the time it took to make them."""
+
+
+def estimate(
+    source: str | PathLike[str] | Iterable[Frame],
+    second: str | PathLike[str] | None = None,
+    *,
+    model: str = "rpwc",
+    refine: int | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    start: int | Fraction | None = None,
+    stop: int | Fraction | None = None,
+    every: int = 1,
+    max_side: int | None = None,
+    direction: Direction = "forward",
+    last: Last = "drop",
+) -> Generator[FlowPair]:
+    """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
+
+    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames.
+    start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes each nth frame.
+    max_side: estimates on a picture no larger than this, and returns flow of full size.
+    last: what the last frame gets, which has no successor: nothing, the flow before it, or zero flow.
+    The generator opens the source when the first pair is asked for; closing it closes all it opened, and frames that
+    have a `close`. Raises FlowcliError: InputError if there are fewer than two frames, WeightsError, DeviceError...
+    """
+    options = EngineOptions(model, refine, device, precision, max_side, direction, last)
+    with ExitStack() as stack:
+        frames: Iterable[Frame]
+        if isinstance(source, str | PathLike):
+            from flowcli.video import open_source
+
+            name = fspath(source)
+            other = None if second is None else fspath(second)
+            frames = stack.enter_context(open_source(name, other, start=start, stop=stop, every=every))
+        elif second is not None or every != 1 or (start, stop) != (None, None):
+            raise ValueError("second, start, stop and every are for sources that are named")
+        else:
+            frames, name = source, "the frames that were given"
+            if hasattr(frames, "close"):
+                stack.callback(frames.close)
+        run = stack.enter_context(open_run(frames, name, weights.resolve(model), options))
+        yield from run.pairs
+
+
+@contextmanager
+def open_run(frames: Iterable[Frame], name: str, entry: weights.Entry, options: EngineOptions) -> Iterator[Run]:
+    """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work."""
+    from flowcli.pipeline import Stopwatch, prefetch
+
+    decode = Stopwatch()
+    with prefetch(_two_or_more(frames, name), watch=decode) as ahead:
+        from flowcli.engine import Engine
+
+        settings = {} if options.refine is None else {"refine": options.refine}
+        engine = Engine(
+            weights.load(entry, **settings),
+            device=options.device,
+            precision=options.precision,
+            max_side=options.max_side,
+        )
+        yield Run(entry, engine, engine.pairs(ahead, direction=options.direction, last=options.last), decode)
+
+
+def _two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
+    count = 0
+    for frame in frames:
+        count += 1
+        yield frame
+    if count < 2:
+        raise InputError(f"{'only one frame' if count else 'no frames'} in {name}", "flow needs two frames")

@@ -1,0 +1,132 @@
+"""The entry point: finds the command, and turns every error into two lines and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from flowcli import __version__
+from flowcli.cli.options import DEBUG
+from flowcli.errors import FlowcliError, UsageError
+
+COMMANDS = ("estimate", "models", "doctor", "train")
+"""Modules of this package, in the order of `--help`; each has a click command called `command`."""
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Imports a command when it is asked for; command modules import click and light modules only."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        if name not in COMMANDS:
+            close = difflib.get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
+            raise UsageError(f"no such command: {name}", hint)
+        command: click.Command = importlib.import_module(f"flowcli.cli.{name}").command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="flowcli %(version)s")
+def commands() -> None:
+    """Optical flow: how every pixel moves from one frame of a video to the next.
+
+    \b
+      flowcli estimate in.mp4 --out flow.mp4     a video of colour-coded flow
+      flowcli estimate a.png b.png --out ab.flo  the flow between two pictures
+      flowcli doctor                             is everything there?
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line (sys.argv by default) and returns the exit code.
+
+    0 done, also when the reader of stdout went away; 1 error; 2 usage; 130 interrupted by Ctrl-C or SIGTERM.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    settings: dict[str, object] = {}
+    try:
+        with _terminated_like_interrupted(), _logged(), commands.make_context("flowcli", list(arguments)) as context:
+            settings = context.meta
+            commands.invoke(context)
+            sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "flowcli"
+        _say(error.format_message(), f"{path} --help shows what there is")
+        return error.exit_code
+    except FlowcliError as error:
+        if settings.get(DEBUG):
+            raise
+        _say(error.message, error.hint)
+        return error.exit_code
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        if settings.get(DEBUG):
+            raise
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    return 0
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+
+
+def _drop_stdout() -> None:
+    # What is left in the buffer would be flushed at exit, into the pipe that nobody reads.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Lines(logging.Handler):
+    """Log records as lines on stderr: `warning: ...`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    logger, handler = logging.getLogger("flowcli"), _Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,91 @@
+"""`flowcli train`: weights from generated scenes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowcli import models
+from flowcli.cli.options import TalkOptions, Value, parse_device, talk_options
+from flowcli.errors import InputError
+
+if TYPE_CHECKING:
+    from flowcli.train.loop import Progress
+
+
+@click.command("train")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--network", type=click.Choice(models.names()), default="rpwc", show_default=True, help="What to train.")
+@click.option("--textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
+@click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Length of the schedule.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long; the same command goes on from there.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pairs in a step.")
+@click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True, help="Side of a training picture.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=8e-4, show_default=True, help="Highest learning rate.")
+@click.option("--seed", type=click.IntRange(0, 9_999), default=7, show_default=True, help="Of the scenes and the order.")
+@click.option("--scenes", type=click.IntRange(min=1), default=6_000, show_default=True, help="Scenes that a CPU run keeps on disk.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU).")
+@click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
+@click.option("--device", type=Value("device", parse_device), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where to train.")
+@click.option("--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True, help="Of the network.")
+@talk_options
+def command(
+    folder: Path, textures: Path | None, minutes: float | None, workers: int, init: Path | None, device: str,
+    talk: TalkOptions, **settings: Any,
+) -> None:
+    """Train a network on generated scenes of moving shapes; everything lies in FOLDER.
+
+    checkpoint.pt is where the same command goes on, log.csv the record, weights.safetensors what `--model` takes:
+    the average of the weights over the last steps. Sides of the picture must be a multiple of 32.
+
+    \b
+    flowcli train runs/first --textures photos/ --minutes 60
+    flowcli estimate in.mp4 -o flow.mp4 --model runs/first/weights.safetensors
+    """
+    for path, what in ((textures, "folder of textures"), (init, "weights to start from")):
+        if path is not None and not path.exists():
+            raise InputError(f"no such {what}: {path}", "check the name")
+
+    from flowcli.engine import choose_device
+    from flowcli.train.loop import TrainOptions, train
+
+    options = TrainOptions(textures=str(textures) if textures else None, **settings)
+    with _display(options.steps, talk) as show:
+        weights = train(
+            options, folder, device=str(choose_device(device)), workers=workers, init=init, report=show,
+            minutes=math.inf if minutes is None else minutes,
+        )
+    if talk.json:
+        click.echo(json.dumps({"weights": str(weights)}))
+    elif not talk.quiet:
+        click.echo(f"wrote {weights}", err=True)
+
+
+@contextmanager
+def _display(steps: int, talk: TalkOptions) -> Iterator[Callable[[Progress], None]]:
+    """What shows the state of training: a bar on a terminal, and a line for each validation."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True, quiet=talk.quiet, highlight=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=steps)
+
+        def show(progress: Progress) -> None:
+            state = f"loss {progress.loss:.3f}, EPE {progress.epe:.2f} px"
+            bar.update(task, completed=progress.step, description=state)
+            if progress.validation_epe is not None:
+                minutes = progress.seconds / 60
+                console.print(
+                    f"step {progress.step}, {minutes:.1f} min: {state}, validation EPE {progress.validation_epe:.3f} px"
+                )
+
+        yield show

@@ -1,0 +1,102 @@
+"""Mean endpoint error per set on real pairs with ground truth; `python -m tests.bench` prints the table.
+
+The pairs lie beside the repository in ../shared/bench as <set>/<pair>_img1.*, _img2.*, _flow.flo or _flow.png (KITTI), and
+for Sintel _invalid.png. OpenCV's Farneback and DIS, on grey pictures, are measured in the same run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+SETS = ("middlebury", "flyingchairs", "sintel clean", "sintel final", "kitti2012")
+
+Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Two (H, W, 3) uint8 RGB pictures -> flow (H, W, 2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    name: str
+    group: str
+    first: np.ndarray
+    second: np.ndarray
+    flow: np.ndarray
+    valid: np.ndarray
+
+
+def pairs() -> Iterator[Pair]:
+    for path in sorted((SHARED / "bench").glob("*/*_flow.*")):
+        stem = path.name.removesuffix(path.suffix).removesuffix("_flow")
+        group = f"sintel {stem.split('_')[0]}" if path.parent.name == "sintel" else path.parent.name
+        first, second = (
+            cv2.cvtColor(cv2.imread(str(next(path.parent.glob(f"{stem}_img{n}.*")))), cv2.COLOR_BGR2RGB) for n in (1, 2)
+        )
+        flow, valid = _truth(path)
+        invalid = path.with_name(f"{stem}_invalid.png")
+        if invalid.exists():
+            valid &= cv2.imread(str(invalid), cv2.IMREAD_GRAYSCALE) == 0
+        yield Pair(stem, group, first, second, flow, valid)
+
+
+def _truth(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    if path.suffix == ".png":
+        blue, green, red = cv2.split(cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32))
+        return np.stack([red - 32768, green - 32768], 2) / 64, blue > 0
+    flow = cv2.readOpticalFlow(str(path))
+    return flow, np.abs(flow).max(2) < 1e9
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    start = np.zeros((*first.shape[:2], 2), np.float32)
+    return cv2.calcOpticalFlowFarneback(_grey(first), _grey(second), start, 0.5, 5, 15, 3, 7, 1.5, 0)
+
+
+def dis(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(_grey(first), _grey(second), None)
+
+
+def network(model: str, **settings: object) -> Method:
+    from flowcli import weights
+    from flowcli.engine import Engine
+
+    engine = Engine(weights.load(weights.resolve(model)), **settings)  # type: ignore[arg-type]
+
+    def method(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return engine.estimate(first, second).uv.permute(1, 2, 0).cpu().numpy()
+
+    return method
+
+
+def table(methods: dict[str, Method]) -> dict[str, dict[str, float]]:
+    """Mean endpoint error, pixels: method -> set -> number."""
+    errors: dict[str, dict[str, list[float]]] = {name: {group: [] for group in SETS} for name in methods}
+    for pair in pairs():
+        for name, method in methods.items():
+            distance = np.linalg.norm(method(pair.first, pair.second) - pair.flow, axis=2)
+            errors[name][pair.group].append(float(distance[pair.valid].mean()))
+    return {name: {group: float(np.mean(found)) for group, found in groups.items()} for name, groups in errors.items()}
+
+
+def main(models: list[str]) -> None:
+    methods: dict[str, Method] = {"farneback": farneback, "dis medium": dis}
+    for model in models:
+        methods[model] = network(model)
+        methods[f"{model} float32"] = network(model, precision="fp32")
+    print(f"{'':28}" + "".join(f"{group:>14}" for group in SETS))
+    for name, groups in table(methods).items():
+        print(f"{name:28}" + "".join(f"{groups[group]:14.2f}" for group in SETS))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["rpwc"])

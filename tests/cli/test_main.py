@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from flowcli.cli import main as module
+from flowcli.cli.main import COMMANDS, commands, main
+from flowcli.cli.options import talk_options
+from flowcli.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error", "hint"),
+    [
+        ("estimat", 2, "no such command: estimat", "did you mean estimate?"),
+        ("zzz", 2, "no such command: zzz", f"there are: {', '.join(COMMANDS)}"),
+        ("--helpp", 2, "No such option '--helpp'.*", "flowcli --help shows what there is"),
+        ("estimate", 2, "Missing argument 'INPUT'.", "flowcli estimate --help shows what there is"),
+        (
+            "estimate x --out a.mp4 --start soon",
+            2,
+            "Invalid value for '--start': 'soon' is not a frame number (250) or a time (2.5s, 00:01:02.5)",
+            "flowcli estimate --help shows what there is",
+        ),
+        (
+            "estimate x --out a.mp4 --fps 0",
+            2,
+            "Invalid value for '--fps': '0' is not a number of frames per second (25, 29.97, 30000/1001)",
+            "flowcli estimate --help shows what there is",
+        ),
+        (
+            "estimate x --out a.mp4 --every 0",
+            2,
+            "Invalid value for '--every': 0 is not in the range x>=1.",
+            "flowcli estimate --help shows what there is",
+        ),
+        (
+            "estimate x --out a.mp4 -q -v",
+            2,
+            "--quiet and --verbose contradict each other",
+            "leave one out",
+        ),
+        (
+            "estimate x",
+            2,
+            "no output is named",
+            "add --out flow.mp4, --out flow/ (a folder of .flo files) or --out -",
+        ),
+    ],
+)
+def test_usage_errors(arguments: str, code: int, error: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments.split()) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, second = err.splitlines()
+    assert first.startswith(f"error: {error[:-1]}") if error.endswith("*") else first == f"error: {error}"
+    assert second == f"hint: {hint}"
+
+
+def test_nothing_at_all_is_a_usage_error_with_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: flowcli ")
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == ("flowcli 0.1.0\n", "")
+    assert main(["-h"]) == 0
+    out, err = capsys.readouterr()
+    assert [name for name in COMMANDS if f"\n  {name} " in out] == list(COMMANDS)
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    command = commands.get_command(click.Context(commands), name)
+    assert command.name == name
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+
+
+def fails_with(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    @click.command()
+    @talk_options
+    def command(talk: object) -> None:
+        act()
+
+    monkeypatch.setattr(module.Commands, "get_command", lambda self, context, name: command)
+
+
+def test_errors_are_two_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def act() -> None:
+        raise InputError("no such\nfile: x", "check the name")
+
+    fails_with(monkeypatch, act)
+    assert main(["estimate"]) == 1
+    assert capsys.readouterr() == ("", "error: no such file: x\nhint: check the name\n")
+    with pytest.raises(InputError):
+        main(["estimate", "--debug"])
+
+
+def test_signals_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        fails_with(monkeypatch, lambda number=number: signal.raise_signal(number))  # type: ignore[misc]
+        assert main(["estimate"]) == 130
+        assert capsys.readouterr() == ("", "interrupted\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_log_becomes_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import logging
+
+    def act() -> None:
+        logging.getLogger("flowcli").warning("slow: %d", 3)
+        logging.getLogger("flowcli.ops").info("more")
+
+    fails_with(monkeypatch, act)
+    for arguments, said in (([], "warning: slow: 3\n"), (["-q"], ""), (["-v"], "warning: slow: 3\ninfo: more\n")):
+        assert main(["estimate", *arguments]) == 0
+        assert capsys.readouterr() == ("", said)
+
+
+def test_reader_of_stdout_that_went_away(root: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "flowcli", "--help"], cwd=root, stdout=write, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

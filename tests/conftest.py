@@ -1,0 +1,40 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from flowcli import models, weights
+from tests import tiny
+
+# The same cases on every run, and no deadline: the machine may be slow.
+hypothesis.settings.register_profile("flowcli", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("flowcli")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the repository."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared(root: Path) -> Path:
+    """The folder with clips and benchmarks beside the repository; without it the test is skipped."""
+    folder = root.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} with clips and benchmarks")
+    return folder
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weights, in use for the test, whose default model is tests/networks/brightness.py."""
+    folder = tmp_path / "weights"
+    tiny.write_table(folder)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tiny.NETWORKS)])
+    monkeypatch.setattr(weights, "folder", lambda: folder)
+    return folder

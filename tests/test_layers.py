@@ -1,0 +1,146 @@
+"""Which module may import which: only those of lower layers, and slow packages only where nobody waits for them."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# From the top down. Modules of one line do not know each other, those of one package do.
+LAYERS = """
+    __main__
+    cli
+    train bench doctor
+    flowcli
+    api
+    outputs
+    effects
+    engine classic video flowfile weights
+    models
+    color metrics
+    ops geometry
+    pictures
+    pipeline atomic
+    types
+    errors
+"""
+RANK = {unit: -number for number, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
+OWNERS = {
+    "cv2": {"pictures", "classic"},
+    "ffmpeg": {"video"},
+    "imageio_ffmpeg": {"video"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+SLOW = {"torch", "numpy", "cv2"}
+LIGHT = {"flowcli", "__main__", "errors", "types", "atomic", "pipeline", "outputs", "weights", "api", "doctor", "cli"}
+
+
+def unit(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def is_light(module: str) -> bool:
+    return unit(module) in LIGHT or module == "flowcli.models"
+
+
+def imported(tree: ast.AST, modules: set[str], start: bool = True) -> Iterator[tuple[str, bool]]:
+    """Each imported module, and whether it is imported when the program starts."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, start) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = "." * node.level + (node.module or "")
+            names = (f"{parent}.{alias.name}" for alias in node.names)
+            yield from ((name if name in modules else parent, start) for name in names)
+        else:
+            checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from imported(node, modules, start and not checking and not inside)
+
+
+def violations(root: Path) -> list[str]:
+    """What breaks the rules in root/flowcli, one line each."""
+    paths = {".".join(path.relative_to(root).with_suffix("").parts): path for path in root.glob("flowcli/**/*.py")}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    graph: dict[str, set[str]] = {}
+    found = [f"{module} is in no layer" for module in sorted(paths) if unit(module) not in RANK]
+    for module, path in sorted(paths.items()):
+        here = unit(module)
+        graph[module] = set()
+        for name, at_start in imported(ast.parse(path.read_text(encoding="utf-8")), set(paths)):
+            package = name.split(".")[0]
+            if package == "":
+                found.append(f"{module} imports by a relative name")
+            elif here not in OWNERS.get(package, {here}):
+                found.append(f"{module} imports {package}, which is for {' and '.join(sorted(OWNERS[package]))}")
+            elif is_light(module) and at_start and (package in SLOW or (package == "flowcli" and not is_light(name))):
+                found.append(f"{module} imports {name} at its start, which is slow")
+            if package != "flowcli":
+                continue
+            if unit(name) != here and RANK.get(unit(name), 0) >= RANK.get(here, 0):
+                found.append(f"{module} imports {name}, which is not below it")
+            if at_start:
+                graph[module].add(name)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        found.append(f"cycle: {' <- '.join(error.args[1])}")
+    return list(dict.fromkeys(found))
+
+
+def test_the_layers_hold(root: Path) -> None:
+    assert violations(root) == []
+
+
+def plant(root: Path, **texts: str) -> None:
+    names = ("__init__", "types", "color", "api", "engine", "models/__init__", "models/spynet", "video/__init__")
+    for name, text in {**dict.fromkeys(names, ""), **texts}.items():
+        path = root / "flowcli" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("geometry", "import flowcli.engine", "imports flowcli.engine, which is not below it"),
+        ("geometry", "from flowcli import color", "imports flowcli.color, which is not below it"),
+        ("color", "def f():\n import flowcli.api", "imports flowcli.api, which is not below it"),
+        ("geometry", "from .types import Frame", "imports by a relative name"),
+        ("geometry", "def f():\n import cv2", "imports cv2, which is for classic and pictures"),
+        ("engine", "import rich.progress", "imports rich, which is for cli"),
+        ("types", "import numpy as np", "imports numpy at its start, which is slow"),
+        ("cli/run", "try:\n import torch.nn\nexcept X: pass", "imports torch.nn at its start, which is slow"),
+        ("cli/run", "from flowcli import engine", "imports flowcli.engine at its start, which is slow"),
+        ("weights", "from flowcli.models import spynet", "imports flowcli.models.spynet at its start, which is slow"),
+        ("helper", "", "is in no layer"),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path: Path, file: str, text: str, expected: str) -> None:
+    plant(tmp_path, **{file: text})
+    assert violations(tmp_path) == [f"flowcli.{file.replace('/', '.')} {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("engine", "import torch\nfrom flowcli.models import spynet"),
+        ("models/pwcnet", "from flowcli.models import spynet"),
+        ("models/spynet", "from flowcli.models import names"),
+        ("types", "if TYPE_CHECKING:\n import torch\ndef f():\n import numpy"),
+        ("weights", "from flowcli.models import names"),
+    ],
+)
+def test_what_is_allowed_is_not_found(tmp_path: Path, file: str, text: str) -> None:
+    plant(tmp_path, **{file: text})
+    assert violations(tmp_path) == []
+
+
+def test_a_planted_cycle_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, **{"video/a": "from flowcli.video import b", "video/b": "from flowcli.video.a import f"})
+    (found,) = violations(tmp_path)
+    assert set(found.removeprefix("cycle: ").split(" <- ")) == {"flowcli.video.a", "flowcli.video.b"}
