@@ -51,7 +51,9 @@ class Part:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             self.publish()
             return
@@ -74,7 +76,9 @@ def check_free(target: Path, overwrite: bool, folder: bool = False) -> None:
         raise OutputError(f"no such folder for the output: {parent}", f"create it: mkdir -p {parent}")
     for place in (parent, target) if target.is_dir() else (parent,):
         if not os.access(place, os.W_OK | os.X_OK):
-            raise OutputError(f"output folder is not writable: {place}", "choose another folder, or change its permissions")
+            raise OutputError(
+                f"output folder is not writable: {place}", "choose another folder, or change its permissions"
+            )
 
 
 def write_error(target: Path, error: OSError) -> OutputError:

@@ -24,6 +24,7 @@ import math
 import pickle
 import struct
 import tomllib
+import warnings
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -204,21 +205,28 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict and metadata of a pickled dict with `network`, `settings`, `state_dict`; runs no code of the file.
-
-    Raises WeightsError for anything else.
-    """
+    """State dict and metadata of a pickled dict with `network`, `settings`, `state_dict`. Raises WeightsError."""
     import torch
 
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNPICKLING_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"unsafe or damaged weights: {path}: {reason}", "use a .safetensors file") from error
+    content = unpickle(path, "weights", "use a .safetensors file")
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"no state_dict in the weights: {path}", "use a .safetensors file")
     return state, {key: value for key, value in content.items() if key != "state_dict"}
+
+
+def unpickle(path: Path, what: str, hint: str) -> Any:
+    """What torch.save wrote, on the CPU; runs no code of the file. Raises WeightsError, which calls the file `what`."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            # torch warns of pickles that it then reads, or refuses, all the same.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except _UNPICKLING_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"unsafe or damaged {what}: {path}: {reason}", hint) from error
 
 
 def _check_fit(path: Path, network: str, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """Mean endpoint error per set on real pairs with ground truth; `python -m tests.bench` prints the table.
 
-The pairs lie beside the repository in ../shared/bench as <set>/<pair>_img1.*, _img2.*, _flow.flo or _flow.png (KITTI), and
-for Sintel _invalid.png. OpenCV's Farneback and DIS, on grey pictures, are measured in the same run.
+The pairs lie beside the repository in ../shared/bench as <set>/<pair>_img1.*, _img2.*, _flow.flo or _flow.png (KITTI),
+and for Sintel _invalid.png. OpenCV's Farneback and DIS, on grey pictures, are measured in the same run.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from flowcli.pictures import read_picture
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SETS = ("middlebury", "flyingchairs", "sintel clean", "sintel final", "kitti2012")
@@ -35,20 +38,21 @@ def pairs() -> Iterator[Pair]:
     for path in sorted((SHARED / "bench").glob("*/*_flow.*")):
         stem = path.name.removesuffix(path.suffix).removesuffix("_flow")
         group = f"sintel {stem.split('_')[0]}" if path.parent.name == "sintel" else path.parent.name
-        first, second = (
-            cv2.cvtColor(cv2.imread(str(next(path.parent.glob(f"{stem}_img{n}.*")))), cv2.COLOR_BGR2RGB) for n in (1, 2)
-        )
+        first, second = (read_picture(next(path.parent.glob(f"{stem}_img{number}.*"))) for number in (1, 2))
         flow, valid = _truth(path)
         invalid = path.with_name(f"{stem}_invalid.png")
         if invalid.exists():
-            valid &= cv2.imread(str(invalid), cv2.IMREAD_GRAYSCALE) == 0
+            valid &= read_picture(invalid).max(2) == 0
         yield Pair(stem, group, first, second, flow, valid)
 
 
 def _truth(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Flow (H, W, 2) and where it is known; of KITTI's PNGs by the description in its development kit."""
     if path.suffix == ".png":
-        blue, green, red = cv2.split(cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32))
-        return np.stack([red - 32768, green - 32768], 2) / 64, blue > 0
+        stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert stored is not None
+        known, v, u = np.moveaxis(stored.astype(np.float32), 2, 0)
+        return np.stack([u - 32768, v - 32768], 2) / 64, known > 0
     flow = cv2.readOpticalFlow(str(path))
     return flow, np.abs(flow).max(2) < 1e9
 
@@ -63,17 +67,22 @@ def farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def dis(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(_grey(first), _grey(second), None)
+    start = np.zeros((*first.shape[:2], 2), np.float32)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(_grey(first), _grey(second), start)
+    return np.asarray(flow)
 
 
 def network(model: str, **settings: object) -> Method:
     from flowcli import weights
     from flowcli.engine import Engine
+    from flowcli.types import Frame
 
     engine = Engine(weights.load(weights.resolve(model)), **settings)  # type: ignore[arg-type]
 
     def method(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return engine.estimate(first, second).uv.permute(1, 2, 0).cpu().numpy()
+        frames = (Frame(image, index, Fraction(index)) for index, image in enumerate((first, second)))
+        pair = next(engine.pairs(frames))
+        return pair.forward.uv.permute(1, 2, 0).cpu().numpy()
 
     return method
 

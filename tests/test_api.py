@@ -75,7 +75,7 @@ def test_nothing_happens_before_the_first_pair(table: Path) -> None:
 def test_options_that_need_a_name(table: Path) -> None:
     for options in ({"second": "x.png"}, {"start": 1}, {"stop": 1}, {"every": 2}):
         with pytest.raises(ValueError, match=r"^second, start, stop and every are for sources that are named$"):
-            next(flowcli.estimate(frames(2), **options))  # type: ignore[arg-type]
+            next(flowcli.estimate(frames(2), **options))
 
 
 class Endless:

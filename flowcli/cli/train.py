@@ -22,22 +22,64 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--network", type=click.Choice(models.names()), default="rpwc", show_default=True, help="What to train.")
-@click.option("--textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
+@click.option(
+    "--textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone."
+)
 @click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Length of the schedule.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after so long; the same command goes on from there.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0), help="Stop after so long; the same command goes on from there."
+)
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pairs in a step.")
 @click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True, help="Side of a training picture.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=8e-4, show_default=True, help="Highest learning rate.")
-@click.option("--seed", type=click.IntRange(0, 9_999), default=7, show_default=True, help="Of the scenes and the order.")
-@click.option("--scenes", type=click.IntRange(min=1), default=6_000, show_default=True, help="Scenes that a CPU run keeps on disk.")
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU).")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=8e-4,
+    show_default=True,
+    help="Highest learning rate.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 9_999), default=7, show_default=True, help="Of the scenes and the order."
+)
+@click.option(
+    "--easy",
+    type=click.IntRange(min=0),
+    default=300,
+    show_default=True,
+    help="First steps, on pictures that are shifted as a whole.",
+)
+@click.option(
+    "--scenes",
+    type=click.IntRange(min=1),
+    default=6_000,
+    show_default=True,
+    help="Scenes that a CPU run keeps on disk.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU)."
+)
 @click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
-@click.option("--device", type=Value("device", parse_device), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where to train.")
-@click.option("--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True, help="Of the network.")
+@click.option(
+    "--device",
+    type=Value("device", parse_device),
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where to train.",
+)
+@click.option(
+    "--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True, help="Of the network."
+)
 @talk_options
 def command(
-    folder: Path, textures: Path | None, minutes: float | None, workers: int, init: Path | None, device: str,
-    talk: TalkOptions, **settings: Any,
+    folder: Path,
+    textures: Path | None,
+    minutes: float | None,
+    workers: int,
+    init: Path | None,
+    device: str,
+    talk: TalkOptions,
+    **settings: Any,
 ) -> None:
     """Train a network on generated scenes of moving shapes; everything lies in FOLDER.
 
@@ -58,7 +100,12 @@ def command(
     options = TrainOptions(textures=str(textures) if textures else None, **settings)
     with _display(options.steps, talk) as show:
         weights = train(
-            options, folder, device=str(choose_device(device)), workers=workers, init=init, report=show,
+            options,
+            folder,
+            device=str(choose_device(device)),
+            workers=workers,
+            init=init,
+            report=show,
             minutes=math.inf if minutes is None else minutes,
         )
     if talk.json:

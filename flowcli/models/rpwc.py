@@ -1,17 +1,18 @@
 """rpwc: a recurrent, PWC-style network, small enough for a CPU; the default of flowcli, trained by this project.
 
-Pyramid, warping by the current flow and a local cost volume come from PWC-Net (Sun et al. 2018, arXiv:1709.02371); one decoder
-with a hidden state used over and over, and convex upsampling, from RAFT (Teed and Deng 2020, arXiv:2003.12039).
+Pyramid, warping by the current flow and a local cost volume come from PWC-Net (Sun et al. 2018, arXiv:1709.02371); one
+decoder with a hidden state used over and over, and convex upsampling, from RAFT (Teed and Deng 2020, arXiv:2003.12039).
 
-# Differs from PWC-Net: one decoder serves all levels, run several times a level; no feature map is warped, the cost volume
-# is looked up around x + flow(x); matching features are instance-normalised, without which nothing is learnt at first.
-# Differs from RAFT: no all-pairs volume, a gated update without reset gate, and everything the context contributes to an
-# iteration is computed once a level.
+# Differs from PWC-Net: one decoder serves all levels, run several times a level; no feature map is warped, the cost
+# volume is looked up around x + flow(x); matching features are instance-normalised, without which nothing is learnt.
+# Differs from RAFT: no all-pairs volume, a gated update without reset gate, and everything the context contributes to
+# an iteration is computed once a level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,7 @@ class Encoder(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.stem = _conv(12, widths[0])
-        self.stages = nn.ModuleList(Stage(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.stages = nn.ModuleList(Stage(a, b) for a, b in pairwise(widths))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         # Four pixels become the channels of one: the first convolution then fills whole vector registers.
@@ -70,7 +71,7 @@ class Encoder(nn.Module):
 
 
 class Update(nn.Module):
-    """One iteration: costs around the current flow, the flow and the hidden state give a better flow and hidden state."""
+    """One iteration: costs around the current flow, that flow and the hidden state give better ones."""
 
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
@@ -139,11 +140,11 @@ class Rpwc(FlowModel):
         self.update = Update(hidden, width)
         self.up = ConvexUp(hidden)
         # Training starts from zero flow at every level.
-        nn.init.zeros_(self.update.step.weight)
-        nn.init.zeros_(self.update.step.bias)
+        for parameter in self.update.step.parameters():
+            nn.init.zeros_(parameter)
 
     def encode(self, image: Tensor) -> Features:
-        """For each level, finest first: matching features, initial hidden state, context; (N, hidden or width, h, w)."""
+        """Matching features, initial hidden state and context of each level, finest first; (N, channels, h, w)."""
         dtype = self.carry.weight.dtype
         out: list[Tensor] = []
         levels = self.encoder((image * 2 - 1).to(dtype).contiguous(memory_format=torch.channels_last))
@@ -153,7 +154,7 @@ class Rpwc(FlowModel):
         return tuple(out)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
-        """Flows (N, 2, h, w) after each iteration: at 1/32, 1/16, then, in training, each at full size, else the last."""
+        """Flows (N, 2, h, w) of each iteration at 1/32 and 1/16, then at full size: each in training, else the last."""
         flows: list[Tensor] = []
         count, _, height, width = first[-3].shape
         flow = torch.zeros(count, 2, height, width, device=first[0].device)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import inspect
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from flowcli import geometry
+from flowcli.atomic import Part
+from flowcli.train import scenes, synthetic, textures
 from flowcli.train.synthetic import Pairs, make_pairs
 
+SHIFT = 8
+"""Longest shift of the first, easy pairs, pixels."""
 MARGIN = 64
 """Rendered scenes are this much larger than a crop, so that one scene gives many crops."""
 
@@ -34,7 +42,7 @@ class Batch:
 
 
 def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
-    """The same pairs cut to `crop` x `crop` at a random place, mirrored, transposed and with swapped colours at random."""
+    """The same pairs cut to `crop` x `crop`: place, mirroring, transposition and order of colours are random."""
     height, width = pairs.flow.shape[-2:]
     top, left = (int(torch.randint(0, size - crop + 1, (), generator=generator)) for size in (height, width))
     flip_x, flip_y, transpose = (bool(torch.rand((), generator=generator) < 0.5) for _ in range(3))
@@ -53,38 +61,63 @@ def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
     return Pairs(first, second, flow, turned(pairs.occluded))
 
 
-class CachedScenes(Dataset[Pairs]):
-    """Position k of an endless training order over `scenes` scenes, cut to `crop`; each scene is rendered once, then read.
+def shifted(pairs: Pairs, generator: torch.Generator) -> Pairs:
+    """The first frames and copies of them, each shifted as a whole by up to SHIFT pixels; smaller by 2 SHIFT.
 
-    Each pass over the scenes has its own order and its own augmentation, both functions of (seed, k).
+    What a network learns first: with flow that is the same everywhere, all pixels agree on what the costs mean.
+    """
+    height, width = (side - 2 * SHIFT for side in pairs.flow.shape[-2:])
+    moves = torch.randint(-SHIFT, SHIFT + 1, (len(pairs.first), 2), generator=generator)
+    first = pairs.first[..., SHIFT : SHIFT + height, SHIFT : SHIFT + width]
+    second = [
+        image[:, SHIFT - v : SHIFT - v + height, SHIFT - u : SHIFT - u + width]
+        for image, (u, v) in zip(pairs.first, moves.tolist(), strict=True)
+    ]
+    flow = moves.to(pairs.flow)[:, :, None, None].expand(-1, -1, height, width)
+    x, y = (geometry.grid(height, width, flow.device) + flow).unbind(1)
+    return Pairs(first, torch.stack(second), flow, (x < 0) | (x >= width) | (y < 0) | (y >= height))
+
+
+class CachedScenes(Dataset[Pairs]):
+    """Position k of an endless training order over `count` scenes, cut to `crop`; each is rendered once, then read.
+
+    Each pass over the scenes has its own order and its own augmentation, both functions of (seed, k). The first `easy`
+    positions are `shifted`.
     """
 
-    def __init__(self, bank: Tensor, folder: Path, seed: int, scenes: int, crop: int) -> None:
-        self.bank, self.seed, self.scenes, self.crop = bank, seed, scenes, crop
+    def __init__(self, bank: Tensor, folder: Path, seed: int, count: int, crop: int, easy: int = 0) -> None:
+        self.bank, self.seed, self.count, self.crop, self.easy = bank, seed, count, crop, easy
         self.size = crop + MARGIN
-        self.folder = folder / f"seed{seed}-size{self.size}-textures{bank.shape[0]}"
+        self.folder = folder / f"seed{seed}-size{self.size}-{_fingerprint(bank)}"
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __getitem__(self, position: int) -> Pairs:
-        epoch, rank = divmod(position, self.scenes)
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.scenes)
+        epoch, rank = divmod(position, self.count)
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + position)
-        return augmented(self.scene(int(order[rank])), self.crop, generator)
+        pairs = self.scene(int(order[rank]))
+        return augmented(shifted(pairs, generator) if position < self.easy else pairs, self.crop, generator)
 
     def scene(self, index: int) -> Pairs:
         """Scene `index` as a batch of one, from the disk if it has been rendered before."""
-        path = self.folder / f"{index:06d}.npz"
+        path = self.folder / f"{index:06d}.safetensors"
         if path.exists():
-            with np.load(path) as stored:
-                arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
-            return Pairs(arrays["first"], arrays["second"], arrays["flow"].float(), arrays["occluded"])
-        pairs = make_pairs(self.bank, self.seed, [index], self.size, self.size)
-        # Half precision keeps 0.03 px at 64 px and far less below: the cache is half as large.
-        arrays = {**vars(pairs), "flow": pairs.flow.half()}
-        part = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(part, **{name: tensor.numpy() for name, tensor in arrays.items()})
-        os.replace(part, path)
-        return Pairs(pairs.first, pairs.second, arrays["flow"].float(), pairs.occluded)
+            stored = load_file(path)
+        else:
+            stored = vars(make_pairs(self.bank, self.seed, [index], self.size, self.size))
+            # Half precision keeps 0.03 px at 64 px and far less below: the cache is half as large.
+            stored["flow"] = stored["flow"].half()
+            with Part(path, overwrite=True) as part:
+                save_file(stored, part.path)
+        return Pairs(**{**stored, "flow": stored["flow"].float()})
+
+
+def _fingerprint(bank: Tensor) -> str:
+    """Changes with the textures and with the code that makes scenes of them, so that no stale scene is read."""
+    digest = hashlib.sha256(bank.numpy().data)
+    for module in (textures, scenes, synthetic):
+        digest.update(inspect.getsource(module).encode())
+    return digest.hexdigest()[:12]
 
 
 def joined(items: list[Pairs]) -> Pairs:
@@ -96,8 +129,13 @@ def cached_batches(data: CachedScenes, batch: int, start: int, workers: int) -> 
     """Batches number `start`, `start` + 1, ... without end; `workers` processes render and read ahead."""
     positions = range(start * batch, 2**62)
     loader = DataLoader(
-        data, batch_size=batch, sampler=positions, num_workers=workers, collate_fn=joined,
-        prefetch_factor=4 if workers else None, worker_init_fn=_single_thread,
+        data,
+        batch_size=batch,
+        sampler=positions,
+        num_workers=workers,
+        collate_fn=joined,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_single_thread,
     )
     for pairs in loader:
         yield Batch.of(pairs)
@@ -107,9 +145,11 @@ def _single_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def rendered_batches(bank: Tensor, seed: int, batch: int, start: int, crop: int) -> Iterator[Batch]:
-    """Batches number `start`, ... each rendered on the bank's device: no scene comes twice."""
-    number = start
-    while True:
-        yield Batch.of(make_pairs(bank, seed, range(number * batch, (number + 1) * batch), crop, crop))
-        number += 1
+def rendered_batches(bank: Tensor, seed: int, batch: int, start: int, crop: int, easy: int = 0) -> Iterator[Batch]:
+    """Batches number `start`, ... rendered on the bank's device, no scene twice. The first `easy` are `shifted`."""
+    for number in itertools.count(start):
+        size = crop + 2 * SHIFT if number < easy else crop
+        pairs = make_pairs(bank, seed, range(number * batch, (number + 1) * batch), size, size)
+        if number < easy:
+            pairs = shifted(pairs, torch.Generator().manual_seed(seed * 1_000_003 + number))
+        yield Batch.of(pairs)

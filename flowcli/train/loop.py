@@ -15,14 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from flowcli import models
+from flowcli import models, weights
 from flowcli.atomic import Part
-from flowcli.errors import InputError, WeightsError
+from flowcli.errors import InputError
 from flowcli.metrics import endpoint_error
 from flowcli.models._base import FlowModel
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
-from flowcli.train.synthetic import load_bank, make_pairs
+from flowcli.train.synthetic import make_pairs
+from flowcli.train.textures import load_bank
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -48,6 +49,8 @@ class TrainOptions:
     decay: float = 1e-4
     """Weight decay."""
     seed: int = 7
+    easy: int = 300
+    """First steps, on pictures that are shifted as a whole; without them nothing is learnt for the first 500 steps."""
     scenes: int = 6_000
     """Scenes kept in the cache of a CPU run."""
     precision: str = "bf16"
@@ -86,13 +89,21 @@ def train(
     """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
 
     minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from.
-    checkpoint_every: seconds. Raises InputError if the folder holds a run with other options.
+    checkpoint_every: seconds. Raises InputError if the folder holds a run with other options, or the network does not
+    take crops of that size; WeightsError for a damaged checkpoint.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
-    where = torch.device(device)
+    model = models.create(options.network)
+    if options.crop % model.stride:
+        less = options.crop - options.crop % model.stride
+        raise InputError(
+            f"crop {options.crop} is not a multiple of {model.stride}", f"use {less} or {less + model.stride}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
     bank = load_bank(Path(options.textures) if options.textures else None)
-    model = models.create(options.network).to(where, memory_format=torch.channels_last).train()
+    where = torch.device(device)
+    # Takes memory_format by keyword only, which the annotations of nn.Module.to leave out.
+    model.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if init is not None:
         model.load_state_dict(load_file(init))
     average = _Average(model)
@@ -143,10 +154,11 @@ class _Average:
 def _batches(
     options: TrainOptions, bank: Tensor, device: torch.device, folder: Path, start: int, workers: int
 ) -> Iterator[Batch]:
+    seed, batch, crop = options.seed, options.batch, options.crop
     if device.type == "cuda":
-        return rendered_batches(bank.to(device), options.seed, options.batch, start, options.crop)
-    data = CachedScenes(bank, folder / "cache", options.seed, options.scenes, options.crop)
-    return cached_batches(data, options.batch, start, workers)
+        return rendered_batches(bank.to(device), seed, batch, start, crop, options.easy)
+    data = CachedScenes(bank, folder / "cache", seed, options.scenes, crop, options.easy * batch)
+    return cached_batches(data, batch, start, workers)
 
 
 def _train_step(
@@ -180,12 +192,21 @@ def _validate(model: FlowModel, batches: list[Batch], device: torch.device) -> f
 
 
 def _save(
-    folder: Path, options: TrainOptions, step: int, seconds: float,
-    model: FlowModel, average: _Average, optimizer: torch.optim.Optimizer,
+    folder: Path,
+    options: TrainOptions,
+    step: int,
+    seconds: float,
+    model: FlowModel,
+    average: _Average,
+    optimizer: torch.optim.Optimizer,
 ) -> None:
     state = {
-        "options": asdict(options), "step": step, "seconds": seconds, "model": model.state_dict(),
-        "average": average.model.state_dict(), "optimizer": optimizer.state_dict(),
+        "options": asdict(options),
+        "step": step,
+        "seconds": seconds,
+        "model": model.state_dict(),
+        "average": average.model.state_dict(),
+        "optimizer": optimizer.state_dict(),
     }
     with Part(folder / CHECKPOINT, overwrite=True) as part:
         torch.save(state, part.path)
@@ -201,14 +222,12 @@ def _resume(
     """Step and seconds spent so far: zero without a checkpoint."""
     if not path.exists():
         return 0, 0.0
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise WeightsError(f"checkpoint cannot be read: {path}", "train in another folder, or remove it") from error
+    state: dict[str, Any] = weights.unpickle(path, "checkpoint", "train in another folder, or remove it")
     if state["options"] != asdict(options):
         changed = sorted(k for k, v in asdict(options).items() if state["options"].get(k) != v)
         raise InputError(
-            f"the run in {path.parent} has other options: {', '.join(changed)}", "train in another folder, or use the same"
+            f"the run in {path.parent} has other options: {', '.join(changed)}",
+            "train in another folder, or with the same",
         )
     model.load_state_dict(state["model"])
     average.model.load_state_dict(state["average"])

@@ -19,7 +19,8 @@ LONGEST = 400.0
 def robust_loss(flows: Sequence[Tensor], truth: Tensor) -> Tensor:
     """Weighted mean over all flows of (endpoint error + 0.01)^0.7, in pixels of the full size; a scalar.
 
-    flows: (N, 2, h, w), coarse to fine, each compared with `truth` (N, 2, H, W) averaged to its size; H / h = W / w, whole.
+    flows: (N, 2, h, w), coarse to fine, each compared with `truth` (N, 2, H, W) averaged to its size;
+    H / h = W / w, whole.
     Source of the robust form: Sun et al. 2018, arXiv:1709.02371, section 3 (fine-tuning loss).
     """
     known = (truth.square().sum(1, keepdim=True) < LONGEST**2).float()

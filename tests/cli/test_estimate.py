@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import flowcli
+from flowcli import weights
 from flowcli.cli.main import main
+from flowcli.flowfile import read_flow
 from flowcli.pictures import read_picture
 from flowcli.video import ffmpeg_path
 from tests.tiny import DOWN, alive, children, start, write_pictures
@@ -55,7 +57,7 @@ def frame_count(path: Path) -> int:
 
 
 def check_flow(path: Path, u: float, v: float = DOWN) -> None:
-    uv, valid = flowcli.read_flow(path)
+    uv, valid = read_flow(path)
     assert valid is None
     np.testing.assert_allclose(uv[0], u, atol=1 / 64)
     np.testing.assert_allclose(uv[1], v, atol=1 / 64)
@@ -122,7 +124,7 @@ def test_summary(clip: Path, table: Path, capsys: pytest.CaptureFixture[str]) ->
     out, err = capsys.readouterr()
     assert err == ""
     summary = json.loads(out)
-    entry = flowcli.api.weights.resolve("rpwc")
+    entry = weights.resolve("rpwc")
     assert {key: summary[key] for key in ("frames", "pairs", "width", "height", "device", "precision", "model")} == {
         "frames": 12,
         "pairs": 11,
@@ -235,7 +237,7 @@ def test_through_pipes(clip: Path, table: Path) -> None:
     raw = ffmpeg("-i", "flow.nut", "-f", "rawvideo", "-pix_fmt", "gbrpf32le", "-")
     planes = np.frombuffer(raw, "<f4").reshape(11, 3, 48, 64)
     frames = [np.frombuffer(each, np.uint8) for each in _rgb(clip)]
-    for index, (first, second) in enumerate(zip(frames, frames[1:], strict=False)):
+    for index, (first, second) in enumerate(pairwise(frames)):
         change = (second.astype(float) - first).reshape(48, 64, 3).mean(2)
         np.testing.assert_allclose(planes[index, 0], change, atol=1e-3)
     assert (planes[:, 1] == DOWN).all()
@@ -315,8 +317,7 @@ def test_reader_that_goes_away(table: Path, tmp_path: Path, kind: str) -> None:
         assert process.stderr.read() == b""
     finally:
         process.kill()
-        process.wait()
-        process.stderr.close()
+        process.communicate()
         feeder.kill()
         feeder.communicate()
 
@@ -336,16 +337,15 @@ def test_reader_that_goes_away_takes_the_files_with_it(table: Path, tmp_path: Pa
         assert names(tmp_path) == ["weights"]
     finally:
         process.kill()
-        process.wait()
-        process.stderr.close()
+        process.communicate()
         feeder.kill()
         feeder.communicate()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 @pytest.mark.parametrize("kind", ["y4m", "nut"])
 def test_full_disk_behind_stdout(pictures: Path, table: Path, kind: str) -> None:
-    with open("/dev/full", "wb") as full:  # noqa: PTH123
+    with open("/dev/full", "wb") as full:
         process = start(
             table, ["estimate", str(pictures), "-o", "-", "--as", kind, *CPU], stdout=full, stderr=subprocess.PIPE
         )

@@ -7,7 +7,9 @@ from typing import Any
 import click
 import pytest
 
+from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli import options
+from flowcli.outputs import OutputOptions
 
 
 @pytest.mark.parametrize(
@@ -88,9 +90,9 @@ def received(*arguments: str) -> dict[str, Any]:
 
 def test_defaults_are_those_of_the_dataclasses() -> None:
     assert received("in.mp4") == {
-        "source": options.SourceOptions("in.mp4"),
-        "engine": options.EngineOptions(),
-        "output": options.OutputOptions(()),
+        "source": SourceOptions("in.mp4"),
+        "engine": EngineOptions(),
+        "output": OutputOptions(()),
         "talk": options.TalkOptions(),
     }
 
@@ -102,9 +104,9 @@ def test_values_arrive() -> None:
         "-y --json -v"
     )
     assert received(*arguments.split()) == {
-        "source": options.SourceOptions("a.png", "b.png", 3, Fraction(60), 2),
-        "engine": options.EngineOptions("net", 4, "cuda:1", "bf16", 512, "both", "zero"),
-        "output": options.OutputOptions(("x", "-"), ("flo", "warp"), 20.0, True, "keep", Fraction(24), 18, True),
+        "source": SourceOptions("a.png", "b.png", 3, Fraction(60), 2),
+        "engine": EngineOptions("net", 4, "cuda:1", "bf16", 512, "both", "zero"),
+        "output": OutputOptions(("x", "-"), ("flo", "warp"), 20.0, True, "keep", Fraction(24), 18, True),
         "talk": options.TalkOptions(json=True, verbose=True),
     }
     assert received("x", "--backward")["engine"].direction == "backward"

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flowcli import weights
+from flowcli.cli.main import main
+from flowcli.train import loop, textures
+
+TINY = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def small_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(textures, "PROCEDURAL", 3)
+    monkeypatch.setattr(loop, "VALIDATION_SCENES", 2)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_train_writes_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", *TINY]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    state, wrote = err.splitlines()
+    assert state.startswith("step 1, ")
+    assert "validation EPE" in state
+    assert wrote == "wrote run/weights.safetensors"
+    assert weights.resolve("run/weights.safetensors").network == "rpwc"
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", *TINY, "--json", "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"weights": "run/weights.safetensors"}
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--textures", "no such folder of textures: nowhere"), ("--init", "no such weights to start from: nowhere")],
+)
+def test_missing_inputs(option: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", option, "nowhere"]) == 1
+    assert capsys.readouterr().err == f"error: {message}\nhint: check the name\n"
+    assert not Path("run").exists()
+
+
+def test_crop_that_is_no_multiple_of_the_stride(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", *TINY, "--crop", "100"]) == 1
+    assert capsys.readouterr().err == "error: crop 100 is not a multiple of 32\nhint: use 96 or 128\n"

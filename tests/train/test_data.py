@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flowcli.train import data
+from flowcli.train.data import SHIFT, CachedScenes, augmented, cached_batches, joined, rendered_batches, shifted
+from flowcli.train.synthetic import Pairs
+from flowcli.train.textures import procedural_textures
+
+
+@pytest.fixture(scope="module")
+def bank() -> Tensor:
+    return torch.stack(procedural_textures(3, seed=1))
+
+
+def dice(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(count: int, size: int) -> Pairs:
+    first, second = torch.randint(0, 256, (2, count, 3, size, size), dtype=torch.uint8, generator=dice(0))
+    flow = torch.randn(count, 2, size, size, generator=dice(1))
+    return Pairs(first, second, flow, torch.zeros(count, size, size, dtype=torch.bool))
+
+
+def check_shift(pairs: Pairs) -> None:
+    """Every pixel that is not occluded is found again where its (constant, whole) flow says."""
+    for first, second, flow, occluded in zip(*(vars(pairs)[n].numpy() for n in vars(pairs)), strict=True):
+        u, v = (round(float(number)) for number in flow[:, 0, 0])
+        assert (flow == np.array([u, v], np.float32)[:, None, None]).all()
+        y, x = np.nonzero(~occluded)
+        np.testing.assert_array_equal(second[:, y + v, x + u], first[:, y, x])
+        height, width = occluded.shape
+        assert occluded.sum() == height * width - (height - abs(v)) * (width - abs(u))
+
+
+def test_shifted_pictures_and_their_flow() -> None:
+    pairs = shifted(noise(12, 40), dice(3))
+    assert pairs.first.shape == (12, 3, 40 - 2 * SHIFT, 40 - 2 * SHIFT)
+    check_shift(pairs)
+    moves = pairs.flow[:, :, 0, 0]
+    assert len({tuple(move) for move in moves.tolist()}) > 8
+    assert 4 < moves.abs().max() <= SHIFT
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_augmented_pairs_stay_true(seed: int) -> None:
+    move = augmented(shifted(noise(1, 70), dice(seed)), 54, dice(seed + 100))
+    assert move.first.shape == (1, 3, 54, 54)
+    move.occluded.copy_(occlusion(move.flow[0, :, 0, 0].tolist(), 54))
+    check_shift(move)
+
+
+def occlusion(move: list[float], size: int) -> Tensor:
+    inside = np.arange(size)
+    x = (inside + move[0] >= 0) & (inside + move[0] < size)
+    y = (inside + move[1] >= 0) & (inside + move[1] < size)
+    return torch.from_numpy(~(y[:, None] & x[None]))[None]
+
+
+def test_augmentation_takes_every_turn_and_order_of_colours() -> None:
+    pairs = noise(1, 8)
+    seen = {augmented(pairs, 8, dice(seed)).first.numpy().tobytes() for seed in range(400)}
+    assert len(seen) == 2 * 2 * 2 * 6
+
+
+def test_scenes_are_rendered_once(bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=64)
+    fresh = scenes[4]
+    monkeypatch.setattr(data, "make_pairs", forbidden)
+    again = CachedScenes(bank, tmp_path, seed=1, count=3, crop=64)[4]
+    for name in vars(fresh):
+        assert torch.equal(getattr(fresh, name), getattr(again, name))
+    with pytest.raises(AssertionError, match="rendered again"):
+        CachedScenes(bank.flip(0), tmp_path, seed=1, count=3, crop=64)[4]
+
+
+def forbidden(*_: object) -> Pairs:
+    raise AssertionError("rendered again")
+
+
+def test_every_pass_takes_every_scene_in_its_own_order(
+    bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=10, crop=8)
+    taken: list[int] = []
+    monkeypatch.setattr(scenes, "scene", recorder(taken))
+    for position in range(20):
+        scenes[position]
+    assert sorted(taken[:10]) == sorted(taken[10:]) == list(range(10))
+    assert taken[:10] != taken[10:]
+
+
+def recorder(taken: list[int]) -> Callable[[int], Pairs]:
+    def scene(index: int) -> Pairs:
+        taken.append(index)
+        return noise(1, 8)
+
+    return scene
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_go_on_from_any_step(bank: Tensor, tmp_path: Path, workers: int) -> None:
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=64, easy=2)
+    whole = cached_batches(scenes, 2, 0, workers)
+    late = cached_batches(scenes, 2, 1, workers)
+    easy, second = next(whole), next(whole)
+    assert easy.first.shape == (2, 3, 64, 64)
+    assert easy.first.dtype == torch.float32
+    assert 0.5 < easy.first.max() <= 1
+    assert torch.equal(second.flow, next(late).flow)
+    assert easy.flow.std((2, 3)).max() == 0
+    assert second.flow.std((2, 3)).max() > 0
+
+
+def test_rendered_batches(bank: Tensor) -> None:
+    whole, late = rendered_batches(bank, 1, 2, 0, 64, easy=1), rendered_batches(bank, 1, 2, 1, 64, easy=1)
+    easy, second = next(whole), next(whole)
+    assert easy.flow.shape == second.flow.shape == (2, 2, 64, 64)
+    assert easy.flow.std((2, 3)).max() == 0
+    assert torch.equal(second.flow, next(late).flow)
+
+
+def test_joined() -> None:
+    both = joined([noise(1, 8), noise(2, 8)])
+    assert torch.equal(both.flow[1:], noise(2, 8).flow)
+    assert both.occluded.shape == (3, 8, 8)

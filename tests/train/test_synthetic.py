@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flowcli.train import synthetic
+from flowcli.train.scenes import HARMONICS, WAVES, Layer, Look, Scene, draw_scene
+from flowcli.train.textures import TEXTURE_SIZE, procedural_textures
+
+HEIGHT, WIDTH = 96, 130
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def bank() -> Tensor:
+    return torch.stack(procedural_textures(6, seed=1))
+
+
+def layer(**given: object) -> Layer:
+    """One still background, but for what is given."""
+    values: dict[str, object] = {
+        "texture": torch.tensor([0]),
+        "mapping": torch.tensor([[[1.0, 0.0, 100.0], [0.0, 1.0, 100.0]]]),
+        "tint": torch.ones(1, 3),
+        "center": torch.tensor([[60.0, 40.0]]),
+        "shift": torch.zeros(1, 2),
+        "turn": torch.zeros(1),
+        "zoom": torch.zeros(1),
+        "tilt": torch.zeros(1, 2),
+        "wave": torch.zeros(1, WAVES, 5),
+        "radius": torch.full((1, 2), torch.inf),
+        "angle": torch.zeros(1),
+        "sides": torch.tensor([4.0]),
+        "smooth": torch.ones(1),
+        "outline": torch.zeros(1, HARMONICS, 2),
+        "hole": torch.zeros(1),
+    }
+    return Layer(**{**values, **given})  # type: ignore[arg-type]
+
+
+def scene(*layers: Layer) -> Scene:
+    look = Look(
+        gain=torch.ones(1, 2, 3),
+        offset=torch.zeros(1, 2, 1),
+        gamma=torch.ones(1, 2),
+        noise=torch.zeros(1, 2),
+        blur=torch.zeros(1, 2),
+        haze=torch.zeros(1, 4),
+        shadow=torch.zeros(1, 2, 5),
+    )
+    return Scene(layers, look, [0])
+
+
+def remapped(image: Tensor, flow: Tensor) -> np.ndarray:
+    """OpenCV's own sampling of a (3, H, W) picture at x + flow(x)."""
+    y, x = np.mgrid[: flow.shape[1], : flow.shape[2]].astype(np.float32)
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    return cv2.remap(pixels, x + flow[0].numpy(), y + flow[1].numpy(), cv2.INTER_LINEAR)
+
+
+def test_a_shift_is_the_flow() -> None:
+    moved = scene(layer(shift=torch.tensor([[3.5, -2.0]])))
+    flow, occluded = synthetic.true_flow(moved, CPU, HEIGHT, WIDTH, 0.0, 1.0)
+    torch.testing.assert_close(flow, torch.tensor([3.5, -2.0])[None, :, None, None].expand_as(flow), atol=1e-4, rtol=0)
+    expected = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    expected[:2] = True
+    expected[:, WIDTH - 4 :] = True
+    assert torch.equal(occluded[0], expected)
+
+
+def test_a_turn_is_a_rotation_about_the_center() -> None:
+    angle = 0.2
+    flow, _ = synthetic.true_flow(scene(layer(turn=torch.tensor([angle]))), CPU, HEIGHT, WIDTH, 0.0, 1.0)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    z = (x - 60) + 1j * (y - 40)
+    expected = z * np.exp(1j * angle) - z
+    np.testing.assert_allclose(flow[0].numpy(), [expected.real, expected.imag], atol=1e-3)
+
+
+def test_a_disc_hides_what_is_behind_it() -> None:
+    place, size, shift = torch.tensor([[40.0, 50.0]]), torch.full((1, 2), 12.0), torch.tensor([[20.0, 0.0]])
+    disc = layer(center=place, radius=size, shift=shift)
+    flow, occluded = synthetic.true_flow(scene(layer(), disc), CPU, HEIGHT, WIDTH, 0.0, 1.0)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    before = np.hypot(x - 40, y - 50)
+    after = np.hypot(x - 60, y - 50)
+    # The outline is soft over one pixel.
+    np.testing.assert_array_equal(flow[0, 0].numpy()[before < 11], 20)
+    np.testing.assert_array_equal(flow[0, 0].numpy()[before > 13], 0)
+    hidden = occluded[0].numpy()
+    assert hidden[(after < 11) & (before > 13)].all()
+    assert not hidden[(after > 13) | (before < 11)].any()
+
+
+def test_origin_is_the_inverse_of_position() -> None:
+    drawn = draw_scene(3, range(8), HEIGHT, WIDTH, 6)
+    x, y = synthetic._pixels(8, HEIGHT, WIDTH, CPU)
+    for each in drawn.layers:
+        for time in (-0.5, 0.7, 1.0):
+            to_x, to_y = synthetic.position(each, *synthetic.origin(each, x, y, time), time)
+            inside = torch.hypot(to_x - x, to_y - y)
+            assert inside.quantile(0.99) < 0.05, (time, inside.max())
+
+
+def test_flow_brings_the_second_frame_onto_the_first(bank: Tensor) -> None:
+    drawn = draw_scene(11, range(6), HEIGHT, WIDTH, len(bank))
+    first, second = synthetic.render(drawn, bank, HEIGHT, WIDTH, (0.0, 1.0))
+    flow, occluded = synthetic.true_flow(drawn, CPU, HEIGHT, WIDTH, 0.0, 1.0)
+    kept = 0
+    for number in range(6):
+        seen = ~occluded[number].numpy()
+        kept += seen.sum()
+        difference = np.abs(remapped(second[number], flow[number]) - first[number].permute(1, 2, 0).numpy()).mean(2)
+        still = (second[number] - first[number]).abs().mean(0).numpy()
+        # Outlines are a mixture of two layers, and textures are sampled twice: most pixels agree, not all.
+        assert np.median(difference[seen]) < 0.012
+        assert difference[seen].mean() < 0.5 * still[seen].mean()
+    assert kept > 0.5 * 6 * HEIGHT * WIDTH
+
+
+def test_a_scene_is_a_function_of_seed_and_index(bank: Tensor) -> None:
+    several = synthetic.make_pairs(bank, 5, (7, 8, 9), 48, 64)
+    alone = synthetic.make_pairs(bank, 5, (8,), 48, 64)
+    for name in ("first", "second", "flow", "occluded"):
+        together = getattr(several, name)[1]
+        same = getattr(alone, name)[0]
+        if name == "flow":
+            torch.testing.assert_close(together, same, atol=1e-3, rtol=0)
+        else:
+            # Rounding may differ in the last bit with the size of the batch.
+            assert (together.float() - same.float()).abs().max() <= 1
+    other = synthetic.make_pairs(bank, 6, (8,), 48, 64)
+    assert (other.first.float() - alone.first.float()).abs().mean() > 5
+
+
+def test_pairs_are_pictures(bank: Tensor) -> None:
+    pairs = synthetic.make_pairs(bank, 5, range(3), 48, 64)
+    assert pairs.first.dtype == pairs.second.dtype == torch.uint8
+    assert pairs.first.shape == pairs.second.shape == (3, 3, 48, 64)
+    assert pairs.flow.shape == (3, 2, 48, 64)
+    assert pairs.occluded.shape == (3, 48, 64)
+    assert pairs.first.float().std() > 20
+
+
+def test_motions_are_of_all_lengths() -> None:
+    drawn = draw_scene(1, range(200), HEIGHT, WIDTH, 6)
+    lengths = drawn.layers[1].shift.norm(dim=1)
+    assert lengths.quantile(0.1) < 2
+    assert 3 < lengths.median() < 12
+    assert lengths.quantile(0.95) > 20
+
+
+def test_camera_changes_the_frames_and_not_the_flow(bank: Tensor) -> None:
+    drawn = draw_scene(2, range(4), 48, 64, len(bank))
+    dark = dataclasses.replace(drawn.look, noise=torch.full((4, 2), 0.05), gain=torch.full((4, 2, 3), 0.5))
+    dimmed = dataclasses.replace(drawn, look=dark)
+    frames = synthetic.render(drawn, bank, 48, 64, (0.0, 1.0))
+    noisy = synthetic._recorded(dimmed, frames)
+    assert noisy[0].float().mean() < 0.7 * 255 * frames[0].clamp(0, 1).mean()
+    flows = [synthetic.true_flow(each, CPU, 48, 64, 0.0, 1.0)[0] for each in (drawn, dimmed)]
+    assert torch.equal(*flows)
+
+
+def test_procedural_textures_are_all_different(bank: Tensor) -> None:
+    assert bank.shape == (6, 3, TEXTURE_SIZE, TEXTURE_SIZE)
+    assert bank.dtype == torch.uint8
+    flat = bank.float().flatten(1)
+    assert (torch.cdist(flat, flat) + 1e9 * torch.eye(6)).min() > 1000
+    assert flat.std(1).min() > 15
