@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +25,21 @@ _LARGEST = 99_999
 """Greatest width or height of a .flo file."""
 
 
-def read_flow(path: Path) -> Flow:
+def read_flow(path: str | PathLike[str]) -> Flow:
     """The flow in the file; its suffix names the format. Raises InputError if it is missing, damaged or not a flow."""
+    path = Path(path)
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise InputError(f"unknown kind of flow file: {path}", f"flow is read from {' '.join(FORMATS)}")
     return form.read(path)
 
 
-def write_flow(path: Path, uv: np.ndarray, valid: np.ndarray | None = None) -> None:
+def write_flow(path: str | PathLike[str], uv: np.ndarray, valid: np.ndarray | None = None) -> None:
     """Writes the flow in the format that the suffix names. uv: (2, H, W) pixels, NaN where unknown; valid: (H, W) bool.
 
     Raises OutputError for an unknown suffix, OSError if the file cannot be written.
     """
+    path = Path(path)
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise OutputError(f"unknown kind of flow file: {path}", f"flow is written to {' '.join(FORMATS)}")
