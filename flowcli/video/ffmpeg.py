@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import shutil
 import subprocess
 import threading
 from collections import deque
@@ -14,8 +15,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
-
-import ffmpeg
 
 from flowcli.errors import FfmpegError
 
@@ -30,10 +29,10 @@ _ECHO = re.compile(r"Task finished|Terminating thread|Error opening (input|outpu
 def ffmpeg_path() -> Path:
     """The program that the imageio-ffmpeg package carries, or the one that FLOWCLI_FFMPEG names. Raises FfmpegError."""
     if other := os.environ.get("FLOWCLI_FFMPEG"):
-        path = Path(other)
-        if not path.is_file() or not os.access(path, os.X_OK):
+        found = shutil.which(other)
+        if found is None:
             raise FfmpegError(f"FLOWCLI_FFMPEG is not a program: {other}", "give the full path of an ffmpeg program")
-        return path
+        return Path(found)
     package = find_spec("imageio_ffmpeg")
     for folder in package.submodule_search_locations or () if package else ():
         for path in sorted(Path(folder, "binaries").glob("ffmpeg-*")):
@@ -43,12 +42,15 @@ def ffmpeg_path() -> Path:
 
 @cache
 def ffmpeg_version(path: Path) -> str:
-    """Its version as it names it, such as "7.0.2-static" or "n9.0.2-17-g2a571b6068". Raises FfmpegError if it does not run."""
+    """Its version in its own words, "7.0.2-static" or "n9.0.2-17-g2a571b6068". Raises FfmpegError if it has none."""
     try:
-        text = subprocess.run([path, "-version"], capture_output=True, text=True, check=True).stdout
-        return text.split()[2]
-    except (OSError, subprocess.CalledProcessError, IndexError) as error:
-        raise FfmpegError(f"ffmpeg does not run: {path}: {error}", _HINT) from error
+        done = subprocess.run([path, "-version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as error:
+        raise FfmpegError(f"ffmpeg does not start: {path}: {error.strerror}", _HINT) from error
+    version = re.match(rb"ffmpeg version (\S+)", done.stdout)
+    if version is None:
+        raise FfmpegError(f"this is not ffmpeg: {path}", _HINT)
+    return version[1].decode(errors="replace")
 
 
 def every_frame() -> dict[str, str]:
@@ -59,9 +61,15 @@ def every_frame() -> dict[str, str]:
     return {"vsync" if old else "fps_mode": "passthrough"}
 
 
-def file_url(path: str | Path) -> str:
+def file_url(path: str | Path) -> str | bytes:
     """The name that makes ffmpeg open this very file, whatever its name looks like."""
-    return f"file:{os.path.abspath(path)}"
+    url = f"file:{os.path.abspath(path)}"
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        # ffmpeg-python hashes every str as UTF-8, which a name on disk need not be.
+        return os.fsencode(url)
+    return url
 
 
 class Child:
@@ -84,7 +92,7 @@ class Child:
         """Its last warnings and errors."""
         self._watch = watch
         try:
-            # A session of its own, so that Ctrl-C in the terminal reaches this program alone, which then ends its children.
+            # A session of its own: Ctrl-C in the terminal reaches this program alone, which then ends its children.
             self.process = subprocess.Popen(
                 arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True
             )
@@ -107,8 +115,11 @@ class Child:
         self.wait()
 
     def last_words(self) -> str:
-        """What it complained of last, for an error message."""
-        return self.complaints[-1] if self.complaints else f"it said nothing and ended with {self.process.poll()}"
+        """Why it failed, for an error message: the signal that killed it, or what it complained of last."""
+        status = self.process.poll()
+        if status is not None and status < 0:
+            return f"ffmpeg was killed by signal {-status}"
+        return self.complaints[-1] if self.complaints else f"ffmpeg ended with {status} and said nothing"
 
     def _listen(self) -> None:
         stderr = self.process.stderr

@@ -1,7 +1,8 @@
 """A NUT stream of one uncompressed video: the container that carries raw pictures with exact times through a pipe.
 
-Source: "NUT Open Container Format", https://ffmpeg.org/~michael/nut.txt. Every frame is a key frame behind a syncpoint of its own, so
-the frame code table needs one entry: time stamp, size and checksum are all coded in full.
+Every frame is a key frame behind a syncpoint of its own, so that the frame code table needs one entry: time stamp, size
+and checksum are all coded in full.
+Source: "NUT Open Container Format", https://ffmpeg.org/~michael/nut.txt.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _TEXT_FOLLOWS = b"\x02"
 
 
 class Muxer:
-    """The bytes that go before the first frame (`header`) and before each frame (`frame`); it never touches the pictures.
+    """The bytes before the first frame (`header`) and before each frame (`frame`); it never touches the pictures.
 
     fourcc: RGB24, RGBA or GBRPF32LE. rate: the nominal one, where a reader has use for it.
     tick: the unit of the times, in seconds. aspect: width over height of one pixel.
@@ -44,7 +45,8 @@ class Muxer:
             _numbers(0, 0) + _text(fourcc) + _numbers(0, 0, 1, 0, 0, 0)
             + _numbers(width, height, aspect.numerator, aspect.denominator, 0)
         )  # fmt: skip
-        info = _numbers(1, 0, 0, 0, 1) + _text(b"r_frame_rate") + _TEXT_FOLLOWS + _text(b"%d/%d" % rate.as_integer_ratio())
+        nominal = _text(b"r_frame_rate") + _TEXT_FOLLOWS + _text(b"%d/%d" % rate.as_integer_ratio())
+        info = _numbers(1, 0, 0, 0, 1) + nominal
         self.header = _FILE_ID + _packet(_MAIN, main) + _packet(_STREAM, stream) + _packet(_INFO, info)
         self._position = len(self.header)
 
@@ -53,7 +55,7 @@ class Muxer:
         here = self._position
         back = 0 if self._syncpoint is None else (here - self._syncpoint) // 16
         self._syncpoint = here
-        # A coded time below 2^msb_pts_shift would be a difference; with a shift of 0 that leaves time + 1 for a full time.
+        # A number below 2^msb_pts_shift would be a difference; the shift is 0, which leaves time + 1 for a full time.
         head = bytes([_FRAME_CODE]) + _numbers(time + 1, size)
         head = _packet(_SYNCPOINT, _numbers(time, back)) + head + _checksum(head)
         self._position += len(head) + size

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Selection:
-    """From `start` up to but without `stop` (frame numbers if int, seconds if Fraction), each `every`th from `start` on.
+    """From `start` up to but without `stop` (numbers if int, seconds if Fraction), each `every`th from `start` on.
 
     Raises ValueError if a bound is negative or `every` is below 1.
     """
@@ -32,7 +32,7 @@ class Selection:
         return self.stop is not None and (index if isinstance(self.stop, int) else time) >= self.stop
 
     def expression(self) -> str:
-        """The same for ffmpeg's select filter; it lets frames past `stop` through as well, so that their reader ends."""
+        """The same for ffmpeg's select filter; it lets frames past `stop` through as well: they end their reader."""
         wanted = _reached(self.start or 0)
         if self.every > 1:
             wanted += f"*(isnan(prev_selected_n)+gte(n-prev_selected_n,{self.every}))"

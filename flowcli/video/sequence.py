@@ -54,14 +54,15 @@ class PictureSource:
     def _check_size(self, file: Path, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if image.shape != self._first.shape:
+            first = self._files[self._indices[0]]
             raise InputError(
-                f"{file} is {width}x{height}, but {self._files[self._indices[0]]} is {self.info.width}x{self.info.height}",
+                f"{file} is {width}x{height}, but {first} is {self.info.width}x{self.info.height}",
                 "make all pictures the same size",
             )
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures in `folder`, frame2 before frame10; hidden files are left out. Raises InputError if there is none."""
+    """The pictures in `folder`, frame2 before frame10, without hidden files. Raises InputError if there is none."""
     try:
         files = [file for file in folder.iterdir() if _is_picture(file) and not file.name.startswith(".")]
     except PermissionError as error:

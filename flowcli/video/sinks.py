@@ -7,11 +7,12 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import ffmpeg
 import numpy as np
@@ -25,9 +26,12 @@ from flowcli.video.ffmpeg import Child, every_frame, file_url
 
 _LOG = logging.getLogger("flowcli")
 
-TICK = Fraction(1, 11_520_000)
-"""Unit of the times in what is written: it divides the clocks of containers and cameras (90 kHz, 30000, 24000, 600, 1000,
-12800 and the like up to 2^11), and half of each."""
+TICK = Fraction(1, 720_000)
+"""Unit of the times in what is written. It divides 1/90000, 1/48000, 1/1000, 1001/24000, 1001/60000 and so on; others
+are rounded by less than a microsecond. In mp4 a frame lasts less than 2^31 ticks, which leaves 49 minutes here."""
+_LONGEST = 2**31 - 1
+_NO_ROOM = 0.01
+"""Seconds until a pipe that was full is tried again."""
 
 _TAGS = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 _MARK = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -81,7 +85,8 @@ def open_video_sink(
     Frames keep their distance in time from the first one, which is shown at 0 (Matroska and WebM round to 1 ms, GIF to
     10 ms); with `fps` they come at that constant rate instead. crf: quality of x264 (default 18) or VP9 (24), less is
     better. alpha: frames are RGBA, for .webm and .mov only. comment: asked at the end for the file's `comment` tag; GIF
-    has none. Odd sizes are padded to even ones for H.264. Raises OutputError, ValueError for alpha in another kind.
+    has none. H.264 needs even sizes: a column is added on the right, a row below (logged). Raises OutputError,
+    ValueError for alpha in another kind.
     """
     kinds = _WITH_ALPHA if alpha else _OPAQUE
     suffix = path.suffix.lower()
@@ -95,15 +100,17 @@ def open_video_sink(
 def open_y4m_sink(stream: BinaryIO, info: StreamInfo, *, fps: Fraction | None = None) -> Sink[Frame]:
     """A sink that writes 8-bit 4:4:4 y4m to `stream` (an open file or pipe) at a constant rate, `fps` or info.rate.
 
-    BT.601, limited range: what readers assume, for y4m cannot say it. Raises BrokenPipeError when the reader goes away.
+    BT.601, limited range: what readers assume, for y4m cannot say it. Raises OutputError, and BrokenPipeError when the
+    reader goes away.
     """
-    return _Y4mSink(stream, info, fps)
+    return _Y4mSink(stream, info, fps or info.rate)
 
 
 def open_nut_sink(stream: BinaryIO, info: StreamInfo) -> Sink[FlowPair]:
     """A sink that writes forward flow as a NUT stream of gbrpf32le pictures: G = u, B = v, R = 1 where known, else 0.
 
-    Unknown flow is written as 0. The pictures have the source's own times. Raises BrokenPipeError when the reader goes away.
+    Unknown flow is written as 0. The pictures have the source's own times. Raises OutputError, and BrokenPipeError when
+    the reader goes away.
     """
     return _NutSink(stream, info)
 
@@ -124,19 +131,21 @@ class _Encoder:
     def __init__(self, info: StreamInfo, fps: Fraction | None, even: bool, alpha: bool) -> None:
         self._shape = (info.height, info.width, 4 if alpha else 3)
         rows, columns = (info.height % 2, info.width % 2) if even else (0, 0)
-        self._padding = ((0, rows), (0, columns), (0, 0)) if rows or columns else None
-        rate = fps or info.rate
+        self.padded = bool(rows or columns)
+        self._padding = ((0, rows), (0, columns), (0, 0))
         self._fixed = fps is not None
         fourcc = nut.RGBA if alpha else nut.RGB24
-        self._muxer = nut.Muxer(fourcc, info.height + rows, info.width + columns, rate, 1 / rate if fps else TICK, info.aspect)
+        self.size = (info.height + rows, info.width + columns)
+        self._muxer = nut.Muxer(fourcc, *self.size, fps or info.rate, 1 / fps if fps else TICK, info.aspect)
         self._zero: Fraction | None = None
         self._last = -1
         self.count = 0
 
-    def start(self, options: dict[str, str], url: str, stdout: int | BinaryIO) -> None:
+    def start(self, options: dict[str, str], url: str | bytes, stdout: int | BinaryIO) -> None:
         tick = self._muxer.tick
         timing = {"enc_time_base": f"{tick.numerator}/{tick.denominator}", **every_frame()}
-        command = ffmpeg.input("pipe:0", f="nut", protocol_whitelist="pipe").output(url, **timing, **options)
+        source = ffmpeg.input("pipe:0", f="nut", protocol_whitelist="pipe")
+        command = source.output(filename=url, **timing, **options)
         self.child = Child(command.overwrite_output(), subprocess.PIPE, stdout)
         assert self.child.process.stdin is not None
         self._pipe = self.child.process.stdin
@@ -147,10 +156,12 @@ class _Encoder:
             raise ValueError(f"frame {frame.index} is {frame.image.shape}, the video {self._shape}")
         if self._zero is None:
             self._zero = frame.time
-        image = frame.image if self._padding is None else np.pad(frame.image, self._padding, "edge")
-        time = self.count if self._fixed else round((frame.time - self._zero) / self._muxer.tick)
+        image = np.pad(frame.image, self._padding, "edge") if self.padded else frame.image
+        ticks = self.count if self._fixed else round((frame.time - self._zero) / self._muxer.tick)
+        if ticks - self._last > _LONGEST:
+            raise OutputError(f"frame {frame.index} comes more than 49 minutes after the one before it", "use --fps")
         # A damaged stream can repeat a time or step back; no container takes that.
-        self._last = max(time, self._last + 1)
+        self._last = max(ticks, self._last + 1)
         self._pipe.write(self._muxer.frame(self._last, image.nbytes))
         self._pipe.write(np.ascontiguousarray(image).data)
         self.count += 1
@@ -176,9 +187,10 @@ class _VideoSink:
         self._encoding = encoding
         self._comment = comment if encoding.muxer != "gif" else None
         self._encoder = _Encoder(info, fps, encoding.even, alpha)
-        if encoding.even and (info.height % 2 or info.width % 2):
-            _LOG.info("%s: odd size %dx%d is padded to even by repeating the border", part.target, info.width, info.height)
-        self._encoder.start(_file_options(encoding, crf), file_url(part.path), subprocess.DEVNULL)
+        options = _file_options(encoding, crf)
+        if self._comment is None:
+            options |= encoding.muxer_options
+        self._encoder.start(options, file_url(part.path), subprocess.DEVNULL)
 
     def write(self, frame: Frame) -> None:
         try:
@@ -201,6 +213,9 @@ class _VideoSink:
         except BaseException:
             self.abort()
             raise
+        if self._encoder.padded:
+            size = "{1}x{0}".format(*self._encoder.size)
+            _LOG.warning("%s is %s: H.264 needs even sizes, the border is repeated", self._part.target, size)
 
     def abort(self) -> None:
         self._encoder.child.stop()
@@ -210,21 +225,25 @@ class _VideoSink:
         """Copies the packets into a second file, since a tag stands where it must be known before the first frame."""
         untagged = self._part.path
         tagged = untagged.with_stem(f"{untagged.stem}.tagged")
-        options = {"c": "copy", "f": self._encoding.muxer, "metadata": f"comment={comment}", **self._encoding.muxer_options}
-        copy = Child(ffmpeg.input(file_url(untagged)).output(file_url(tagged), **options).overwrite_output())
+        options = {"c": "copy", "f": self._encoding.muxer, "metadata": f"comment={comment}"}
+        options |= self._encoding.muxer_options
+        command = ffmpeg.input(file_url(untagged)).output(filename=file_url(tagged), **options)
+        copy = Child(command.overwrite_output())
         try:
             if copy.wait():
-                raise OutputError(f"cannot write {self._part.target}: {copy.last_words()}", "check the free space")
+                raise self._error(copy)
             os.replace(tagged, untagged)
         finally:
             copy.stop()
             tagged.unlink(missing_ok=True)
 
     def _failed(self) -> OutputError:
-        child = self._encoder.child
-        child.wait()
+        self._encoder.child.wait()
         self.abort()
-        return OutputError(f"cannot write {self._part.target}: {child.last_words()}", "check the free space")
+        return self._error(self._encoder.child)
+
+    def _error(self, child: Child) -> OutputError:
+        return OutputError(f"cannot write {self._part.target}: {child.last_words()}", "check the free space and memory")
 
 
 def _file_options(encoding: _Encoding, crf: int | None) -> dict[str, str]:
@@ -232,16 +251,16 @@ def _file_options(encoding: _Encoding, crf: int | None) -> dict[str, str]:
         chain = "split[a][b];[a]palettegen=stats_mode=single[palette];[b][palette]paletteuse=new=1"
         return {"f": encoding.muxer, "filter_complex": chain, **encoding.options}
     chain = f"scale=out_color_matrix=bt709:out_range=tv,format={encoding.pixels},{_MARK}"
-    options = {"f": encoding.muxer, "vf": chain, **encoding.options, **_TAGS, **encoding.muxer_options}
+    options = {"f": encoding.muxer, "vf": chain, **encoding.options, **_TAGS}
     if encoding.crf is not None:
         options["crf"] = str(encoding.crf if crf is None else crf)
     return options
 
 
 class _Y4mSink:
-    def __init__(self, stream: BinaryIO, info: StreamInfo, fps: Fraction | None) -> None:
+    def __init__(self, stream: BinaryIO, info: StreamInfo, rate: Fraction) -> None:
         stream.flush()
-        self._encoder = _Encoder(info, fps, even=False, alpha=False)
+        self._encoder = _Encoder(info, rate, even=False, alpha=False)
         chain = "scale=out_color_matrix=bt601:out_range=tv,format=yuv444p"
         self._encoder.start({"f": "yuv4mpegpipe", "vf": chain}, "pipe:1", stream)
 
@@ -252,7 +271,11 @@ class _Y4mSink:
             raise self._failed(self._encoder.child.wait()) from error
 
     def close(self) -> None:
-        if status := self._encoder.finish():
+        try:
+            status = self._encoder.finish()
+        except BrokenPipeError:
+            status = self._encoder.child.wait()
+        if status:
             raise self._failed(status)
 
     def abort(self) -> None:
@@ -267,11 +290,13 @@ class _Y4mSink:
 
 class _NutSink:
     def __init__(self, stream: BinaryIO, info: StreamInfo) -> None:
-        self._stream = stream
+        stream.flush()
+        # Not through the stream's buffer: what is left in it after an error would be written again at exit.
+        self._stream: IO[bytes] = getattr(stream, "raw", stream)
         self._size = (info.height, info.width)
         self._muxer = nut.Muxer(nut.GBRPF32LE, info.height, info.width, info.rate, TICK, info.aspect)
         self._last = -1
-        stream.write(self._muxer.header)
+        self._write(self._muxer.header)
 
     def write(self, item: FlowPair) -> None:
         flow = item.forward
@@ -283,14 +308,28 @@ class _NutSink:
         if flow.valid is not None:
             planes[:, ~flow.valid.cpu().numpy()] = 0
         self._last = max(round(item.earlier.time / TICK), self._last + 1)
-        self._stream.write(self._muxer.frame(self._last, planes.nbytes))
-        self._stream.write(planes.data)
+        self._write(self._muxer.frame(self._last, planes.nbytes))
+        self._write(planes.data.cast("B"))
 
     def close(self) -> None:
-        self._stream.flush()
+        """All is written already."""
 
     def abort(self) -> None:
         """What is on the pipe stays there."""
+
+    def _write(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                # None: a pipe that does not block has no room.
+                written = self._stream.write(rest)
+                if written is None:
+                    time.sleep(_NO_ROOM)
+                rest = rest[written or 0 :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write nut: {error.strerror}", "check where standard output goes") from error
 
 
 class _PictureSink:

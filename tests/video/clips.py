@@ -47,15 +47,15 @@ def write(path: Path, frames: np.ndarray, *options: object, rate: object = 10) -
     _, height, width, channels = frames.shape
     pixels = "rgba" if channels == 4 else "rgb24"
     raw = ("-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{width}x{height}", "-r", rate, "-i", "-")
-    ffmpeg(*raw, *(options or ("-c:v", "ffv1")), f"file:{path}", data=frames.tobytes())
+    ffmpeg(*raw, *(options or ("-c:v", "png")), f"file:{path}", data=frames.tobytes())
     return path
 
 
-def vfr(path: Path, frames: np.ndarray, times: list[Fraction], *options: object) -> Path:
+def vfr(path: Path, frames: np.ndarray, times: list[Fraction], *options: object, rate: object = 10) -> Path:
     """The same at the given times, which are whole milliseconds."""
     pieces = "+".join(f"eq(N,{n})*{int(time * 1000)}" for n, time in enumerate(times))
     timing = ("-vf", f"settb=1/1000,setpts='{pieces}'", "-fps_mode", "passthrough", "-enc_time_base", "1/1000")
-    return write(path, frames, *timing, *(options or ("-c:v", "ffv1")))
+    return write(path, frames, *timing, *(options or ("-c:v", "png")), rate=rate)
 
 
 def times(path: Path) -> list[Fraction]:
@@ -74,7 +74,7 @@ def durations(path: Path) -> list[Fraction]:
 
 
 def planes(path: Path, pixels: str, dtype: str, *shapes: tuple[int, int]) -> list[list[np.ndarray]]:
-    """The planes of each frame as ffmpeg stores them in `pixels`, without a change of colours when the file has them so."""
+    """The planes of each frame as ffmpeg decodes them, when the file has `pixels`."""
     output = ("-map", "0:V:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")
     raw = np.frombuffer(ffmpeg("-i", f"file:{path}", *output), dtype)
     ends = np.cumsum([height * width for height, width in shapes])
@@ -85,10 +85,10 @@ def planes(path: Path, pixels: str, dtype: str, *shapes: tuple[int, int]) -> lis
     ]
 
 
-def rgb(path: Path, height: int, width: int, pixels: str = "rgb24") -> np.ndarray:
+def rgb(path: Path, height: int, width: int, pixels: str = "rgb24", rotate: bool = True) -> np.ndarray:
     """(N, H, W, C) as ffmpeg converts it by itself."""
     output = ("-map", "0:V:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")
-    raw = ffmpeg("-i", f"file:{path}", *output)
+    raw = ffmpeg(*(() if rotate else ("-noautorotate",)), "-i", f"file:{path}", *output)
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 4 if pixels == "rgba" else 3)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flowcli.errors import InputError
-from flowcli.types import Frame
+from flowcli.types import Frame, StreamInfo
 from flowcli.video import open_source
 
 
@@ -38,7 +38,7 @@ def test_folder_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "folder.png").mkdir()
     with open_source(str(tmp_path)) as source:
-        assert (source.info.height, source.info.width, source.info.rate, source.info.frames) == (5, 7, 25, 5)
+        assert source.info == StreamInfo(5, 7, Fraction(25), 5)
         frames = list(source)
         assert [frame.name for frame in source] == ["frame1", "frame2", "frame10", "Frame11", "z"]
     assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 1, 2, 3, 4]
