@@ -112,16 +112,23 @@ def _kernel() -> Check:
 
     from flowcli.ops import _native
 
-    status = _native.ensure("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        status = _native.ensure(device)
+    except FlowcliError as error:
+        return Check("kernel", "fail", error.message, error.hint)
     if status.kernel == "native":
-        return Check("kernel", "ok", f"native, at {status.path}")
-    return Check("kernel", "warn", f"fallback in torch: {status.reason}", "install a C++ compiler: it is faster")
+        return Check("kernel", "ok", f"native on {device}, at {status.path}")
+    return Check("kernel", "warn", f"slower torch kernels on {device}: {status.reason}", status.hint)
 
 
 def _cache() -> Check:
     from flowcli.ops import _native
 
-    folder = _native.cache_folder()
+    try:
+        folder = _native.cache_folder()
+    except FlowcliError as error:
+        return Check("cache", "warn", error.message, error.hint)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if os.access(there, os.W_OK | os.X_OK):
         return Check("cache", "ok", f"{folder} is writable")

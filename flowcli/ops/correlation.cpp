@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -58,12 +59,20 @@ struct FixedGrid {
 template <typename T>
 struct MovedGrid {
   int64_t side, step, radius;
-  const T* flow;  // (N, 2, H, W)
+  const T* flow;  // (N, H, W, 2)
   int64_t height, width;
   int64_t places() const { return side + 1; }
 
   // Beyond the limit every place is outside; NaN fails the first comparison. The result converts to integers safely.
   static T clamp(T value, T limit) { return value > -limit ? (value < limit ? value : limit) : -limit; }
+
+  Window<T> at(int64_t image, int64_t y, int64_t x) const {
+    const T* pixel = flow + 2 * ((image * height + y) * width + x);
+    const T u = clamp(pixel[0], static_cast<T>(width + radius + 2));
+    const T v = clamp(pixel[1], static_cast<T>(height + radius + 2));
+    const T column = std::floor(u), row = std::floor(v);
+    return {y + static_cast<int64_t>(row) - radius, x + static_cast<int64_t>(column) - radius, u - column, v - row};
+  }
 
   // Calls body(side). The usual side gets a copy of the code of its own: its short loops unroll, twice as fast.
   template <typename Body>
@@ -71,17 +80,10 @@ struct MovedGrid {
     side == 9 ? body(9) : body(side);
   }
 
-  Window<T> at(int64_t image, int64_t y, int64_t x) const {
-    const T* pixel = flow + (2 * image * height + y) * width + x;
-    const T u = clamp(pixel[0], static_cast<T>(width + radius + 2));
-    const T v = clamp(pixel[height * width], static_cast<T>(height + radius + 2));
-    const T column = std::floor(u), row = std::floor(v);
-    return {y + static_cast<int64_t>(row) - radius, x + static_cast<int64_t>(column) - radius, u - column, v - row};
-  }
-
+  // Each sample lies between four places, which have the shares a, b above and c, d below.
   void blend(const Window<T>& window, const T* dots, T* out) const {
-    const T d = window.right_part * window.low_part, c = window.low_part - d, b = window.right_part - d,
-            a = 1 - window.right_part - c;
+    const T p = window.right_part, q = window.low_part;
+    const T a = (1 - p) * (1 - q), b = p * (1 - q), c = (1 - p) * q, d = p * q;
     each_side([&](int64_t n) {
       for (int64_t j = 0; j < n; ++j, dots += n + 1, out += n)
 #pragma omp simd
@@ -92,21 +94,21 @@ struct MovedGrid {
 
   // The transpose of blend.
   void spread(const Window<T>& window, const T* grad, T* weights) const {
-    const T d = window.right_part * window.low_part, c = window.low_part - d, b = window.right_part - d,
-            a = 1 - window.right_part - c;
+    const T p = window.right_part, q = window.low_part;
     each_side([&](int64_t n) {
       std::fill_n(weights, (n + 1) * (n + 1), T(0));
       for (int64_t j = 0; j < n; ++j, weights += n + 1, grad += n) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) weights[i] += a * grad[i];
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) weights[i + 1] += b * grad[i];
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) weights[i + n + 1] += c * grad[i];
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) weights[i + n + 2] += d * grad[i];
+        add(n, (1 - p) * (1 - q), grad, weights);
+        add(n, p * (1 - q), grad, weights + 1);
+        add(n, (1 - p) * q, grad, weights + n + 1);
+        add(n, p * q, grad, weights + n + 2);
       }
     });
+  }
+
+  static void add(int64_t n, T share, const T* grad, T* weights) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) weights[i] += share * grad[i];
   }
 
   // The gradient of one pixel's samples with respect to its flow.
@@ -182,7 +184,8 @@ void each_block(int64_t channels, Body body) {
   for (; c < channels; c += lanes) body(c, std::integral_constant<int, 1>());
 }
 
-// target = sum of weights[p] * rows[p] for p < count. Even and odd places are summed apart, which hides latency.
+// target = sum of weights[p] * rows[p] for p < count. Even and odd places are summed apart, which hides latency; after
+// an odd count there is one more place, of weight 0.
 template <typename T>
 void gather_all(const T* weights, const T* const* rows, int64_t channels, int64_t count, T* target) {
   constexpr int lanes = Vectorized<T>::size();
@@ -190,8 +193,7 @@ void gather_all(const T* weights, const T* const* rows, int64_t channels, int64_
     constexpr int blocks = decltype(size)::value;
     Vectorized<T> even[blocks], odd[blocks];
     for (int b = 0; b < blocks; ++b) even[b] = odd[b] = Vectorized<T>(0);
-    int64_t p = 0;
-    for (; p + 2 <= count; p += 2) {
+    for (int64_t p = 0; p < count; p += 2) {
       const Vectorized<T> one(weights[p]), two(weights[p + 1]);
 #pragma GCC unroll 4
       for (int b = 0; b < blocks; ++b) {
@@ -199,9 +201,6 @@ void gather_all(const T* weights, const T* const* rows, int64_t channels, int64_
         odd[b] = at::vec::fmadd(two, Vectorized<T>::loadu(rows[p + 1] + c + b * lanes), odd[b]);
       }
     }
-    for (; p < count; ++p)
-      for (int b = 0; b < blocks; ++b)
-        even[b] = at::vec::fmadd(Vectorized<T>(weights[p]), Vectorized<T>::loadu(rows[p] + c + b * lanes), even[b]);
     for (int b = 0; b < blocks; ++b) (even[b] + odd[b]).store(target + c + b * lanes);
   });
 }
@@ -225,7 +224,7 @@ void scatter_all(const T* weights, const T* one, int64_t channels, int64_t count
   });
 }
 
-// One thread's scratch space.
+// One thread's scratch space. What is beyond the places stays as it is here: rows outside, of weight 0.
 template <typename T>
 struct Scratch {
   std::vector<T> outside, weights, dots;
@@ -239,50 +238,45 @@ struct Scratch {
   }
 };
 
-// Calls body(image, y, scratch) for each row of each image, in parallel.
+// Calls body(pixel, window, scratch) for each pixel, in parallel, with the places of its window in scratch.rows.
 template <typename T, typename Grid, typename Body>
-void each_row(const Grid& grid, const Shape& shape, Body body) {
+void each_pixel(const Grid& grid, const Shape& shape, const T* second, Body body) {
   at::parallel_for(0, shape.count * shape.height, 1, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch(grid, shape);
-    for (int64_t row = begin; row < end; ++row) body(row / shape.height, row % shape.height, scratch);
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t image = row / shape.height;
+      for (int64_t x = 0; x < shape.width; ++x) {
+        const auto window = grid.at(image, row % shape.height, x);
+        find_places<T, const T>(grid, window, shape, 0, shape.height, second + image * shape.pixels() * shape.channels,
+                                scratch.outside.data(), scratch.rows.data());
+        body(row * shape.width + x, window, scratch);
+      }
+    }
   });
 }
 
 template <typename S, typename T, typename Grid>
 void forward(const Grid& grid, const Shape& shape, T scale, const T* first, const T* second, S* volume) {
   const int64_t channels = shape.channels, count = grid.places() * grid.places(), cells = grid.side * grid.side;
-  each_row<T>(grid, shape, [&](int64_t image, int64_t y, Scratch<T>& scratch) {
-    for (int64_t x = 0; x < shape.width; ++x) {
-      const int64_t pixel = (image * shape.height + y) * shape.width + x;
-      const auto window = grid.at(image, y, x);
-      find_places<T, const T>(grid, window, shape, 0, shape.height, second + image * shape.pixels() * channels,
-                              scratch.outside.data(), scratch.rows.data());
-      dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
-      grid.blend(window, scratch.dots.data(), scratch.weights.data());
-      for (int64_t k = 0; k < cells; ++k) volume[pixel * cells + k] = static_cast<S>(scratch.weights[k] * scale);
-    }
+  each_pixel(grid, shape, second, [&](int64_t pixel, const Window<T>& window, Scratch<T>& scratch) {
+    dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
+    grid.blend(window, scratch.dots.data(), scratch.weights.data());
+    for (int64_t k = 0; k < cells; ++k) volume[pixel * cells + k] = static_cast<S>(scratch.weights[k] * scale);
   });
 }
 
-// `grad` is already scaled, here and below. grad_flow is written where the grid moves with a flow.
+// `grad` is already scaled, here and below. grad_flow (N, H, W, 2) is written where the grid moves with a flow.
 template <typename T, typename Grid>
 void backward_first(const Grid& grid, const Shape& shape, const T* grad, const T* first, const T* second,
                     T* grad_first, T* grad_flow) {
   const int64_t channels = shape.channels, count = grid.places() * grid.places(), cells = grid.side * grid.side;
-  each_row<T>(grid, shape, [&](int64_t image, int64_t y, Scratch<T>& scratch) {
-    for (int64_t x = 0; x < shape.width; ++x) {
-      const int64_t pixel = (image * shape.height + y) * shape.width + x;
-      const auto window = grid.at(image, y, x);
-      find_places<T, const T>(grid, window, shape, 0, shape.height, second + image * shape.pixels() * channels,
-                              scratch.outside.data(), scratch.rows.data());
-      grid.spread(window, grad + pixel * cells, scratch.weights.data());
-      gather_all(scratch.weights.data(), scratch.rows.data(), channels, count, grad_first + pixel * channels);
-      if constexpr (std::is_same_v<Grid, MovedGrid<T>>) {
-        dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
-        const auto [by_u, by_v] = grid.slope(window, grad + pixel * cells, scratch.dots.data());
-        grad_flow[(2 * image * shape.height + y) * shape.width + x] = by_u;
-        grad_flow[((2 * image + 1) * shape.height + y) * shape.width + x] = by_v;
-      }
+  each_pixel(grid, shape, second, [&](int64_t pixel, const Window<T>& window, Scratch<T>& scratch) {
+    grid.spread(window, grad + pixel * cells, scratch.weights.data());
+    gather_all(scratch.weights.data(), scratch.rows.data(), channels, count, grad_first + pixel * channels);
+    if constexpr (std::is_same_v<Grid, MovedGrid<T>>) {
+      dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
+      const auto [by_u, by_v] = grid.slope(window, grad + pixel * cells, scratch.dots.data());
+      grad_flow[2 * pixel] = by_u, grad_flow[2 * pixel + 1] = by_v;
     }
   });
 }
@@ -349,18 +343,23 @@ void check_map(const Tensor& map, const Tensor& first, int64_t channels) {
 }
 
 template <typename T>
-MovedGrid<T> moved_grid(const Shape& shape, const Tensor& flow, int64_t radius) {
-  return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(), shape.height, shape.width};
+FixedGrid<T> fixed_grid(int64_t radius, int64_t dilation) {
+  return {2 * radius + 1, dilation, radius};
 }
 
-template <typename S, typename MakeGrid>
-Tensor volume_of(const Tensor& first, const Tensor& second, int64_t radius, MakeGrid make_grid) {
-  using T = at::opmath_type<S>;
+// `flow` has the dtype T and is channels-last.
+template <typename T>
+MovedGrid<T> moved_grid(const Tensor& flow, int64_t radius) {
+  return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(), flow.size(2), flow.size(3)};
+}
+
+template <typename S, typename T, typename Grid>
+Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
   const Tensor one = whole_vectors<T>(first), two = whole_vectors<T>(second);
   const Shape shape(one);
-  const int64_t cells = (2 * radius + 1) * (2 * radius + 1);
-  const Tensor volume = at::empty({shape.count, cells, shape.height, shape.width}, first.options().memory_format(kLast));
-  forward(make_grid(shape), shape, T(1) / first.size(1), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
+  const Tensor volume = at::empty({shape.count, grid.side * grid.side, shape.height, shape.width},
+                                  first.options().memory_format(kLast));
+  forward(grid, shape, T(1) / first.size(1), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
           volume.mutable_data_ptr<S>());
   return volume.contiguous(format_of(first));
 }
@@ -368,6 +367,7 @@ Tensor volume_of(const Tensor& first, const Tensor& second, int64_t radius, Make
 template <typename T, typename Grid>
 std::tuple<Tensor, Tensor> gradients(const Grid& grid, const Tensor& grad, const Tensor& first, const Tensor& second,
                                      T* grad_flow) {
+  check_map(grad, first, grid.side * grid.side);
   const Tensor one = whole_vectors<T>(first), two = whole_vectors<T>(second);
   const Tensor scaled = laid_out(grad, one.scalar_type(), kLast).div(static_cast<double>(first.size(1)));
   const Shape shape(one);
@@ -378,33 +378,35 @@ std::tuple<Tensor, Tensor> gradients(const Grid& grid, const Tensor& grad, const
   return {result_like(grad_one, first), result_like(grad_two, second)};
 }
 
+// Calls body(S(), T()) for the dtype S of the features and the dtype T that their sums have.
+template <typename Body>
+auto with_types(const Tensor& features, Body body) {
+  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, features.scalar_type(), "correlation", [&] {
+    return body(scalar_t(), at::opmath_type<scalar_t>());
+  });
+}
+
 Tensor correlation(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
   check(first, second, radius, dilation);
-  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, first.scalar_type(), "correlation", [&] {
-    return volume_of<scalar_t>(first, second, radius, [&](const Shape&) {
-      return FixedGrid<at::opmath_type<scalar_t>>{2 * radius + 1, dilation, radius};
-    });
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    return volume_of<S, T>(fixed_grid<T>(radius, dilation), first, second);
   });
 }
 
 std::tuple<Tensor, Tensor> correlation_backward(const Tensor& grad, const Tensor& first, const Tensor& second,
                                                 int64_t radius, int64_t dilation) {
   check(first, second, radius, dilation);
-  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
-  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, first.scalar_type(), "correlation_backward", [&] {
-    using T = at::opmath_type<scalar_t>;
-    return gradients<T>(FixedGrid<T>{2 * radius + 1, dilation, radius}, grad, first, second, nullptr);
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    return gradients<T>(fixed_grid<T>(radius, dilation), grad, first, second, nullptr);
   });
 }
 
 Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
   check(first, second, radius, 1);
   check_map(flow, first, 2);
-  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, first.scalar_type(), "lookup_correlation", [&] {
-    using T = at::opmath_type<scalar_t>;
-    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, at::MemoryFormat::Contiguous);
-    return volume_of<scalar_t>(first, second, radius,
-                               [&](const Shape& shape) { return moved_grid<T>(shape, moved, radius); });
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, kLast);
+    return volume_of<S, T>(moved_grid<T>(moved, radius), first, second);
   });
 }
 
@@ -413,16 +415,13 @@ std::tuple<Tensor, Tensor, Tensor> lookup_correlation_backward(const Tensor& gra
                                                                int64_t radius) {
   check(first, second, radius, 1);
   check_map(flow, first, 2);
-  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
-  return AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, first.scalar_type(), "lookup_correlation_backward", [&] {
-        using T = at::opmath_type<scalar_t>;
-        const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, at::MemoryFormat::Contiguous);
-        Tensor grad_flow = at::empty_like(moved);
-        auto [grad_first, grad_second] = gradients<T>(moved_grid<T>(Shape(first), moved, radius), grad, first, second,
-                                                      grad_flow.mutable_data_ptr<T>());
-        return std::make_tuple(grad_first, grad_second, result_like(grad_flow, flow));
-      });
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, kLast);
+    const Tensor grad_flow = at::empty_like(moved);
+    const auto [grad_first, grad_second] =
+        gradients<T>(moved_grid<T>(moved, radius), grad, first, second, grad_flow.mutable_data_ptr<T>());
+    return std::make_tuple(grad_first, grad_second, result_like(grad_flow, flow));
+  });
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ def _rows(features: Tensor, dtype: torch.dtype) -> Tensor:
 def _unrow(rows: Tensor, like: Tensor) -> Tensor:
     """The inverse of `_rows`, in the dtype and memory format of `like`."""
     count, _, height, width = like.shape
-    return _empty(like, rows.shape[1]).copy_(rows.view(count, height, width, -1).permute(0, 3, 1, 2))
+    return _empty(like, rows.shape[1]).copy_(rows.unflatten(0, (count, height, width)).permute(0, 3, 1, 2))
 
 
 class _Window:
@@ -220,7 +220,7 @@ def _lookup_backward_torch(
     one = _rows(first, _accumulator(first.dtype))
     two = functional.pad(_rows(second, one.dtype), [0, 0, 0, 1])
     grad_one, grad_two = torch.zeros_like(one), torch.zeros_like(two)
-    scaled = _rows(grad, one.dtype).view(-1, window.side, window.side) / first.shape[1]
+    scaled = _rows(grad, one.dtype).unflatten(1, (window.side, window.side)) / first.shape[1]
     weights = window.spread(scaled)
     dots = torch.empty_like(weights)
     for j, i, index in window.places():
@@ -235,41 +235,61 @@ def _lookup_backward_torch(
 # Registrations.
 
 
-def _build_then(name: str, kernel: Any) -> None:
-    """Registers `kernel` for every device. Its first call builds the native kernel, which from then on hides it."""
+FALLBACKS: dict[str, Any] = {
+    "correlation": _correlation_torch,
+    "correlation_backward": _correlation_backward_torch,
+    "lookup_correlation": _lookup_torch,
+    "lookup_correlation_backward": _lookup_backward_torch,
+}
+"""The plain torch kernel of each operator."""
+
+
+def _build_then(name: str, kernel: Any) -> Any:
+    """`kernel` for every device. Its first call builds the native kernel, which from then on hides it."""
 
     def entry(*args: Any) -> Any:
         if _native.ensure(args[0].device.type).kernel == "native":
             return getattr(torch.ops.flowcli, name)(*args)
         return kernel(*args)
 
-    LIBRARY.impl(name, entry, "CompositeExplicitAutograd")
+    return entry
 
 
-_build_then("correlation", _correlation_torch)
-_build_then("correlation_backward", _correlation_backward_torch)
-_build_then("lookup_correlation", _lookup_torch)
-_build_then("lookup_correlation_backward", _lookup_backward_torch)
+for _name, _kernel in FALLBACKS.items():
+    LIBRARY.impl(_name, _build_then(_name, _kernel), "CompositeExplicitAutograd")
 
 
-@_torch_library.register_fake("flowcli::correlation", lib=LIBRARY)
-def _(first: Tensor, second: Tensor, radius: int, dilation: int) -> Tensor:
+# What the results look like, for torch.compile and the like.
+
+
+def _correlation_fake(first: Tensor, second: Tensor, radius: int, dilation: int) -> Tensor:
     return _empty(first, (2 * radius + 1) ** 2)
 
 
-@_torch_library.register_fake("flowcli::correlation_backward", lib=LIBRARY)
-def _(grad: Tensor, first: Tensor, second: Tensor, radius: int, dilation: int) -> tuple[Tensor, Tensor]:
+def _correlation_backward_fake(
+    grad: Tensor, first: Tensor, second: Tensor, radius: int, dilation: int
+) -> tuple[Tensor, Tensor]:
     return _empty(first, first.shape[1]), _empty(second, second.shape[1])
 
 
-@_torch_library.register_fake("flowcli::lookup_correlation", lib=LIBRARY)
-def _(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> Tensor:
+def _lookup_fake(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> Tensor:
     return _empty(first, (2 * radius + 1) ** 2)
 
 
-@_torch_library.register_fake("flowcli::lookup_correlation_backward", lib=LIBRARY)
-def _(grad: Tensor, first: Tensor, second: Tensor, flow: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+def _lookup_backward_fake(
+    grad: Tensor, first: Tensor, second: Tensor, flow: Tensor, radius: int
+) -> tuple[Tensor, Tensor, Tensor]:
     return _empty(first, first.shape[1]), _empty(second, second.shape[1]), _empty(flow, 2)
+
+
+FAKES: dict[str, Any] = {
+    "correlation": _correlation_fake,
+    "correlation_backward": _correlation_backward_fake,
+    "lookup_correlation": _lookup_fake,
+    "lookup_correlation_backward": _lookup_backward_fake,
+}
+for _name, _fake in FAKES.items():
+    _torch_library.register_fake(f"flowcli::{_name}", _fake, lib=LIBRARY)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

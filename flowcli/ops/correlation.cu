@@ -1,0 +1,469 @@
+// CUDA kernels of the operators that correlation.py declares and documents; correlation.cpp has those of the CPU.
+//
+// Features are laid out as (N, H, W, C), with C filled up with zeros to whole vectors of 16 bytes. One warp works on
+// one pixel; the warps of a block work on neighbours in a row, whose windows overlap in the L1 cache. Places are taken
+// 32 at a time: each lane works out one of them, then each team of 8 lanes visits the places of its own lanes one after
+// the other and reads 128 bytes of channels together. Only the lookup's gradient of `second` needs atomic additions.
+
+#include <ATen/Context.h>
+#include <ATen/Dispatch.h>
+#include <ATen/OpMathType.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <tuple>
+#include <type_traits>
+
+namespace {
+
+using at::Tensor;
+using std::int64_t;
+
+constexpr auto kLast = at::MemoryFormat::ChannelsLast;
+constexpr int kWarp = 32, kTeam = 8, kWarps = 8;
+constexpr unsigned kAll = 0xffffffff;
+constexpr int kOutside = -1;
+constexpr int64_t kStrip = 6144;       // Bytes of shared memory of one warp: 48 KiB for a block, which every GPU has.
+constexpr int64_t kMostRadius = 128;   // Two rows of places fit into a strip, in double too.
+constexpr int64_t kMostReach = 1 << 28;  // For radius * dilation, height and width: sums of them stay in range.
+
+template <typename S>
+struct alignas(16) Vector {
+  static constexpr int size = 16 / sizeof(S);
+  S at[size];
+};
+
+struct Shape {
+  int count, channels, height, width;
+  explicit Shape(const Tensor& features)
+      : count(static_cast<int>(features.size(0))),
+        channels(static_cast<int>(features.size(1))),
+        height(static_cast<int>(features.size(2))),
+        width(static_cast<int>(features.size(3))) {}
+};
+
+struct Pixel {
+  int y, x;
+  int64_t image;  // The image's first pixel, counted over all images; `index` is counted the same way.
+  int64_t index;
+};
+
+// The pixel of this warp; false beyond the end of a row.
+__device__ bool find_pixel(const Shape& shape, Pixel* pixel) {
+  const unsigned across = (shape.width + kWarps - 1) / kWarps, row = blockIdx.x / across;
+  pixel->x = static_cast<int>(blockIdx.x % across * kWarps + threadIdx.y);
+  pixel->y = static_cast<int>(row % shape.height);
+  pixel->image = static_cast<int64_t>(row / shape.height) * shape.height * shape.width;
+  pixel->index = pixel->image + static_cast<int64_t>(pixel->y) * shape.width + pixel->x;
+  return pixel->x < shape.width;
+}
+
+// The places that belong to one pixel: rows top, top + step, ... and columns left, left + step, ...
+template <typename T>
+struct Window {
+  int top, left;
+  T right_part, low_part;
+};
+
+// The share that a place has in the gradient of its pixel, and the derivatives of the share by the pixel's flow.
+template <typename T>
+struct Share {
+  T value, by_u, by_v;
+};
+
+template <typename T>
+struct FixedGrid {
+  static constexpr int extra = 0;  // Places per side beyond the samples per side.
+  int side, step, radius;
+
+  __device__ Window<T> at(const Shape&, const Pixel& pixel) const {
+    return {pixel.y - radius * step, pixel.x - radius * step, 0, 0};
+  }
+
+  __device__ T blend(const Window<T>&, const T* dots) const { return dots[0]; }
+
+  __device__ Share<T> share(const Window<T>&, const T* grad, const Pixel& pixel, int, int j, int i) const {
+    return {grad[pixel.index * side * side + j * side + i], 0, 0};
+  }
+};
+
+// The places whose fixed grids contain the pixel, for the gradient of `second`. Its step is negative: the place on the
+// lower right has the pixel on its upper left.
+template <typename T>
+struct MirroredGrid : FixedGrid<T> {
+  __device__ Share<T> share(const Window<T>&, const T* grad, const Pixel& pixel, int place, int j, int i) const {
+    const int side = this->side;
+    return {place == kOutside ? T(0) : grad[(pixel.image + place) * side * side + j * side + i], 0, 0};
+  }
+};
+
+template <typename T>
+struct MovedGrid {
+  static constexpr int extra = 1;
+  int side, step, radius;
+  const T* flow;  // (N, H, W, 2)
+
+  // Beyond the limit every place is outside; NaN fails the first comparison. The result converts to integers safely.
+  static __device__ T clamp(T value, T limit) { return value > -limit ? (value < limit ? value : limit) : -limit; }
+
+  __device__ Window<T> at(const Shape& shape, const Pixel& pixel) const {
+    const T u = clamp(flow[2 * pixel.index], static_cast<T>(shape.width + radius + 2));
+    const T v = clamp(flow[2 * pixel.index + 1], static_cast<T>(shape.height + radius + 2));
+    const T column = floor(u), row = floor(v);
+    const int top = pixel.y + static_cast<int>(row) - radius, left = pixel.x + static_cast<int>(column) - radius;
+    return {top, left, u - column, v - row};
+  }
+
+  // A sample from the dot products of the four places around it, of which the first is at `dots`.
+  __device__ T blend(const Window<T>& window, const T* dots) const {
+    const T p = window.right_part, q = window.low_part;
+    const T upper = (1 - p) * dots[0] + p * dots[1], lower = (1 - p) * dots[side + 1] + p * dots[side + 2];
+    return (1 - q) * upper + q * lower;
+  }
+
+  // The four samples next to a place: a on its upper left, b on its upper right, c and d below.
+  __device__ Share<T> share(const Window<T>& window, const T* grad, const Pixel& pixel, int, int j, int i) const {
+    const T p = window.right_part, q = window.low_part;
+    const T* cell = grad + pixel.index * side * side + j * side + i;
+    const bool left = i > 0, right = i < side, above = j > 0, below = j < side;
+    const T a = left && above ? cell[-side - 1] : T(0), b = right && above ? cell[-side] : T(0),
+            c = left && below ? cell[-1] : T(0), d = right && below ? cell[0] : T(0);
+    return {q * (p * a + (1 - p) * b) + (1 - q) * (p * c + (1 - p) * d), q * (a - b) + (1 - q) * (c - d),
+            p * (a - c) + (1 - p) * (b - d)};
+  }
+};
+
+// The place (j, i) of a window as the number of its pixel in the image, or kOutside.
+template <typename T, typename Grid>
+__device__ int find_place(const Grid& grid, const Window<T>& window, const Shape& shape, int j, int i) {
+  const int y = window.top + j * grid.step, x = window.left + i * grid.step;
+  return y >= 0 && y < shape.height && x >= 0 && x < shape.width ? y * shape.width + x : kOutside;
+}
+
+// Which of 32 places a lane works out. The teams then stand side by side when each visits those of its own lanes.
+__device__ int own_place() { return static_cast<int>(threadIdx.x % kTeam * (kWarp / kTeam) + threadIdx.x / kTeam); }
+
+template <typename S>
+__device__ Vector<S> load(const S* at) {
+  return *reinterpret_cast<const Vector<S>*>(at);
+}
+
+// Calls body(c, has) for all channels, a team's width at a time: this lane has a vector of those from c on, or none.
+template <typename S, typename Body>
+__device__ void each_part(const Shape& shape, Body body) {
+  for (int start = 0; start < shape.channels; start += kTeam * Vector<S>::size) {
+    const int c = start + static_cast<int>(threadIdx.x % kTeam) * Vector<S>::size;
+    body(c, c < shape.channels);
+  }
+}
+
+// The dot product of `one` with the place of `image` that this lane has worked out; all lanes call it together.
+template <typename S, typename T>
+__device__ T dot(const Shape& shape, const S* __restrict__ one, const S* __restrict__ image, int place) {
+  T sums[kTeam] = {};
+  each_part<S>(shape, [&](int c, bool has) {
+    const Vector<S> factor = has ? load(one + c) : Vector<S>{};
+#pragma unroll
+    for (int t = 0; t < kTeam; ++t) {
+      const int visited = __shfl_sync(kAll, place, t, kTeam);
+      if (!has || visited == kOutside) continue;
+      const Vector<S> row = load(image + static_cast<int64_t>(visited) * shape.channels + c);
+#pragma unroll
+      for (int v = 0; v < Vector<S>::size; ++v) sums[t] += static_cast<T>(factor.at[v]) * static_cast<T>(row.at[v]);
+    }
+  });
+  // Each lane of a team keeps the half of the sums that contains its own, and hands the other half over.
+#pragma unroll
+  for (int width = kTeam / 2; width > 0; width /= 2) {
+    const bool upper = threadIdx.x & width;
+#pragma unroll
+    for (int t = 0; t < width; ++t) {
+      const T kept = upper ? sums[t + width] : sums[t], given = upper ? sums[t] : sums[t + width];
+      sums[t] = kept + __shfl_xor_sync(kAll, given, width);
+    }
+  }
+  return sums[0];
+}
+
+// The volume (N, H, W, cells). Shared memory holds the dot products of some rows of a window for each warp: mostly all.
+template <typename S, typename T, typename Grid>
+__global__ void __launch_bounds__(kWarp * kWarps)
+forward(Grid grid, Shape shape, int rows, T scale, const S* __restrict__ first, const S* __restrict__ second,
+        S* __restrict__ volume) {
+  Pixel pixel;
+  if (!find_pixel(shape, &pixel)) return;
+  extern __shared__ double memory[];
+  const int side = grid.side, places = side + Grid::extra;
+  T* dots = reinterpret_cast<T*>(memory) + threadIdx.y * rows * places;
+  const Window<T> window = grid.at(shape, pixel);
+  const S* one = first + pixel.index * shape.channels;
+  const S* image = second + pixel.image * shape.channels;
+  S* out = volume + pixel.index * side * side;
+  for (int top = 0; top < side; top += rows - Grid::extra) {
+    const int height = min(rows, places - top), count = height * places;
+    for (int start = 0; start < count; start += kWarp) {
+      const int own = start + own_place();
+      const int place = own < count ? find_place(grid, window, shape, top + own / places, own % places) : kOutside;
+      const T sum = dot<S, T>(shape, one, image, place);
+      if (own < count) dots[own] = sum;
+    }
+    __syncwarp();
+    for (int k = threadIdx.x; k < (height - Grid::extra) * side; k += kWarp)
+      out[top * side + k] = static_cast<S>(scale * grid.blend(window, dots + k / side * places + k % side));
+    __syncwarp();
+  }
+}
+
+// The gradient of one picture's features by gathering the other's; a moved grid adds that of the flow (N, H, W, 2).
+template <typename S, typename T, typename Grid>
+__global__ void __launch_bounds__(kWarp * kWarps)
+gather(Grid grid, Shape shape, T scale, const T* __restrict__ grad, const S* __restrict__ one,
+       const S* __restrict__ other, S* __restrict__ grad_one, T* __restrict__ grad_flow) {
+  Pixel pixel;
+  if (!find_pixel(shape, &pixel)) return;
+  constexpr int size = Vector<S>::size;
+  constexpr bool moved = std::is_same_v<Grid, MovedGrid<T>>;
+  const int places = grid.side + Grid::extra, count = places * places;
+  const Window<T> window = grid.at(shape, pixel);
+  const S* image = other + pixel.image * shape.channels;
+  T by_u = 0, by_v = 0;
+  each_part<S>(shape, [&](int c, bool has) {
+    T sums[size] = {}, sums_u[size] = {}, sums_v[size] = {};
+    for (int start = 0; start < count; start += kWarp) {
+      const int own = start + own_place(), j = own / places, i = own % places;
+      const int place = own < count ? find_place(grid, window, shape, j, i) : kOutside;
+      const Share<T> share = own < count ? grid.share(window, grad, pixel, place, j, i) : Share<T>{0, 0, 0};
+#pragma unroll
+      for (int t = 0; t < kTeam; ++t) {
+        const int visited = __shfl_sync(kAll, place, t, kTeam);
+        const T value = __shfl_sync(kAll, share.value, t, kTeam);
+        const T value_u = moved ? __shfl_sync(kAll, share.by_u, t, kTeam) : T(0);
+        const T value_v = moved ? __shfl_sync(kAll, share.by_v, t, kTeam) : T(0);
+        if (!has || visited == kOutside) continue;
+        const Vector<S> row = load(image + static_cast<int64_t>(visited) * shape.channels + c);
+#pragma unroll
+        for (int v = 0; v < size; ++v) {
+          const T feature = static_cast<T>(row.at[v]);
+          sums[v] += value * feature;
+          if constexpr (moved) sums_u[v] += value_u * feature, sums_v[v] += value_v * feature;
+        }
+      }
+    }
+    if constexpr (moved) {
+      const Vector<S> own = has ? load(one + pixel.index * shape.channels + c) : Vector<S>{};
+      for (int v = 0; v < size; ++v) {
+        by_u += static_cast<T>(own.at[v]) * sums_u[v];
+        by_v += static_cast<T>(own.at[v]) * sums_v[v];
+      }
+    }
+    Vector<S> result;
+#pragma unroll
+    for (int v = 0; v < size; ++v) {
+      for (int width = kTeam; width < kWarp; width *= 2) sums[v] += __shfl_xor_sync(kAll, sums[v], width);
+      result.at[v] = static_cast<S>(scale * sums[v]);
+    }
+    if (has && threadIdx.x < kTeam)
+      *reinterpret_cast<Vector<S>*>(grad_one + pixel.index * shape.channels + c) = result;
+  });
+  if constexpr (moved) {
+    for (int width = 1; width < kWarp; width *= 2) {
+      by_u += __shfl_xor_sync(kAll, by_u, width);
+      by_v += __shfl_xor_sync(kAll, by_v, width);
+    }
+    if (threadIdx.x == 0) grad_flow[2 * pixel.index] = scale * by_u, grad_flow[2 * pixel.index + 1] = scale * by_v;
+  }
+}
+
+// Adds to the gradient of `second` (N, H, W, C), in an order that differs from run to run: nobody knows which windows
+// contain a place.
+template <typename S, typename T>
+__global__ void __launch_bounds__(kWarp * kWarps)
+scatter(MovedGrid<T> grid, Shape shape, T scale, const T* __restrict__ grad, const S* __restrict__ first,
+        T* __restrict__ grad_second) {
+  Pixel pixel;
+  if (!find_pixel(shape, &pixel)) return;
+  const int places = grid.side + 1, count = places * places;
+  const Window<T> window = grid.at(shape, pixel);
+  T* image = grad_second + pixel.image * shape.channels;
+  for (int c = threadIdx.x; c - static_cast<int>(threadIdx.x) < shape.channels; c += kWarp) {
+    const bool has = c < shape.channels;
+    const T factor = has ? scale * static_cast<T>(first[pixel.index * shape.channels + c]) : T(0);
+    for (int start = 0; start < count; start += kWarp) {
+      const int own = start + static_cast<int>(threadIdx.x), j = own / places, i = own % places;
+      const int place = own < count ? find_place(grid, window, shape, j, i) : kOutside;
+      const T value = own < count ? grid.share(window, grad, pixel, place, j, i).value : T(0);
+      for (int t = 0; t < min(kWarp, count - start); ++t) {
+        const int visited = __shfl_sync(kAll, place, t);
+        const T weight = __shfl_sync(kAll, value, t);
+        if (has && visited != kOutside)
+          atomicAdd(image + static_cast<int64_t>(visited) * shape.channels + c, weight * factor);
+      }
+    }
+  }
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), const Shape& shape, int64_t shared, Arguments... arguments) {
+  const int64_t blocks = int64_t(shape.count) * shape.height * ((shape.width + kWarps - 1) / kWarps);
+  if (blocks == 0) return;
+  TORCH_CHECK(blocks <= std::numeric_limits<int>::max(), "too many pixels for one launch");
+  const auto stream = c10::cuda::getCurrentCUDAStream();
+  kernel<<<static_cast<unsigned>(blocks), dim3(kWarp, kWarps), shared, stream>>>(arguments...);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+// The memory format that a result takes over from `tensor`; correlation.py has the same rule.
+at::MemoryFormat format_of(const Tensor& tensor) {
+  return tensor.is_contiguous(kLast) && !tensor.is_contiguous() ? kLast : at::MemoryFormat::Contiguous;
+}
+
+Tensor laid_out(const Tensor& tensor, at::ScalarType type, at::MemoryFormat format) {
+  return tensor.to(type, false, false, format).contiguous(format);
+}
+
+// Features as the kernels want them.
+template <typename S>
+Tensor whole_vectors(const Tensor& features) {
+  constexpr int64_t size = Vector<S>::size;
+  const Tensor result = features.contiguous(kLast);
+  const int64_t rest = features.size(1) % size;
+  if (rest) return at::constant_pad_nd(result, {0, 0, 0, 0, 0, size - rest}).contiguous(kLast);
+  const bool aligned = reinterpret_cast<std::uintptr_t>(result.const_data_ptr()) % sizeof(Vector<S>) == 0;
+  return aligned ? result : result.clone(kLast);
+}
+
+Tensor result_like(const Tensor& result, const Tensor& like) {
+  return laid_out(result.narrow(1, 0, like.size(1)), like.scalar_type(), format_of(like));
+}
+
+void check(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
+  TORCH_CHECK(first.dim() == 4 && first.sizes() == second.sizes() && first.size(1) > 0, "features must have the same "
+              "shape (N, C, H, W), not ", first.sizes(), " and ", second.sizes());
+  TORCH_CHECK(first.device() == second.device(), "features must be on the same device");
+  TORCH_CHECK(first.scalar_type() == second.scalar_type(), "features must have the same dtype");
+  TORCH_CHECK(radius >= 0 && dilation >= 1, "radius ", radius, " or dilation ", dilation, " is out of range");
+  TORCH_CHECK(radius <= kMostRadius && dilation <= kMostReach / kMostRadius, "radius ", radius, " or dilation ",
+              dilation, " is more than the CUDA kernels take");
+  for (const int64_t size : first.sizes()) TORCH_CHECK(size <= kMostReach, "features are too large: ", first.sizes());
+  TORCH_CHECK(first.size(2) * first.size(3) <= std::numeric_limits<int>::max(), "images are too large");
+}
+
+void check_map(const Tensor& map, const Tensor& first, int64_t channels) {
+  TORCH_CHECK(map.dim() == 4 && map.size(0) == first.size(0) && map.size(1) == channels &&
+              map.size(2) == first.size(2) && map.size(3) == first.size(3) && map.device() == first.device(),
+              "expected ", channels, " channels over features ", first.sizes(), ", not ", map.sizes());
+}
+
+template <typename S, typename T, typename Grid>
+Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
+  const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
+  const Shape shape(one);
+  const int64_t places = grid.side + Grid::extra, row = places * static_cast<int64_t>(sizeof(T));
+  const int64_t rows = std::min(places, kStrip / row);
+  const Tensor volume = at::empty({shape.count, grid.side * grid.side, shape.height, shape.width},
+                                  first.options().memory_format(kLast));
+  launch(forward<S, T, Grid>, shape, kWarps * rows * row, grid, shape, static_cast<int>(rows), T(1) / first.size(1),
+         one.const_data_ptr<S>(), two.const_data_ptr<S>(), volume.mutable_data_ptr<S>());
+  return volume.contiguous(format_of(first));
+}
+
+// Calls body(S(), T()) for the dtype S of the features and the dtype T that their sums have.
+template <typename Body>
+auto with_types(const Tensor& features, Body body) {
+  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, features.scalar_type(), "correlation", [&] {
+    return body(scalar_t(), at::opmath_type<scalar_t>());
+  });
+}
+
+// The gradient of `one`, laid out as its features are.
+template <typename S, typename T, typename Grid>
+Tensor gathered(const Grid& grid, const Tensor& grad, const Tensor& one, const Tensor& other, T scale, T* grad_flow) {
+  const Tensor result = at::empty(one.sizes(), one.options().memory_format(kLast));
+  launch(gather<S, T, Grid>, Shape(one), 0, grid, Shape(one), scale, grad.const_data_ptr<T>(), one.const_data_ptr<S>(),
+         other.const_data_ptr<S>(), result.mutable_data_ptr<S>(), grad_flow);
+  return result;
+}
+
+Tensor correlation(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
+  check(first, second, radius, dilation);
+  const c10::cuda::CUDAGuard guard(first.device());
+  const int side = static_cast<int>(2 * radius + 1), step = static_cast<int>(dilation);
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    return volume_of<S, T>(FixedGrid<T>{side, step, static_cast<int>(radius)}, first, second);
+  });
+}
+
+std::tuple<Tensor, Tensor> correlation_backward(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                                int64_t radius, int64_t dilation) {
+  check(first, second, radius, dilation);
+  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
+  const c10::cuda::CUDAGuard guard(first.device());
+  const int side = static_cast<int>(2 * radius + 1), step = static_cast<int>(dilation);
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
+    const Tensor wide = laid_out(grad, c10::CppTypeToScalarType<T>::value, kLast);
+    const T scale = T(1) / first.size(1);
+    const FixedGrid<T> grid{side, step, static_cast<int>(radius)};
+    const MirroredGrid<T> mirrored{{side, -step, static_cast<int>(radius)}};
+    return std::make_tuple(result_like(gathered<S, T>(grid, wide, one, two, scale, nullptr), first),
+                           result_like(gathered<S, T>(mirrored, wide, two, one, scale, nullptr), second));
+  });
+}
+
+// `flow` has the dtype T and is channels-last.
+template <typename T>
+MovedGrid<T> moved_grid(const Tensor& flow, int64_t radius) {
+  return {static_cast<int>(2 * radius + 1), 1, static_cast<int>(radius), flow.const_data_ptr<T>()};
+}
+
+Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
+  check(first, second, radius, 1);
+  check_map(flow, first, 2);
+  const c10::cuda::CUDAGuard guard(first.device());
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, kLast);
+    return volume_of<S, T>(moved_grid<T>(moved, radius), first, second);
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor> lookup_correlation_backward(const Tensor& grad, const Tensor& first,
+                                                               const Tensor& second, const Tensor& flow,
+                                                               int64_t radius) {
+  check(first, second, radius, 1);
+  check_map(flow, first, 2);
+  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
+  at::globalContext().alertNotDeterministic("lookup_correlation_backward on CUDA");
+  const c10::cuda::CUDAGuard guard(first.device());
+  return with_types(first, [&]<typename S, typename T>(S, T) {
+    constexpr auto type = c10::CppTypeToScalarType<T>::value;
+    const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
+    const Tensor moved = laid_out(flow, type, kLast), wide = laid_out(grad, type, kLast);
+    const Tensor grad_flow = at::empty(moved.sizes(), moved.options().memory_format(kLast));
+    const Tensor grad_two = at::zeros({one.size(0), one.size(2), one.size(3), one.size(1)}, moved.options());
+    const auto grid = moved_grid<T>(moved, radius);
+    const T scale = T(1) / first.size(1);
+    const Tensor grad_one = gathered<S, T>(grid, wide, one, two, scale, grad_flow.mutable_data_ptr<T>());
+    launch(scatter<S, T>, Shape(one), 0, grid, Shape(one), scale, wide.const_data_ptr<T>(), one.const_data_ptr<S>(),
+           grad_two.mutable_data_ptr<T>());
+    return std::make_tuple(result_like(grad_one, first), result_like(grad_two.permute({0, 3, 1, 2}), second),
+                           result_like(grad_flow, flow));
+  });
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(flowcli, CUDA, library) {
+  library.impl("correlation", correlation);
+  library.impl("correlation_backward", correlation_backward);
+  library.impl("lookup_correlation", lookup_correlation);
+  library.impl("lookup_correlation_backward", lookup_correlation_backward);
+}

@@ -1,0 +1,343 @@
+"""Building, caching and loading the native kernels, and how that fails; scripts take the place of compilers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowcli.errors import DeviceError, FlowcliError
+from flowcli.ops import _native
+from flowcli.ops._native import NativeStatus
+
+BUILDING = "building the native kernel for cpu, once: it takes about half a minute"
+WRITE = 'while [ "$1" != -o ]; do shift; done; '
+"""In a script for a compiler: makes `$2` the file to write."""
+
+
+class Compiler:
+    """A script in the place of the compiler, and a loader that takes what contains `good`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "compiler"
+        self.cache = folder / "cache" / "flowcli"
+        self.loaded: list[Path] = []
+        self.does(WRITE + 'echo good > "$2"')
+
+    def does(self, script: str) -> None:
+        self.path.write_text(f"#!/bin/sh\n{script}\n")
+        self.path.chmod(0o755)
+
+    def load(self, path: Path) -> None:
+        if "good" not in path.read_text():
+            raise OSError(f"{path}: file too short")
+        self.loaded.append(path)
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Compiler]:
+    """As on a fresh machine: nothing is known, built or set."""
+    fake = Compiler(tmp_path)
+    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(torch.ops, "load_library", fake.load)
+    monkeypatch.setenv("CXX", str(fake.path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(fake.cache.parent))
+    monkeypatch.delenv("FLOWCLI_NATIVE", raising=False)
+    with caplog.at_level(logging.INFO, "flowcli"):
+        yield fake
+
+
+def test_builds_and_loads_once_and_says_so(compiler: Compiler, caplog: pytest.LogCaptureFixture) -> None:
+    assert _native.status("cpu") == NativeStatus("fallback", "not loaded yet")
+    status = _native.ensure("cpu")
+    (path,) = compiler.cache.iterdir()
+    assert status == NativeStatus("native", f"built for torch {torch.__version__}", path)
+    assert _native.ensure("cpu") is status
+    assert _native.status("cpu") is status
+    assert compiler.loaded == [path]
+    assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", BUILDING)]
+
+
+def test_what_is_built_is_loaded_in_silence(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = _native.ensure("cpu")
+    caplog.clear()
+    compiler.does("exit 1")
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu") == status
+    assert compiler.loaded == [status.path] * 2
+    assert caplog.messages == []
+
+
+def test_off_builds_nothing(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FLOWCLI_NATIVE", "off")
+    hint = "unset FLOWCLI_NATIVE for the faster kernels"
+    assert _native.ensure("cpu") == NativeStatus("fallback", "FLOWCLI_NATIVE=off", hint=hint)
+    assert not compiler.cache.exists()
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("value", ["on", "OFF", "1"])
+def test_another_mode_is_an_error(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("FLOWCLI_NATIVE", value)
+    with pytest.raises(FlowcliError) as caught:
+        _native.ensure("cpu")
+    assert caught.value.message == f"FLOWCLI_NATIVE is {value!r}"
+    assert caught.value.hint == "set it to off, auto or require"
+
+
+FAILURES = {
+    "no compiler": ("", "native kernels need a C++ compiler, 'nothing' is not there", "install g++ or set CXX"),
+    "an error": (
+        "echo 'In file included from'; echo 'a.cpp:3: error: no' >&2; echo 'ld: error' >&2; exit 1",
+        "{compiler} cannot build native kernels: a.cpp:3: error: no",
+        "FLOWCLI_NATIVE=off silences this",
+    ),
+    "killed": (
+        WRITE + 'echo go > "$2"; kill -9 $$',
+        "{compiler} cannot build native kernels: exit code -9",
+        "FLOWCLI_NATIVE=off silences this",
+    ),
+    "for ever": (
+        "exec sleep 60",
+        "building native kernels took more than 0.3 seconds",
+        "FLOWCLI_NATIVE=off silences this",
+    ),
+    "cannot be loaded": (
+        WRITE + 'echo bad > "$2"',
+        "cannot load {path}: {path}: file too short",
+        "FLOWCLI_NATIVE=off silences this",
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failure_is_one_warning_or_with_require_an_error(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: str
+) -> None:
+    script, message, hint = FAILURES[failure]
+    compiler.does(script)
+    if failure == "no compiler":
+        monkeypatch.setenv("CXX", "nothing")
+    if failure == "for ever":
+        monkeypatch.setattr(_native, "PATIENCE", 0.3)
+    source = Path(_native.__file__).with_name("correlation.cpp")
+    path = compiler.cache / f"correlation-cpu-{_native._key(source, _native._cpu_flags())}.so"
+    message = message.format(compiler=compiler.path, path=path)
+
+    status = _native.ensure("cpu")
+    assert status == NativeStatus("fallback", message, hint=hint)
+    assert _native.ensure("cpu") is status
+    warned = f"{message}; the slower torch kernels run on cpu ({hint})"
+    assert caplog.messages == ([] if failure == "no compiler" else [BUILDING]) + [warned]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * len(caplog.records)
+    # Nothing half-made is left.
+    assert not compiler.cache.exists() or list(compiler.cache.iterdir()) in ([], [path])
+
+    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setenv("FLOWCLI_NATIVE", "require")
+    with pytest.raises(DeviceError) as caught:
+        _native.ensure("cpu")
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_cache_that_cannot_be_written(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(compiler.path))
+    assert _native.ensure("cpu") == NativeStatus(
+        "fallback",
+        f"cannot build native kernels in {compiler.path / 'flowcli'}: Not a directory",
+        hint="set XDG_CACHE_HOME to a folder that can be written to",
+    )
+    assert len(caplog.records) == 2
+
+
+def test_a_damaged_library_is_built_anew(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _native.ensure("cpu").path
+    assert path is not None
+    path.write_text("go")
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu").path == path
+    assert path.read_text() == "good\n"
+    assert compiler.loaded == [path] * 2
+
+
+def test_what_a_killed_build_left_is_removed(compiler: Compiler) -> None:
+    old, new = compiler.cache / ".build-old", compiler.cache / ".build-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "kernel.o").touch()
+    before = time.time() - _native.PATIENCE - 1
+    os.utime(old, (before, before))
+    assert _native.ensure("cpu").kernel == "native"
+    assert not old.exists()
+    assert new.exists(), "another process may be at work in it"
+
+
+def test_the_compiler_may_have_options(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler.does(f'[ "$1" = -option ] || exit 1; {WRITE} echo good > "$2"')
+    monkeypatch.setenv("CXX", f"{shlex.quote(str(compiler.path))} -option")
+    assert _native.ensure("cpu").kernel == "native"
+
+
+def test_the_key_names_everything_that_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "kernel.cpp"
+    source.write_text("int a;")
+    keys = [_native._key(source, ["-O3"])]
+    assert _native._key(source, ["-O3"]) == keys[0]
+    keys.append(_native._key(source, ["-O2"]))
+    source.write_text("int b;")
+    keys.append(_native._key(source, ["-O3"]))
+    monkeypatch.setattr(torch, "__version__", "9.9.9+cpu")
+    keys.append(_native._key(source, ["-O3"]))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NONE")
+    keys.append(_native._key(source, ["-O3"]))
+    monkeypatch.setattr("platform.machine", lambda: "abacus")
+    keys.append(_native._key(source, ["-O3"]))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _native.cache_folder() == tmp_path / "flowcli"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for system, folder in (("linux", ".cache"), ("darwin", "Library/Caches")):
+        monkeypatch.setattr(sys, "platform", system)
+        assert _native.cache_folder() == tmp_path / folder / "flowcli"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
+    assert _native.cache_folder() == tmp_path / "Local/flowcli"
+
+
+def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(DeviceError, match=r"^no home folder to keep native kernels in$"):
+        _native.cache_folder()
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda"])
+def test_devices_without_native_kernels(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, device: str
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    reason = f"there are no native kernels for {device} in torch {torch.__version__}"
+    assert _native.ensure(device) == NativeStatus("fallback", reason)
+    assert caplog.messages == []
+    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setenv("FLOWCLI_NATIVE", "require")
+    with pytest.raises(DeviceError) as caught:
+        _native.ensure(device)
+    assert caught.value.message == reason
+
+
+@pytest.fixture
+def two_gpus(compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with two unlike GPUs and CUDA 13.0 in the folder that comes back; nvcc is yet to be written there."""
+    capabilities = [(9, 0), (8, 6)]
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    (tmp_path / "cuda/bin").mkdir(parents=True)
+    return tmp_path / "cuda/bin"
+
+
+def nvcc(folder: Path, release: str) -> Path:
+    """A script in the place of nvcc, which writes its arguments for a library."""
+    path = folder / "nvcc"
+    told = f"Cuda compilation tools, release {release}, V{release}.1"
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo {told!r} && exit\nall="good $*"; {WRITE} echo "$all" > "$2"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_cuda_kernels_are_built_for_all_gpus(two_gpus: Path) -> None:
+    nvcc(two_gpus, "13.1")
+    flags = " ".join(_native._cuda_flags())
+    assert "-gencode arch=compute_86,code=[sm_86,compute_86] -gencode arch=compute_90,code=[sm_90,compute_90]" in flags
+    status = _native.ensure("cuda")
+    assert status.kernel == "native"
+    assert status.path is not None
+    assert status.path.name.startswith("correlation-cuda-")
+
+
+def test_nvcc_of_another_cuda(two_gpus: Path) -> None:
+    path = nvcc(two_gpus, "12.8")
+    reason = f"{path} is CUDA 12.8, torch is built for 13.0"
+    assert _native.ensure("cuda") == NativeStatus("fallback", reason, hint="install the CUDA toolkit 13.0")
+
+
+def test_without_nvcc_the_cpu_still_has_its_kernels(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    which = shutil.which
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None if name == "nvcc" else which(name, path=path))
+    reason = "native kernels need nvcc, which is not there"
+    assert _native.ensure("cuda") == NativeStatus("fallback", reason, hint="install the CUDA toolkit 13.0")
+    assert _native.ensure("cpu").kernel == "native"
+
+
+PROBE = """
+import json, torch
+from flowcli.ops import correlation, _native
+from flowcli.ops.correlation import FALLBACKS
+features = torch.randn(1, 8, 6, 7)
+volume = correlation(features, features, 2)
+kernel = torch._C._dispatch_has_kernel_for_dispatch_key("flowcli::correlation", "CPU")
+same = torch.allclose(volume, FALLBACKS["correlation"](features, features, 2, 1), atol=1e-5)
+print(json.dumps([_native.status("cpu").kernel, kernel, same]))
+"""
+
+
+def probe(root: Path, cache: Path, cxx: str) -> subprocess.Popen[str]:
+    """A process that correlates; its stdout tells which kernel did it."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "XDG_CACHE_HOME": str(cache),
+        "CXX": cxx,
+        "OMP_NUM_THREADS": "1",
+    }
+    environment.pop("FLOWCLI_NATIVE", None)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", PROBE], env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_two_processes_build_at_once(library: Path, compiler: Compiler, root: Path) -> None:
+    """The compiler is slow, and its product the real library."""
+    compiler.does(f'{WRITE} sleep 2; head -c 1000 {library} > "$2"; sleep 1; cp {library} "$2"')
+    running = [probe(root, compiler.cache.parent, str(compiler.path)) for _ in range(2)]
+    for process in running:
+        out, err = process.communicate(timeout=120)
+        assert json.loads(out) == ["native", True, True]
+        assert err.splitlines() == [BUILDING]
+    (made,) = compiler.cache.iterdir()
+    assert made.name == library.name
+
+
+def test_a_process_without_a_compiler_warns_once_and_works(compiler: Compiler, root: Path) -> None:
+    out, err = probe(root, compiler.cache.parent, "nothing").communicate(timeout=120)
+    assert json.loads(out) == ["fallback", False, True]
+    assert err.splitlines() == [
+        "native kernels need a C++ compiler, 'nothing' is not there; the slower torch kernels run on cpu"
+        " (install g++ or set CXX)"
+    ]
