@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--easy",
     type=click.IntRange(min=0),
-    default=300,
+    default=100,
     show_default=True,
     help="First steps, on pictures that are shifted as a whole.",
 )
