@@ -62,7 +62,7 @@ class Part:
             raise write_error(self.target, error) from error
 
 
-def check_free(target: Path, overwrite: bool, folder: bool = False) -> None:
+def check_free(target: Path, overwrite: bool = False, folder: bool = False) -> None:
     """Raises OutputError if `target` exists and may not be replaced, or its parent folder cannot take it."""
     parent = target.parent
     if folder and target.exists() and not target.is_dir():
