@@ -22,6 +22,7 @@ import hashlib
 import json
 import math
 import pickle
+import re
 import struct
 import tomllib
 import warnings
@@ -225,7 +226,9 @@ def unpickle(path: Path, what: str, hint: str) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except _UNPICKLING_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch's own words are many, and recommend what must not be done.
+        called = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it would call {called[1]}" if called else str(error).partition(". ")[0] or type(error).__name__
         raise WeightsError(f"unsafe or damaged {what}: {path}: {reason}", hint) from error
 
 
