@@ -35,7 +35,7 @@ def packed(wheel: Path) -> set[str]:
 
 def expected(root: Path) -> set[str]:
     """Every source and every file of weights; nothing that was compiled, no test."""
-    kinds = (".py", ".cpp", ".cu", ".typed")
+    kinds = (".py", ".h", ".cpp", ".cu", ".typed")
     code = {str(path.relative_to(root)) for path in root.glob("flowcli/**/*") if path.suffix in kinds}
     weights = [*root.glob("weights/*.safetensors"), root / "weights/models.toml", root / "weights/__init__.py"]
     return {Path(name).as_posix() for name in code} | {f"flowcli/_weights/{path.name}" for path in weights}
@@ -64,7 +64,7 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_sources_and_the_weights_and_nothing_else(root: Path, wheel: Path) -> None:
     assert packed(wheel) == expected(root)
     assert {"flowcli/_weights/models.toml", "flowcli/_weights/rpwc.safetensors"} <= packed(wheel)
-    assert {"flowcli/ops/correlation.cpp", "flowcli/ops/correlation.cu"} <= packed(wheel)
+    assert {f"flowcli/ops/correlation.{kind}" for kind in ("h", "cpp", "cu")} <= packed(wheel)
 
 
 def test_wheel_is_for_every_machine(wheel: Path) -> None:

@@ -3,8 +3,8 @@
 FLOWCLI_NATIVE: `auto` (the default) logs one warning and lets the plain torch kernels run where the native ones cannot
 be had, `off` uses the plain torch kernels, `require` raises DeviceError instead of the warning.
 
-The compiler is called directly: torch.utils.cpp_extension.load wants ninja and setuptools, takes 46 ms when all is
-built, and the lock file of a killed build makes it wait forever.
+torch.utils.cpp_extension builds them, each time in a folder of its own, and is not imported when there is nothing to
+build: it takes seconds to import, 46 ms when all is built, and the lock file of a killed build makes it wait forever.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import TimeoutError as PoolTimeout
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +41,7 @@ PATIENCE = 600
 
 _log = logging.getLogger("flowcli")
 _OFF = "FLOWCLI_NATIVE=off silences this"
+_FLAGS = ["-std=c++20", "-O3"]
 
 
 @dataclass(frozen=True)
@@ -104,36 +111,29 @@ def _decide(device: str) -> NativeStatus:
 
 def _load(device: str) -> Path:
     source = Path(__file__).with_name(SOURCES[device])
-    flags = _cpu_flags() if device == "cpu" else _cuda_flags()
-    path = cache_folder() / f"{source.stem}-{device}-{_key(source, flags)}.so"
+    flags = _cpu_flags() if device == "cpu" else _FLAGS
+    architectures = _architectures() if device == "cuda" else ""
+    path = cache_folder() / f"{source.stem}-{device}-{_key(source, [*flags, architectures])}.so"
     if path.is_file():
         try:
             torch.ops.load_library(path)
             return path
         except OSError:
             pass  # Damaged, or built beside another C library: build it anew.
-    _build(device, source, flags, path)
-    try:
-        torch.ops.load_library(path)
-    except OSError as error:
-        raise DeviceError(f"cannot load {path}: {error}", _OFF) from error
+    _build(device, source, flags, architectures, path)
     return path
 
 
 def _key(source: Path, flags: list[str]) -> str:
     """Names everything that the library depends on: a cache may be shared by unlike machines and environments."""
     parts = [
-        source.read_text(encoding="utf-8"),
+        *(file.read_text(encoding="utf-8") for file in (source, *sorted(source.parent.glob("*.h")))),
         *flags,
         torch.__version__,
         platform.machine(),
         torch.backends.cpu.get_cpu_capability(),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _common_flags() -> list[str]:
-    return ["-std=c++20", "-O3", f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
 
 
 def _cpu_flags() -> list[str]:
@@ -145,28 +145,24 @@ def _cpu_flags() -> list[str]:
     }.get(capability)
     chosen = [*vectors, f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"] if vectors else []
     threads = ["-fopenmp"] if sys.platform == "linux" else []
-    return [*_common_flags(), "-fPIC", *threads, "-fno-math-errno", "-fno-trapping-math", *chosen]
+    return [*_FLAGS, *threads, "-fno-math-errno", "-fno-trapping-math", *chosen]
 
 
-def _cuda_flags() -> list[str]:
-    devices = {torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())}
-    flags = [*_common_flags(), "-Xcompiler", "-fPIC", "--expt-relaxed-constexpr"]
-    for major, minor in sorted(devices):
-        flags += ["-gencode", f"arch=compute_{major}{minor},code=[sm_{major}{minor},compute_{major}{minor}]"]
-    return flags
+def _architectures() -> str:
+    """Those of all GPUs, as TORCH_CUDA_ARCH_LIST has them."""
+    found = {torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())}
+    return ";".join(f"{major}.{minor}+PTX" for major, minor in sorted(found))
 
 
-def _build(device: str, source: Path, flags: list[str], path: Path) -> None:
-    """Writes the library to `path`, whole or not at all. Raises DeviceError with the reason if that is impossible."""
-    compiler = _cxx() if device == "cpu" else _nvcc()
-    torch_folder = Path(torch.__file__).parent
-    includes = [f"-I{torch_folder / folder}" for folder in ("include", "include/torch/csrc/api/include")]
-    libraries = [f"-L{torch_folder / 'lib'}", "-lc10", "-ltorch_cpu"]
+def _build(device: str, source: Path, flags: list[str], architectures: str, path: Path) -> None:
+    """Builds and loads the library, then moves it to `path`. Raises DeviceError with the reason if it cannot."""
+    compiler = _cxx()
+    try:
+        from torch.utils import cpp_extension
+    except ImportError as error:
+        raise DeviceError(f"native kernels need setuptools: {error}", "pip install setuptools") from error
     if device == "cuda":
-        libraries += ["-lc10_cuda", "-cudart", "shared"]
-    elif sys.platform == "linux":
-        # OpenMP's library is not named: the one that torch has loaded serves both, two would make two pools of threads.
-        libraries += ["-Wl,-z,now"]
+        _check_nvcc(cpp_extension.CUDA_HOME)
     _log.warning("building the native kernel for %s, once: it takes about half a minute", device)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,10 +171,32 @@ def _build(device: str, source: Path, flags: list[str], path: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
         # Private: a build that was killed, or runs beside this one, is never in the way.
         with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-            compiled, linked = Path(folder, "kernel.o"), Path(folder, path.name)
-            _run([*compiler, *flags, *includes, "-c", str(source), "-o", str(compiled)], Path(folder, "log"))
-            _run([*compiler, "-shared", str(compiled), "-o", str(linked), *libraries], Path(folder, "log"))
-            os.replace(linked, path)
+
+            def load() -> None:
+                cpp_extension.load(
+                    name=f"flowcli_{device}",
+                    sources=[str(source)],
+                    extra_cflags=flags,
+                    extra_cuda_cflags=flags,
+                    # OpenMP's library is not named: the one that torch has loaded serves both, two would make two
+                    # pools of threads. -z now: were it missing, loading would say so.
+                    extra_ldflags=["-Wl,-z,now"] if sys.platform == "linux" else [],
+                    build_directory=folder,
+                    with_cuda=device == "cuda",
+                    is_python_module=False,
+                )
+
+            with _environment(
+                PATH=os.pathsep.join([*_ninja_folders(), os.environ.get("PATH") or os.defpath]),
+                CXX=_one_word(compiler, Path(folder)),
+                TORCH_CUDA_ARCH_LIST=architectures,
+                # The check tells nothing that the compiler does not, but logs warnings of its own.
+                TORCH_DONT_CHECK_COMPILER_ABI="1",
+                LC_ALL="C",  # For _telling.
+            ):
+                _patiently(load, compiler[0] if device == "cpu" else "nvcc")
+            # It stays loaded: from its new place it would be loaded a second time.
+            os.replace(next(Path(folder).glob("*.so")), path)
     except OSError as error:
         reason = f"cannot build native kernels in {path.parent}: {error.strerror or error}"
         raise DeviceError(reason, "set XDG_CACHE_HOME to a folder that can be written to") from error
@@ -192,33 +210,74 @@ def _cxx() -> list[str]:
     return [found, *options]
 
 
-def _nvcc() -> list[str]:
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    folders = [f"{home}/bin" for home in homes if home]
-    found = shutil.which("nvcc", path=os.pathsep.join([*folders[:-1], os.environ.get("PATH", ""), folders[-1]]))
+def _one_word(compiler: list[str], folder: Path) -> str:
+    """A command without options, since some versions of cpp_extension quote the whole of CXX."""
+    if len(compiler) == 1:
+        return compiler[0]
+    script = folder / "cxx"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(compiler)} "$@"\n', encoding="utf-8")
+    script.chmod(0o700)
+    return str(script)
+
+
+def _check_nvcc(home: str | None) -> None:
+    """Raises DeviceError unless `home` has an nvcc of torch's CUDA; cpp_extension.load does not look."""
     wanted = str(torch.version.cuda)
-    if found is None:
-        raise DeviceError("native kernels need nvcc, which is not there", f"install the CUDA toolkit {wanted}")
-    told = subprocess.run([found, "--version"], capture_output=True, text=True, errors="replace").stdout
+    nvcc = shutil.which("nvcc", path=f"{home}/bin") if home else None
+    hint = f"install the CUDA toolkit {wanted}, or set CUDA_HOME to it"
+    if nvcc is None:
+        raise DeviceError("native kernels need nvcc, which is not there", hint)
+    told = subprocess.run([nvcc, "--version"], capture_output=True, text=True, errors="replace").stdout
     release = re.search(r"release (\S+?),", told)
     # Two CUDA runtimes of different major versions in one process do not get along.
     if release is None or release[1].split(".")[0] != wanted.split(".")[0]:
         version = release[1] if release else "an unknown version"
-        raise DeviceError(
-            f"{found} is CUDA {version}, torch is built for {wanted}", f"install the CUDA toolkit {wanted}"
-        )
-    return [found]
+        raise DeviceError(f"{nvcc} is CUDA {version}, torch is built for {wanted}", hint)
 
 
-def _run(command: list[str], log: Path) -> None:
+def _ninja_folders() -> list[str]:
+    """Where pip puts ninja. PATH need not name it: `<venv>/bin/flowcli` runs without the venv being active."""
+    folders = [sysconfig.get_path("scripts")]
+    with suppress(ImportError):
+        folders.append(getattr(import_module("ninja"), "BIN_DIR", ""))
+    return [folder for folder in folders if folder]
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        # Into a file: a pipe would be waited for until the last child of a compiler that was stopped has gone.
-        with log.open("wb") as out:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=PATIENCE)
-    except subprocess.TimeoutExpired as error:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _patiently(load: Callable[[], None], compiler: str) -> None:
+    """Calls `load`, which sets itself no limit, and waits for PATIENCE seconds. Raises DeviceError if it fails."""
+    # The pool's thread is a daemon: one that waits for ever keeps nobody from leaving.
+    pool = ThreadPool(1)
+    try:
+        pool.apply_async(load).get(PATIENCE)
+    except PoolTimeout as error:
         raise DeviceError(f"building native kernels took more than {PATIENCE} seconds", _OFF) from error
-    if done.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        telling = [line.strip() for line in lines if re.search("error|fatal|undefined|cannot find", line)]
-        reason = telling[0] if telling else f"exit code {done.returncode}"
-        raise DeviceError(f"{command[0]} cannot build native kernels: {reason}", _OFF)
+    except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
+        raise DeviceError(f"{compiler} cannot build native kernels: {_telling(error)}", _OFF) from error
+    finally:
+        pool.close()
+
+
+def _telling(error: Exception) -> str:
+    """The line that tells why, of the many that ninja and the compiler write."""
+    before, _, after = str(error).partition("FAILED: ")
+    if not after:
+        # torch says only which library it could not load; the cause says why.
+        cause = error.__cause__ if isinstance(error, OSError) else None
+        return str(cause or before).partition("\n")[0]
+    target, _command, *output = after.splitlines()
+    telling = (line.strip() for line in output if re.search("error|fatal|undefined|cannot find", line))
+    return next(telling, f"FAILED: {target.strip()}")

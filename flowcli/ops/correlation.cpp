@@ -1,35 +1,28 @@
-// CPU kernels of the operators that correlation.py declares and documents.
+// CPU kernels of the operators that correlation.py declares and documents; correlation.h has what calls them.
 //
 // Both operators are dot products between one pixel of `first` and a set of places in `second`: a fixed grid around the
 // pixel, or the window of integer places that its moved samples lie between, followed by one bilinear blend. Features
 // are first laid out as (N, H, W, C) in float or double, with C filled up with zeros to whole vectors, so that every
 // inner loop runs over whole vectors of contiguous channels. A place outside `second` points to a row of zeros.
 
-#include <ATen/Dispatch.h>
-#include <ATen/OpMathType.h>
+#include "correlation.h"
+
 #include <ATen/Parallel.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/vec.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace {
 
-using at::Tensor;
 using at::vec::Vectorized;
-using std::int64_t;
-
-constexpr auto kLast = at::MemoryFormat::ChannelsLast;
 
 struct Shape {
   int64_t count, channels, height, width;
@@ -307,39 +300,13 @@ void backward_second(const Grid& grid, const Shape& shape, const T* grad, const 
   });
 }
 
-// The memory format that a result takes over from `tensor`; correlation.py has the same rule.
-at::MemoryFormat format_of(const Tensor& tensor) {
-  return tensor.is_contiguous(kLast) && !tensor.is_contiguous() ? kLast : at::MemoryFormat::Contiguous;
-}
-
-Tensor laid_out(const Tensor& tensor, at::ScalarType type, at::MemoryFormat format) {
-  return tensor.to(type, false, false, format).contiguous(format);
-}
-
 // Features as the kernels want them.
 template <typename T>
 Tensor whole_vectors(const Tensor& features) {
-  const Tensor result = laid_out(features, c10::CppTypeToScalarType<T>::value, kLast);
+  const Tensor result = as_map<T>(features);
   const int64_t rest = features.size(1) % Vectorized<T>::size();
   if (rest == 0) return result;
   return at::constant_pad_nd(result, {0, 0, 0, 0, 0, Vectorized<T>::size() - rest}).contiguous(kLast);
-}
-
-Tensor result_like(const Tensor& result, const Tensor& like) {
-  return laid_out(result.narrow(1, 0, like.size(1)), like.scalar_type(), format_of(like));
-}
-
-void check(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
-  TORCH_CHECK(first.dim() == 4 && first.sizes() == second.sizes() && first.size(1) > 0, "features must have the same "
-              "shape (N, C, H, W), not ", first.sizes(), " and ", second.sizes());
-  TORCH_CHECK(first.scalar_type() == second.scalar_type(), "features must have the same dtype");
-  TORCH_CHECK(radius >= 0 && dilation >= 1, "radius ", radius, " or dilation ", dilation, " is out of range");
-}
-
-void check_map(const Tensor& map, const Tensor& first, int64_t channels) {
-  TORCH_CHECK(map.dim() == 4 && map.size(0) == first.size(0) && map.size(1) == channels &&
-              map.size(2) == first.size(2) && map.size(3) == first.size(3),
-              "expected ", channels, " channels over features ", first.sizes(), ", not ", map.sizes());
 }
 
 template <typename T>
@@ -347,7 +314,6 @@ FixedGrid<T> fixed_grid(int64_t radius, int64_t dilation) {
   return {2 * radius + 1, dilation, radius};
 }
 
-// `flow` has the dtype T and is channels-last.
 template <typename T>
 MovedGrid<T> moved_grid(const Tensor& flow, int64_t radius) {
   return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(), flow.size(2), flow.size(3)};
@@ -361,74 +327,47 @@ Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
                                   first.options().memory_format(kLast));
   forward(grid, shape, T(1) / first.size(1), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
           volume.mutable_data_ptr<S>());
-  return volume.contiguous(format_of(first));
+  return volume;
 }
 
 template <typename T, typename Grid>
 std::tuple<Tensor, Tensor> gradients(const Grid& grid, const Tensor& grad, const Tensor& first, const Tensor& second,
                                      T* grad_flow) {
-  check_map(grad, first, grid.side * grid.side);
   const Tensor one = whole_vectors<T>(first), two = whole_vectors<T>(second);
-  const Tensor scaled = laid_out(grad, one.scalar_type(), kLast).div(static_cast<double>(first.size(1)));
+  const Tensor scaled = grad.div(static_cast<double>(first.size(1)));
   const Shape shape(one);
   const Tensor grad_one = at::empty_like(one), grad_two = at::zeros_like(one);
   backward_first(grid, shape, scaled.const_data_ptr<T>(), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
                  grad_one.mutable_data_ptr<T>(), grad_flow);
   backward_second(grid, shape, scaled.const_data_ptr<T>(), one.const_data_ptr<T>(), grad_two.mutable_data_ptr<T>());
-  return {result_like(grad_one, first), result_like(grad_two, second)};
+  return {grad_one, grad_two};
 }
 
-// Calls body(S(), T()) for the dtype S of the features and the dtype T that their sums have.
-template <typename Body>
-auto with_types(const Tensor& features, Body body) {
-  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, features.scalar_type(), "correlation", [&] {
-    return body(scalar_t(), at::opmath_type<scalar_t>());
-  });
+template <typename S, typename T>
+Tensor fixed_volume(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
+  return volume_of<S, T>(fixed_grid<T>(radius, dilation), first, second);
 }
 
-Tensor correlation(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
-  check(first, second, radius, dilation);
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    return volume_of<S, T>(fixed_grid<T>(radius, dilation), first, second);
-  });
+template <typename S, typename T>
+std::tuple<Tensor, Tensor> fixed_gradients(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                           int64_t radius, int64_t dilation) {
+  return gradients<T>(fixed_grid<T>(radius, dilation), grad, first, second, nullptr);
 }
 
-std::tuple<Tensor, Tensor> correlation_backward(const Tensor& grad, const Tensor& first, const Tensor& second,
-                                                int64_t radius, int64_t dilation) {
-  check(first, second, radius, dilation);
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    return gradients<T>(fixed_grid<T>(radius, dilation), grad, first, second, nullptr);
-  });
+template <typename S, typename T>
+Tensor moved_volume(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
+  return volume_of<S, T>(moved_grid<T>(flow, radius), first, second);
 }
 
-Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
-  check(first, second, radius, 1);
-  check_map(flow, first, 2);
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, kLast);
-    return volume_of<S, T>(moved_grid<T>(moved, radius), first, second);
-  });
-}
-
-std::tuple<Tensor, Tensor, Tensor> lookup_correlation_backward(const Tensor& grad, const Tensor& first,
-                                                               const Tensor& second, const Tensor& flow,
-                                                               int64_t radius) {
-  check(first, second, radius, 1);
-  check_map(flow, first, 2);
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, kLast);
-    const Tensor grad_flow = at::empty_like(moved);
-    const auto [grad_first, grad_second] =
-        gradients<T>(moved_grid<T>(moved, radius), grad, first, second, grad_flow.mutable_data_ptr<T>());
-    return std::make_tuple(grad_first, grad_second, result_like(grad_flow, flow));
-  });
+template <typename S, typename T>
+std::tuple<Tensor, Tensor, Tensor> moved_gradients(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                                   const Tensor& flow, int64_t radius) {
+  const Tensor grad_flow = at::empty_like(flow);
+  const auto [one, two] =
+      gradients<T>(moved_grid<T>(flow, radius), grad, first, second, grad_flow.mutable_data_ptr<T>());
+  return {one, two, grad_flow};
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(flowcli, CPU, library) {
-  library.impl("correlation", correlation);
-  library.impl("correlation_backward", correlation_backward);
-  library.impl("lookup_correlation", lookup_correlation);
-  library.impl("lookup_correlation_backward", lookup_correlation_backward);
-}
+TORCH_LIBRARY_IMPL(flowcli, CPU, library) { implement(library); }

@@ -1,34 +1,25 @@
-// CUDA kernels of the operators that correlation.py declares and documents; correlation.cpp has those of the CPU.
+// CUDA kernels of the operators that correlation.py declares and documents; correlation.h has what calls them.
 //
 // Features are laid out as (N, H, W, C), with C filled up with zeros to whole vectors of 16 bytes. One warp works on
 // one pixel; the warps of a block work on neighbours in a row, whose windows overlap in the L1 cache. Places are taken
 // 32 at a time: each lane works out one of them, then each team of 8 lanes visits the places of its own lanes one after
 // the other and reads 128 bytes of channels together. Only the lookup's gradient of `second` needs atomic additions.
 
+#include "correlation.h"
+
 #include <ATen/Context.h>
-#include <ATen/Dispatch.h>
-#include <ATen/OpMathType.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <torch/library.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <limits>
-#include <tuple>
 #include <type_traits>
 
 namespace {
 
-using at::Tensor;
-using std::int64_t;
-
-constexpr auto kLast = at::MemoryFormat::ChannelsLast;
 constexpr int kWarp = 32, kTeam = 8, kWarps = 8;
 constexpr unsigned kAll = 0xffffffff;
 constexpr int kOutside = -1;
@@ -321,15 +312,6 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, int64_t shared, A
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-// The memory format that a result takes over from `tensor`; correlation.py has the same rule.
-at::MemoryFormat format_of(const Tensor& tensor) {
-  return tensor.is_contiguous(kLast) && !tensor.is_contiguous() ? kLast : at::MemoryFormat::Contiguous;
-}
-
-Tensor laid_out(const Tensor& tensor, at::ScalarType type, at::MemoryFormat format) {
-  return tensor.to(type, false, false, format).contiguous(format);
-}
-
 // Features as the kernels want them.
 template <typename S>
 Tensor whole_vectors(const Tensor& features) {
@@ -341,26 +323,14 @@ Tensor whole_vectors(const Tensor& features) {
   return aligned ? result : result.clone(kLast);
 }
 
-Tensor result_like(const Tensor& result, const Tensor& like) {
-  return laid_out(result.narrow(1, 0, like.size(1)), like.scalar_type(), format_of(like));
-}
-
-void check(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
-  TORCH_CHECK(first.dim() == 4 && first.sizes() == second.sizes() && first.size(1) > 0, "features must have the same "
-              "shape (N, C, H, W), not ", first.sizes(), " and ", second.sizes());
-  TORCH_CHECK(first.device() == second.device(), "features must be on the same device");
-  TORCH_CHECK(first.scalar_type() == second.scalar_type(), "features must have the same dtype");
-  TORCH_CHECK(radius >= 0 && dilation >= 1, "radius ", radius, " or dilation ", dilation, " is out of range");
+// A grid, after a check that the kernels can count with it; `flow` is the moved grid's.
+template <typename Grid, typename... Flow>
+Grid checked(const Tensor& first, int64_t radius, int64_t dilation, Flow... flow) {
   TORCH_CHECK(radius <= kMostRadius && dilation <= kMostReach / kMostRadius, "radius ", radius, " or dilation ",
               dilation, " is more than the CUDA kernels take");
   for (const int64_t size : first.sizes()) TORCH_CHECK(size <= kMostReach, "features are too large: ", first.sizes());
   TORCH_CHECK(first.size(2) * first.size(3) <= std::numeric_limits<int>::max(), "images are too large");
-}
-
-void check_map(const Tensor& map, const Tensor& first, int64_t channels) {
-  TORCH_CHECK(map.dim() == 4 && map.size(0) == first.size(0) && map.size(1) == channels &&
-              map.size(2) == first.size(2) && map.size(3) == first.size(3) && map.device() == first.device(),
-              "expected ", channels, " channels over features ", first.sizes(), ", not ", map.sizes());
+  return {static_cast<int>(2 * radius + 1), static_cast<int>(dilation), static_cast<int>(radius), flow...};
 }
 
 template <typename S, typename T, typename Grid>
@@ -373,15 +343,7 @@ Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
                                   first.options().memory_format(kLast));
   launch(forward<S, T, Grid>, shape, kWarps * rows * row, grid, shape, static_cast<int>(rows), T(1) / first.size(1),
          one.const_data_ptr<S>(), two.const_data_ptr<S>(), volume.mutable_data_ptr<S>());
-  return volume.contiguous(format_of(first));
-}
-
-// Calls body(S(), T()) for the dtype S of the features and the dtype T that their sums have.
-template <typename Body>
-auto with_types(const Tensor& features, Body body) {
-  return AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, features.scalar_type(), "correlation", [&] {
-    return body(scalar_t(), at::opmath_type<scalar_t>());
-  });
+  return volume;
 }
 
 // The gradient of `one`, laid out as its features are.
@@ -393,77 +355,42 @@ Tensor gathered(const Grid& grid, const Tensor& grad, const Tensor& one, const T
   return result;
 }
 
-Tensor correlation(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
-  check(first, second, radius, dilation);
-  const c10::cuda::CUDAGuard guard(first.device());
-  const int side = static_cast<int>(2 * radius + 1), step = static_cast<int>(dilation);
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    return volume_of<S, T>(FixedGrid<T>{side, step, static_cast<int>(radius)}, first, second);
-  });
+template <typename S, typename T>
+Tensor fixed_volume(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
+  return volume_of<S, T>(checked<FixedGrid<T>>(first, radius, dilation), first, second);
 }
 
-std::tuple<Tensor, Tensor> correlation_backward(const Tensor& grad, const Tensor& first, const Tensor& second,
-                                                int64_t radius, int64_t dilation) {
-  check(first, second, radius, dilation);
-  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
-  const c10::cuda::CUDAGuard guard(first.device());
-  const int side = static_cast<int>(2 * radius + 1), step = static_cast<int>(dilation);
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
-    const Tensor wide = laid_out(grad, c10::CppTypeToScalarType<T>::value, kLast);
-    const T scale = T(1) / first.size(1);
-    const FixedGrid<T> grid{side, step, static_cast<int>(radius)};
-    const MirroredGrid<T> mirrored{{side, -step, static_cast<int>(radius)}};
-    return std::make_tuple(result_like(gathered<S, T>(grid, wide, one, two, scale, nullptr), first),
-                           result_like(gathered<S, T>(mirrored, wide, two, one, scale, nullptr), second));
-  });
+template <typename S, typename T>
+std::tuple<Tensor, Tensor> fixed_gradients(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                           int64_t radius, int64_t dilation) {
+  const auto grid = checked<FixedGrid<T>>(first, radius, dilation);
+  const MirroredGrid<T> mirrored{{grid.side, -grid.step, grid.radius}};
+  const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
+  const T scale = T(1) / first.size(1);
+  return {gathered<S, T>(grid, grad, one, two, scale, nullptr),
+          gathered<S, T>(mirrored, grad, two, one, scale, nullptr)};
 }
 
-// `flow` has the dtype T and is channels-last.
-template <typename T>
-MovedGrid<T> moved_grid(const Tensor& flow, int64_t radius) {
-  return {static_cast<int>(2 * radius + 1), 1, static_cast<int>(radius), flow.const_data_ptr<T>()};
+template <typename S, typename T>
+Tensor moved_volume(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
+  return volume_of<S, T>(checked<MovedGrid<T>>(first, radius, 1, flow.const_data_ptr<T>()), first, second);
 }
 
-Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
-  check(first, second, radius, 1);
-  check_map(flow, first, 2);
-  const c10::cuda::CUDAGuard guard(first.device());
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    const Tensor moved = laid_out(flow, c10::CppTypeToScalarType<T>::value, kLast);
-    return volume_of<S, T>(moved_grid<T>(moved, radius), first, second);
-  });
-}
-
-std::tuple<Tensor, Tensor, Tensor> lookup_correlation_backward(const Tensor& grad, const Tensor& first,
-                                                               const Tensor& second, const Tensor& flow,
-                                                               int64_t radius) {
-  check(first, second, radius, 1);
-  check_map(flow, first, 2);
-  check_map(grad, first, (2 * radius + 1) * (2 * radius + 1));
+template <typename S, typename T>
+std::tuple<Tensor, Tensor, Tensor> moved_gradients(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                                   const Tensor& flow, int64_t radius) {
   at::globalContext().alertNotDeterministic("lookup_correlation_backward on CUDA");
-  const c10::cuda::CUDAGuard guard(first.device());
-  return with_types(first, [&]<typename S, typename T>(S, T) {
-    constexpr auto type = c10::CppTypeToScalarType<T>::value;
-    const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
-    const Tensor moved = laid_out(flow, type, kLast), wide = laid_out(grad, type, kLast);
-    const Tensor grad_flow = at::empty(moved.sizes(), moved.options().memory_format(kLast));
-    const Tensor grad_two = at::zeros({one.size(0), one.size(2), one.size(3), one.size(1)}, moved.options());
-    const auto grid = moved_grid<T>(moved, radius);
-    const T scale = T(1) / first.size(1);
-    const Tensor grad_one = gathered<S, T>(grid, wide, one, two, scale, grad_flow.mutable_data_ptr<T>());
-    launch(scatter<S, T>, Shape(one), 0, grid, Shape(one), scale, wide.const_data_ptr<T>(), one.const_data_ptr<S>(),
-           grad_two.mutable_data_ptr<T>());
-    return std::make_tuple(result_like(grad_one, first), result_like(grad_two.permute({0, 3, 1, 2}), second),
-                           result_like(grad_flow, flow));
-  });
+  const auto grid = checked<MovedGrid<T>>(first, radius, 1, flow.const_data_ptr<T>());
+  const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
+  const Tensor grad_flow = at::empty(flow.sizes(), flow.options().memory_format(kLast));
+  const Tensor grad_two = at::zeros({one.size(0), one.size(2), one.size(3), one.size(1)}, flow.options());
+  const T scale = T(1) / first.size(1);
+  const Tensor grad_one = gathered<S, T>(grid, grad, one, two, scale, grad_flow.mutable_data_ptr<T>());
+  launch(scatter<S, T>, Shape(one), 0, grid, Shape(one), scale, grad.const_data_ptr<T>(), one.const_data_ptr<S>(),
+         grad_two.mutable_data_ptr<T>());
+  return {grad_one, grad_two.permute({0, 3, 1, 2}), grad_flow};
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(flowcli, CUDA, library) {
-  library.impl("correlation", correlation);
-  library.impl("correlation_backward", correlation_backward);
-  library.impl("lookup_correlation", lookup_correlation);
-  library.impl("lookup_correlation_backward", lookup_correlation_backward);
-}
+TORCH_LIBRARY_IMPL(flowcli, CUDA, library) { implement(library); }

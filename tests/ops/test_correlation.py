@@ -322,4 +322,6 @@ def test_a_native_kernel_does_not_read_beyond_its_tensors(library: Path) -> None
 def test_each_source_registers_every_operator(root: Path, name: str, key: str) -> None:
     source = (root / "flowcli/ops" / name).read_text(encoding="utf-8")
     assert re.findall(r"TORCH_LIBRARY_IMPL\(flowcli, (\w+),", source) == [key]
-    assert re.findall(r'\.impl\("(\w+)", (\w+)\)', source) == [(operator, operator) for operator in FALLBACKS]
+    assert "{ implement(library); }" in source
+    header = (root / "flowcli/ops/correlation.h").read_text(encoding="utf-8")
+    assert re.findall(r'\.impl\("(\w+)", (\w+)\)', header) == [(operator, operator) for operator in FALLBACKS]
