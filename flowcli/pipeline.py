@@ -83,15 +83,22 @@ class Background(Generic[Item]):
     """A sink that hands its items to `sink` in a thread of its own, at most `depth` items behind.
 
     An error of `sink` comes out at the next `write` or at `close`; items that were still waiting are dropped then.
-    watch: counts the time that `sink` takes to write each item. Raises ValueError if depth < 1.
+    watch: counts the time that `sink` takes to write each item. begin: called first in the new thread. Raises
+    ValueError if depth < 1.
     """
 
-    def __init__(self, sink: Sink[Item], depth: int = 4, watch: Stopwatch | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink[Item],
+        depth: int = 4,
+        watch: Stopwatch | None = None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sink = sink
         self._channel = _Channel[Item](depth)
         self._thread = threading.Thread(
             target=_write_behind,
-            args=(sink, self._channel, watch or Stopwatch()),
+            args=(sink, self._channel, watch or Stopwatch(), begin),
             name="flowcli-background",
             daemon=True,
         )
@@ -196,8 +203,9 @@ def _read_ahead(items: Iterable[Item], channel: _Channel[Item], watch: Stopwatch
     channel.finish(error)
 
 
-def _write_behind(sink: Sink[Item], channel: _Channel[Item], watch: Stopwatch) -> None:
+def _write_behind(sink: Sink[Item], channel: _Channel[Item], watch: Stopwatch, begin: Callable[[], None]) -> None:
     try:
+        begin()
         while True:
             try:
                 item = channel.get()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,8 +68,9 @@ def farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def dis(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    start = np.zeros((*first.shape[:2], 2), np.float32)
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(_grey(first), _grey(second), start)
+    # The annotations leave out that None is taken for the flow to start from.
+    nothing: Any = None
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(_grey(first), _grey(second), nothing)
     return np.asarray(flow)
 
 

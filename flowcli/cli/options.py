@@ -143,7 +143,7 @@ engine_options = grouped(
         "--refine",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Refinements at the finest level: more is better and slower.",
+        help="Refinements at the finest level: fewer are faster.  [default: 3]",
     ),
     click.option(
         "--device",

