@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from flowcli.effects import Color
 from flowcli.errors import FlowcliError, OutputError, UsageError
-from flowcli.outputs import FORMATS, Output, OutputOptions, parse_kind, plan
+from flowcli.outputs import FORMATS, Output, OutputOptions, open_outputs, parse_kind, plan
+from flowcli.types import FlowField, FlowPair, Frame, StreamInfo
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +215,24 @@ def test_every_format_can_be_named_and_written() -> None:
             assert parse_kind(f"{what}.{name}") == (what, name)
             (output,) = planned(target, kinds=(f"{what}.{name}",))
             assert (output.what, output.format) == (what, name)
+
+
+def test_outputs_compute_in_one_thread_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), []
+
+    def draw(self: Color, pair: FlowPair) -> Frame:
+        seen.append(torch.get_num_threads())
+        return pair.first
+
+    monkeypatch.setattr(Color, "__call__", draw)
+    frame = Frame(np.zeros((4, 6, 3), np.uint8), 0, Fraction(0))
+    info, options = StreamInfo(4, 6, Fraction(25)), OutputOptions(("a/",))
+    (opened,) = open_outputs([Output(Path("a"), "color", "png", folder=True)], info, options, sys.stdout.buffer)
+    opened.sink.write(FlowPair(frame, frame, FlowField(torch.zeros(2, 4, 6))))
+    opened.sink.close()
+    assert seen == [1]
+    assert torch.get_num_threads() == before
+    assert Path("a/000000.png").is_file()
 
 
 def test_errors_are_for_people() -> None:

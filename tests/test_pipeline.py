@@ -216,6 +216,23 @@ def test_background_writes_all_in_order(depth: int) -> None:
     assert record.state == "closed"
 
 
+def test_background_begins_in_its_own_thread() -> None:
+    begun: list[str] = []
+    sink = Background(Record(), begin=lambda: begun.append(threading.current_thread().name))
+    sink.write(1)
+    sink.close()
+    assert begun == ["flowcli-background"]
+
+
+def test_an_error_at_the_beginning_comes_out() -> None:
+    def fail() -> None:
+        raise KeyError("missing")
+
+    sink = Background(Record(), begin=fail)
+    with pytest.raises(KeyError, match="missing"):
+        sink.close()
+
+
 def test_background_takes_as_many_as_its_depth_while_one_is_written() -> None:
     gate = threading.Event()
     record = Record(gate)
