@@ -74,12 +74,12 @@ def dis(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray(flow)
 
 
-def network(model: str, **settings: object) -> Method:
+def network(model: str, refine: int = 3, precision: str = "auto") -> Method:
     from flowcli import weights
     from flowcli.engine import Engine
     from flowcli.types import Frame
 
-    engine = Engine(weights.load(weights.resolve(model)), **settings)  # type: ignore[arg-type]
+    engine = Engine(weights.load(weights.resolve(model), refine=refine), device="cpu", precision=precision)
 
     def method(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         frames = (Frame(image, index, Fraction(index)) for index, image in enumerate((first, second)))
@@ -104,6 +104,7 @@ def main(models: list[str]) -> None:
     for model in models:
         methods[model] = network(model)
         methods[f"{model} float32"] = network(model, precision="fp32")
+        methods[f"{model} --refine 1"] = network(model, refine=1)
     print(f"{'':28}" + "".join(f"{group:>14}" for group in SETS))
     for name, groups in table(methods).items():
         print(f"{name:28}" + "".join(f"{groups[group]:14.2f}" for group in SETS))

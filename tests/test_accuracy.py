@@ -37,6 +37,6 @@ def test_the_sample_clip_is_the_one_that_the_generator_renders() -> None:
 
 def test_better_than_farneback_on_every_set_of_real_pairs(shared: Path) -> None:
     assert (shared / "bench").is_dir()
-    table = bench.table({"farneback": bench.farneback, "rpwc": bench.network("rpwc", device="cpu")})
+    table = bench.table({"farneback": bench.farneback, "rpwc": bench.network("rpwc")})
     worse = [group for group in bench.SETS if not table["rpwc"][group] < table["farneback"][group]]
     assert worse == [], table
