@@ -30,15 +30,17 @@ def wheel() -> Tensor:
     return colours
 
 
-def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None) -> Tensor:
+def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None, *, darken: bool = True) -> Tensor:
     """(H, W, 3) uint8 RGB on the device of `uv`: white at rest, full colour at `scale` pixels, darker above.
 
     uv: (2, H, W) float32 pixels; scale above 0; valid: (H, W) bool. Unknown pixels (not valid, NaN or infinite) are
-    black. Source: as `wheel`.
+    black. darken: False keeps the full colour above the scale. Source: as `wheel`.
     """
     u, v = uv[0], uv[1]
     radius = torch.hypot(u, v).div_(scale)
     known = radius.isfinite() if valid is None else radius.isfinite() & valid
+    if not darken:
+        radius.clamp_(max=1)
     # A colour of the wheel, c, becomes peak - depth * (255 - c): 255 - r (255 - c) up to radius 1, 0.75 c beyond.
     peak = torch.where(radius <= 1, 255.0, 0.75 * 255).where(known, 0.0)
     depth = torch.where(radius <= 1, radius, 0.75).where(known, 0.0)

@@ -19,8 +19,9 @@ Holes = Literal["black", "keep", "transparent"]
 class Color:
     """The forward flow as colours; unknown pixels are black.
 
-    scale: the length in pixels that gets full colour, None for one that follows the video (RunningScale); legend: draw
-    the wheel and its scale into the lower left corner. One object serves one video, since the scale remembers.
+    scale: the length in pixels that gets full colour, and above which colours are darker; None for one that follows the
+    video (RunningScale), above which they stay full, since it may lag behind. legend: draw the wheel and its scale into
+    the lower left corner. One object serves one video, since the scale remembers.
     """
 
     def __init__(self, scale: float | None = None, legend: bool = False) -> None:
@@ -36,7 +37,7 @@ class Color:
     def __call__(self, pair: FlowPair) -> Frame:
         flow = pair.forward
         scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
-        image = flow_to_rgb(flow.uv, scale, flow.valid).cpu().numpy()
+        image = flow_to_rgb(flow.uv, scale, flow.valid, darken=self._fixed is not None).cpu().numpy()
         return _frame(pair, _draw_legend(image, scale) if self._legend else image)
 
 

@@ -46,6 +46,12 @@ def test_radius_fades_to_white_and_beyond_the_scale_gets_darker() -> None:
     assert _pixel(1e8, 0) == (191, 0, 0)
 
 
+def test_colours_can_stay_full_beyond_the_scale() -> None:
+    uv = torch.tensor([[5.0, 10.0, 11.0, 1e8, math.nan, math.inf], [0.0] * 6]).view(2, 1, 6)
+    red = [255, 0, 0]
+    assert flow_to_rgb(uv, 10, darken=False)[0].tolist() == [[255, 127, 127], red, red, red, [0, 0, 0], [0, 0, 0]]
+
+
 def test_every_angle_and_radius_equals_the_oracle() -> None:
     angles = np.concatenate((np.linspace(-math.pi, math.pi, 721), np.arange(-27, 28) * math.pi / 27))
     radii = np.array((0, 0.01, 0.3, 0.5, 0.77, 0.999, 1.001, 1.5, 40)) * 7.3
