@@ -259,7 +259,7 @@ def _open(output: Output, info: StreamInfo, options: OutputOptions, stdout: Bina
 def _one_thread() -> None:
     """For the thread of an output: torch computes in it alone.
 
-    A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 24 frames per second,
+    A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 20 frames per second,
     measured with colours of 384x256 on two cores.
     """
     import torch
