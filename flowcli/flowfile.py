@@ -66,7 +66,7 @@ class _FlowSink:
     def write(self, pair: FlowPair) -> None:
         path = self._part.path
         if self._part.folder:
-            path /= f"{pair.earlier.name or f'{pair.earlier.index:06d}'}{self._tag}{self._suffix}"
+            path /= f"{pair.earlier.stem}{self._tag}{self._suffix}"
         if path.exists():
             target = self._part.target
             if self._part.folder:

@@ -30,6 +30,11 @@ class Frame:
     name: str | None = None
     """The source's own file name without suffix; None in a video."""
 
+    @property
+    def stem(self) -> str:
+        """What files made of this frame are called, without suffix: its name, or its number."""
+        return self.name or f"{self.index:06d}"
+
 
 @dataclass(frozen=True, eq=False)
 class FlowField:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flowcli import models, weights
 from flowcli.atomic import Part
-from flowcli.errors import InputError
+from flowcli.errors import InputError, WeightsError
 from flowcli.metrics import endpoint_error
 from flowcli.models._base import FlowModel
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
@@ -90,10 +91,10 @@ def train(
 
     minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from.
     checkpoint_every: seconds. Raises InputError if the folder holds a run with other options, or the network does not
-    take crops of that size; WeightsError for a damaged checkpoint.
+    take crops of that size; WeightsError for a damaged checkpoint, or `init` that is damaged or of another network.
     """
     torch.manual_seed(options.seed)
-    model = models.create(options.network)
+    model = models.create(options.network) if init is None else _initial(init, options.network)
     if options.crop % model.stride:
         less = options.crop - options.crop % model.stride
         raise InputError(
@@ -104,8 +105,6 @@ def train(
     where = torch.device(device)
     # Takes memory_format by keyword only, which the annotations of nn.Module.to leave out.
     model.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    if init is not None:
-        model.load_state_dict(load_file(init))
     average = _Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
     step, spent = _resume(folder / CHECKPOINT, options, model, average, optimizer)
@@ -136,12 +135,19 @@ def train(
     return folder / WEIGHTS
 
 
+def _initial(path: Path, network: str) -> FlowModel:
+    """The model in that file of weights. Raises WeightsError if it is damaged, or of another network."""
+    entry = weights.resolve(str(path))
+    if entry.network != network:
+        raise WeightsError(f"weights are of the network {entry.network}: {path}", f"choose some of {network}")
+    return weights.load(entry)
+
+
 class _Average:
     """Exponential moving average of a model's weights: what is validated and shipped."""
 
     def __init__(self, model: FlowModel, keep: float = 0.999) -> None:
-        self.model = models.create(type(model).__module__.rpartition(".")[2]).to(next(model.parameters()).device).eval()
-        self.model.load_state_dict(model.state_dict())
+        self.model = copy.deepcopy(model).eval()
         self.keep = keep
 
     @torch.no_grad()

@@ -343,7 +343,7 @@ class _PictureSink:
         part = self._part
         if self._count and not part.folder:
             raise ValueError(f"a second frame for the one picture {part.target}")
-        name = f"{frame.name or f'{frame.index:06d}'}{self._tag}{self._suffix}"
+        name = f"{frame.stem}{self._tag}{self._suffix}"
         try:
             write_picture(part.path / name if part.folder else part.path, frame.image)
         except OSError as error:

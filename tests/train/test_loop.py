@@ -100,3 +100,11 @@ def test_a_damaged_checkpoint_is_not_overwritten(tmp_path: Path, content: bytes)
     assert caught.value.message.startswith(f"unsafe or damaged checkpoint: {path}: ")
     assert caught.value.hint == "train in another folder, or remove it"
     assert path.read_bytes() == content
+
+
+def test_weights_to_start_from_are_checked(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"junk")
+    with pytest.raises(WeightsError, match=r"^not a safetensors file, or a damaged one: "):
+        train(SMALL, tmp_path / "run", workers=0, init=junk)
+    assert not (tmp_path / "run").exists()
