@@ -98,6 +98,15 @@ def estimate(
         yield from run.pairs
 
 
+def open_engine(entry: weights.Entry, options: EngineOptions) -> Engine:
+    """The network with these weights, ready for frames; `options.model` is what `entry` was found by."""
+    from flowcli.engine import Engine
+
+    settings = {} if options.refine is None else {"refine": options.refine}
+    model = weights.load(entry, **settings)
+    return Engine(model, device=options.device, precision=options.precision, max_side=options.max_side)
+
+
 @contextmanager
 def open_run(frames: Iterable[Frame], name: str, entry: weights.Entry, options: EngineOptions) -> Iterator[Run]:
     """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work."""
@@ -105,15 +114,7 @@ def open_run(frames: Iterable[Frame], name: str, entry: weights.Entry, options: 
 
     decode = Stopwatch()
     with prefetch(_two_or_more(frames, name), watch=decode) as ahead:
-        from flowcli.engine import Engine
-
-        settings = {} if options.refine is None else {"refine": options.refine}
-        engine = Engine(
-            weights.load(entry, **settings),
-            device=options.device,
-            precision=options.precision,
-            max_side=options.max_side,
-        )
+        engine = open_engine(entry, options)
         yield Run(entry, engine, engine.pairs(ahead, direction=options.direction, last=options.last), decode)
 
 

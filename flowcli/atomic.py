@@ -33,9 +33,11 @@ class Part:
     def publish(self) -> None:
         try:
             if self.folder and self.target.is_dir():
-                for file in sorted(self.path.iterdir()):
-                    os.replace(file, self.target / file.name)
-                self.path.rmdir()
+                for file in sorted(path for path in self.path.rglob("*") if path.is_file()):
+                    place = self.target / file.relative_to(self.path)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(file, place)
+                shutil.rmtree(self.path)
             else:
                 os.replace(self.path, self.target)
         except OSError as error:

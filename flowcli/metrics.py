@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -35,6 +36,18 @@ def outlier_rate(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -
     """
     errors = endpoint_errors(estimate, truth)
     return _mean(~((errors <= 3) | (errors <= 0.05 * _length(truth.float()))), valid)
+
+
+def angular_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean angle between (u, v, 1) and the true one over the valid pixels, in degrees; NaN if there are none.
+
+    estimate, truth: (..., 2, H, W); valid: (..., H, W) bool, None for all.
+    Source: Barron, Fleet, Beauchemin 1994, as used by Baker et al. 2011, section 4.1 ("AE").
+    """
+    # Of the cross and the dot product: the arc cosine of the latter alone is blind to small angles.
+    (u, v), (x, y) = estimate.double().unbind(-3), truth.double().unbind(-3)
+    cross = torch.stack([v - y, x - u, u * y - v * x]).square().sum(0).sqrt()
+    return _mean(torch.rad2deg(torch.atan2(cross, u * x + v * y + 1)), valid)
 
 
 def _length(flow: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -72,6 +73,19 @@ def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int 
     if image.shape[2] == 4:
         drawn[rows, columns, 3] = np.maximum(image[rows, columns, 3], outline[rows, columns])
     return drawn
+
+
+def draw_line(image: np.ndarray, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> np.ndarray:
+    """A copy of the uint8 RGB picture with a line through the points (x, y), pixels; a single one becomes a dot."""
+    # OpenCV draws nothing through one point, but a line without length is a dot.
+    places = np.rint(np.array([*points, points[-1]]) * 16).astype(np.int32)
+    return cv2.polylines(image.copy(), [places], False, colour, 2, cv2.LINE_AA, shift=4)
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of (H, W) numbers: 0 and less is black, over violet and orange to pale yellow at 1."""
+    levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return _swap(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
 
 
 def _decode(path: Path, flags: int) -> np.ndarray:

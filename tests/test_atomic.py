@@ -51,13 +51,21 @@ def test_a_folder_joins_the_one_that_is_there(tmp_path: Path) -> None:
     for name in ("1.flo", "notes.txt"):
         (target / name).write_text("old")
     part = Part(target, overwrite=True, folder=True)
-    for name in ("1.flo", "2.flo"):
+    (target / "sub").mkdir()
+    (target / "sub" / "3.flo").write_text("old")
+    for folder in ("sub", "fresh"):
+        (part.path / folder).mkdir()
+    for name in ("1.flo", "2.flo", "sub/4.flo", "fresh/5.flo"):
         (part.path / name).write_text("new")
     part.publish()
-    assert {name: (target / name).read_text() for name in names(target)} == {
+    files = [path for path in target.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(target)): path.read_text() for path in files} == {
         "1.flo": "new",
         "2.flo": "new",
         "notes.txt": "old",
+        "sub/3.flo": "old",
+        "sub/4.flo": "new",
+        "fresh/5.flo": "new",
     }
     assert names(tmp_path) == ["flow"]
 

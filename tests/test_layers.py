@@ -17,7 +17,8 @@ LAYERS = """
     flowcli
     api
     outputs
-    effects
+    evaluation
+    effects datasets
     engine classic video flowfile weights
     models
     color metrics

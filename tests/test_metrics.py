@@ -43,6 +43,28 @@ def test_pixel_rate_counts_errors_above_the_threshold(threshold: float, rate: fl
     assert metrics.pixel_rate(ESTIMATE, TRUTH, threshold).item() == rate
 
 
+@pytest.mark.parametrize(
+    ("estimate", "truth", "degrees"),
+    [
+        ((1, 0), (0, 0), 45),
+        ((0, 1), (0, -1), 90),
+        ((3, 4), (3, 4), 0),
+        ((1, 0), (0, 1), 60),
+        ((100, 0), (100.001, 0), 5.7290e-6),
+    ],
+)
+def test_angular_error(estimate: tuple[float, float], truth: tuple[float, float], degrees: float) -> None:
+    assert metrics.angular_error(_flow(estimate).double(), _flow(truth).double()).item() == pytest.approx(
+        degrees, rel=1e-3
+    )
+
+
+def test_angular_error_is_a_mean_over_valid_pixels() -> None:
+    estimate, truth = _flow((1.0, 0.0), (0, 1), (5, 5)), _flow((0.0, 0.0), (0, -1), (9, 1))
+    valid = torch.tensor([[True, True, False]])
+    assert metrics.angular_error(estimate, truth, valid).item() == pytest.approx(67.5)
+
+
 def test_unknown_estimates_are_outliers() -> None:
     estimate = torch.full_like(TRUTH, torch.nan)
     assert metrics.outlier_rate(estimate, TRUTH).item() == 1

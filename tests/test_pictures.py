@@ -14,7 +14,9 @@ from flowcli.errors import InputError, OutputError
 from flowcli.pictures import (
     ALPHA_SUFFIXES,
     PICTURE_SUFFIXES,
+    draw_line,
     draw_text,
+    heat,
     read_picture,
     read_unscaled,
     write_picture,
@@ -201,3 +203,23 @@ def test_draw_text_fits_into_any_picture(height: int, width: int) -> None:
 
 def test_opencv_is_silent() -> None:
     assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+
+
+def test_heat_grows_brighter_and_is_cut_at_both_ends() -> None:
+    colours = heat(np.array([[-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 9.0]]))
+    assert colours.shape == (1, 7, 3)
+    brightness = colours.astype(int).sum(2)[0]
+    assert (np.diff(brightness)[[1, 2, 3, 4]] > 60).all()
+    assert brightness[0] == brightness[1] < 10
+    assert brightness[5] == brightness[6]
+    red, _, blue = colours[0, 3]
+    assert red > blue, "orange, not blue"
+
+
+def test_a_line_goes_through_its_points() -> None:
+    empty = np.zeros((20, 30, 3), np.uint8)
+    drawn = draw_line(empty, [(2, 3), (25, 3), (25, 15)], (250, 10, 20))
+    assert not empty.any()
+    for x, y in ((2, 3), (14, 3), (25, 3), (25, 9), (25, 15)):
+        assert drawn[y, x].tolist() == [250, 10, 20]
+    assert not drawn[8:, :20].any()

@@ -19,6 +19,7 @@ import pytest
 import flowcli
 from flowcli.cli.main import commands, main
 from flowcli.video import ffmpeg_path
+from tests.pairs import write_pair
 
 README = Path(__file__).parent.parent / "README.md"
 SHORT = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0"]
@@ -48,6 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(folder).mkdir()
     for name in ("first.png", "second.png", "frames/1.png", "frames/2.png", "frames/10.png", "photos/a.png"):
         cv2.imwrite(name, dice.integers(0, 256, (64, 96, 3), np.uint8))
+    write_pair(Path("pairs"))
     return tmp_path
 
 
@@ -73,6 +75,8 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert Path("runs/mine/weights.safetensors").is_file()
     else:
         assert "rpwc" in out
+    if "--save" in words:
+        assert Path("sheets/dis/pairs/a_sheet.png").is_file()
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -18,7 +18,7 @@ from flowcli import __version__
 from flowcli.cli.options import DEBUG
 from flowcli.errors import FlowcliError, UsageError
 
-COMMANDS = ("estimate", "models", "doctor", "train")
+COMMANDS = ("estimate", "models", "doctor", "eval", "train")
 """Modules of this package, in the order of `--help`; each has a click command called `command`."""
 
 INTERRUPTED = 130

@@ -99,12 +99,15 @@ def parse_as(text: str) -> str:
 
 
 def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
-    """Decorator that adds `options` and hands their values to the command as one `kind` under `name`."""
+    """Decorator that adds `options` and hands their values to the command as one `kind` under `name`.
+
+    Fields for which there is no option keep their defaults.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def grouping(**values: Any) -> Any:
-            own = {field.name: values.pop(field.name) for field in dataclasses.fields(kind)}
+            own = {field.name: values.pop(field.name) for field in dataclasses.fields(kind) if field.name in values}
             return command(**values, **{name: kind(**own)})
 
         for option in reversed(options):
@@ -128,31 +131,23 @@ source_options = grouped(
     click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame."),
 )
 
-engine_options = grouped(
-    "engine",
-    EngineOptions,
-    click.option(
-        "-m",
-        "--model",
-        default=EngineOptions.model,
-        show_default=True,
-        metavar="NAME|FILE",
-        help="What `flowcli models` lists, or a .safetensors file.",
-    ),
+device_option = click.option(
+    "--device",
+    type=Value("device", parse_device),
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where the network runs; auto is the GPU if there is one.",
+)
+
+_network_options = (
     click.option(
         "--refine",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Refinements at the finest level: fewer are faster.  [default: 3]",
+        help="Refinements at 1/8 of full size: fewer are faster.  [default: 2]",
     ),
-    click.option(
-        "--device",
-        type=Value("device", parse_device),
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda[:N]",
-        help="Where the network runs; auto is the GPU if there is one.",
-    ),
+    device_option,
     click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -166,6 +161,23 @@ engine_options = grouped(
         metavar="PX",
         help="Estimate on smaller pictures; the flow has full size again.",
     ),
+)
+
+network_options = grouped("engine", EngineOptions, *_network_options)
+"""For commands that take pairs, and choose models in a way of their own."""
+
+engine_options = grouped(
+    "engine",
+    EngineOptions,
+    click.option(
+        "-m",
+        "--model",
+        default=EngineOptions.model,
+        show_default=True,
+        metavar="NAME|FILE",
+        help="What `flowcli models` lists, or a .safetensors file.",
+    ),
+    *_network_options,
     click.option("--backward", "direction", flag_value="backward", help="Flow from each frame to the one before it."),
     click.option(
         "--both",

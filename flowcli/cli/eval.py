@@ -1,0 +1,165 @@
+"""`flowcli eval`: how far models are from the truth on a dataset."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowcli import weights
+from flowcli.api import EngineOptions, open_engine
+from flowcli.atomic import Part
+from flowcli.cli.options import TalkOptions, network_options, talk_options
+from flowcli.cli.progress import track
+from flowcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from flowcli.evaluation import Method, Score, Summary
+
+
+@click.command("eval")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="As for estimate; may be repeated.  [default: rpwc]",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    type=click.Choice(["dis", "farneback"]),
+    multiple=True,
+    help="OpenCV's, on the same pairs.",
+)
+@click.option(
+    "--save", type=click.Path(path_type=Path), metavar="DIR", help="Flow, pictures of errors, contact sheets."
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace what is in DIR.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated lines on stdout, one for each pair and set.")
+@network_options
+@talk_options
+def command(
+    dataset: Path,
+    models: tuple[str, ...],
+    baselines: tuple[str, ...],
+    save: Path | None,
+    overwrite: bool,
+    as_csv: bool,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> None:
+    """Measure models on pairs with ground truth.
+
+    DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as they are distributed, of
+    PAIR_img1.*, PAIR_img2.*, PAIR_flow.*, or a folder of such folders.
+
+    \b
+    EPE            mean endpoint error, pixels (mean over pairs)
+    noc occ        the same where the second frame shows it, and where not (this and what follows: over all pixels)
+    s0-10 ...      the same for true motions of 0 to 10, 10 to 40, 40 and more pixels
+    Fl             share of errors above 3 px and 5 % of the true length
+    1px 3px 5px    share of errors above so much
+    AE             mean angular error, degrees (mean over pairs)
+
+    -v lists every pair, too; --json and --csv always do.
+
+    \b
+    flowcli eval MPI-Sintel/ --baseline dis
+    flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
+    """
+    if as_csv and talk.json:
+        raise UsageError("--csv and --json contradict each other", "leave one out")
+    entries = [weights.resolve(model) for model in models or (EngineOptions.model,)]
+    names = [entry.name for entry in entries] + list(baselines)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two methods have the name {twice}", "rename one of the files")
+
+    from flowcli import classic, datasets, evaluation
+
+    examples = datasets.find_examples(dataset)
+    with ExitStack() as stack:
+        part = None if save is None else stack.enter_context(Part(save, overwrite, folder=True))
+        methods: dict[str, Method] = {
+            entry.name: evaluation.network(open_engine(entry, dataclasses.replace(engine, model=entry.name)))
+            for entry in entries
+        }
+        methods |= {name: classic.METHODS[name] for name in baselines}
+        running = evaluation.evaluate(methods, examples, None if part is None else part.path)
+        scores = list(track(running, len(examples) * len(methods), show=not talk.quiet))
+    summaries = evaluation.summarise(scores)
+    if talk.json:
+        click.echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
+    elif as_csv:
+        _write_csv([*summaries, *scores])
+    else:
+        _print_table([*summaries, *(scores if talk.verbose else [])])
+
+
+def _values(result: Score | Summary) -> dict[str, float]:
+    """The metrics by name, then seconds."""
+    from flowcli.evaluation import Summary
+
+    own = result.values if isinstance(result, Summary) else {name: mean.value for name, mean in result.means.items()}
+    return {**own, "seconds": result.seconds}
+
+
+def _row(result: Score | Summary) -> dict[str, Any]:
+    """One line of what machines read: unknown numbers are None, the pair of a set is all of them."""
+    from flowcli.evaluation import Summary
+
+    what = {"pairs": result.pairs} if isinstance(result, Summary) else {"pair": result.name}
+    numbers = {name: None if math.isnan(value) else round(value, 4) for name, value in _values(result).items()}
+    return {"set": result.group, **what, "method": result.method, **numbers}
+
+
+def _write_csv(results: Sequence[Score | Summary]) -> None:
+    rows = [{"pair": "", **_row(result)} for result in results]
+    columns = [name for name in ("set", "pairs", *rows[-1]) if name != "pair"]
+    columns.insert(1, "pair")
+    writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(columns)), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _print_table(results: Iterable[Score | Summary]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from flowcli.evaluation import METRICS, Summary
+
+    rows = [(each, _values(each)) for each in results]
+    shown = [name for name in METRICS if not all(math.isnan(values[name]) for _, values in rows)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("set")
+    table.add_column("pair" if any(not isinstance(each, Summary) for each, _ in rows) else "pairs")
+    table.add_column("method")
+    for name in (*shown, "s/pair"):
+        table.add_column(name, justify="right")
+    for each, values in rows:
+        what = str(each.pairs) if isinstance(each, Summary) else each.name
+        numbers = [_shown(name, values[name]) for name in shown]
+        table.add_row(each.group, what, each.method, *numbers, f"{each.seconds:.3f}")
+    console = Console()
+    if not console.is_terminal:
+        # Nothing to fit into: a line is as long as it has to be.
+        console = Console(width=400)
+    console.print(table)
+
+
+def _shown(name: str, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    share = name == "Fl" or name.endswith("px")
+    return f"{100 * value:.1f}%" if share else f"{value:.2f}"
