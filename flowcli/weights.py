@@ -146,13 +146,7 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
 
     Raises WeightsError if the file is damaged, unsafe, or of another network.
     """
-    verify(entry)
-    network, own = entry.network, entry.settings
-    if entry.file.suffix.lower() in PICKLE_SUFFIXES:
-        state, metadata = _unpickle(entry.file)
-        network, own = _network(entry.file, metadata), _settings(entry.file, metadata)
-    else:
-        state = _read(entry.file)
+    network, own, state = read(entry)
     try:
         model = models.create(network, **{**own, **settings})
     except (TypeError, ValueError, RuntimeError) as error:
@@ -160,6 +154,15 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
     _check_fit(entry.file, network, state, model.state_dict())
     model.load_state_dict(state)
     return model.eval()
+
+
+def read(entry: Entry) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """The network that these weights are of, its settings, and the tensors. Raises WeightsError, as `load` does."""
+    verify(entry)
+    if entry.file.suffix.lower() in PICKLE_SUFFIXES:
+        state, metadata = _unpickle(entry.file)
+        return _network(entry.file, metadata), _settings(entry.file, metadata), state
+    return entry.network, entry.settings, _read(entry.file)
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

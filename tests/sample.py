@@ -22,7 +22,7 @@ from flowcli.video import open_video_sink
 
 PATH = Path(__file__).parent / "data" / "sample.mp4"
 HEIGHT, WIDTH, FRAMES, RATE = 256, 384, 40, Fraction(25)
-SEED, INDEX, TEXTURES = 5, 5, 12
+SEED, INDEX, TEXTURES = 5, 10, 12
 SWING = 3.0
 """The layers move from minus this time to plus this time and back, in the generator's unit of time."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowcli import models
-from flowcli.cli.options import TalkOptions, Value, parse_device, talk_options
+from flowcli.cli.options import TalkOptions, device_option, talk_options
 from flowcli.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,22 +51,21 @@ if TYPE_CHECKING:
 @click.option(
     "--scenes",
     type=click.IntRange(min=1),
-    default=6_000,
+    default=10_000,
     show_default=True,
     help="Scenes that a CPU run keeps on disk.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU)."
 )
-@click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
 @click.option(
-    "--device",
-    type=Value("device", parse_device),
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to train.",
+    "--real",
+    type=click.Path(path_type=Path),
+    metavar="DATASET",
+    help="Pairs as for eval, measured on the way, not learnt.",
 )
+@click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
+@device_option
 @click.option(
     "--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True, help="Of the network."
 )
@@ -77,14 +76,16 @@ def command(
     minutes: float | None,
     workers: int,
     init: Path | None,
+    real: Path | None,
     device: str,
     talk: TalkOptions,
     **settings: Any,
 ) -> None:
     """Train a network on generated scenes of moving shapes; everything lies in FOLDER.
 
-    checkpoint.pt is where the same command goes on, log.csv the record, weights.safetensors what `--model` takes:
-    the average of the weights over the last steps. Sides of the picture must be a multiple of 32.
+    checkpoint.pt is where the same command goes on; log.csv, real.csv and curve.png are the record;
+    weights.safetensors is what `--model` takes: weights averaged over the last steps, at the step where they did best
+    on scenes that training does not see. Sides of the picture must be a multiple of 32.
 
     \b
     flowcli train runs/first --textures photos/ --minutes 60
@@ -94,6 +95,7 @@ def command(
         if path is not None and not path.exists():
             raise InputError(f"no such {what}: {path}", "check the name")
 
+    from flowcli.datasets import find_examples
     from flowcli.engine import choose_device
     from flowcli.train.loop import TrainOptions, train
 
@@ -105,6 +107,7 @@ def command(
             device=str(choose_device(device)),
             workers=workers,
             init=init,
+            real=() if real is None else find_examples(real),
             report=show,
             minutes=math.inf if minutes is None else minutes,
         )
@@ -134,5 +137,7 @@ def _display(steps: int, talk: TalkOptions) -> Iterator[Callable[[Progress], Non
                 console.print(
                     f"step {progress.step}, {minutes:.1f} min: {state}, validation EPE {progress.validation_epe:.3f} px"
                 )
+                if progress.real:
+                    console.print("  " + ", ".join(f"{name} {epe:.2f}" for name, epe in progress.real.items()))
 
         yield show

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -20,6 +21,7 @@ from flowcli.atomic import Part
 from flowcli.train import scenes, synthetic, textures
 from flowcli.train.synthetic import Pairs, make_pairs
 
+LARGEST_SCALE = 1.5
 SHIFT = 8
 """Longest shift of the first, easy pairs, pixels."""
 MARGIN = 64
@@ -42,14 +44,17 @@ class Batch:
 
 
 def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
-    """The same pairs cut to `crop` x `crop`: place, mirroring, transposition and order of colours are random."""
+    """The same pairs as `crop` x `crop` pixels: place, scale, mirroring, transposition and colours are random."""
     height, width = pairs.flow.shape[-2:]
-    top, left = (int(torch.randint(0, size - crop + 1, (), generator=generator)) for size in (height, width))
-    flip_x, flip_y, transpose = (bool(torch.rand((), generator=generator) < 0.5) for _ in range(3))
-    colours = torch.randperm(3, generator=generator)
+    side = crop
+    if _draw(generator) < 0.5:
+        side = round(crop / (0.8 + (LARGEST_SCALE - 0.8) * _draw(generator)))
+    side = min(side, height, width)
+    top, left = (int(torch.randint(0, size - side + 1, (), generator=generator)) for size in (height, width))
+    flip_x, flip_y, transpose = (_draw(generator) < 0.5 for _ in range(3))
 
     def turned(tensor: Tensor) -> Tensor:
-        part = tensor[..., top : top + crop, left : left + crop]
+        part = tensor[..., top : top + side, left : left + side]
         part = part.flip(-1) if flip_x else part
         part = part.flip(-2) if flip_y else part
         return part.mT if transpose else part
@@ -57,8 +62,37 @@ def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
     u, v = turned(pairs.flow).unbind(1)
     u, v = (-u if flip_x else u), (-v if flip_y else v)
     flow = torch.stack([v, u] if transpose else [u, v], 1)
-    first, second = (turned(image)[:, colours] for image in (pairs.first, pairs.second))
-    return Pairs(first, second, flow, turned(pairs.occluded))
+    first, second, occluded = turned(pairs.first), turned(pairs.second), turned(pairs.occluded)
+    if side != crop:
+        flow = geometry.resize_flow(flow, crop, crop)
+        first, second = (_bytes(geometry.resize_image(image.float(), crop, crop)) for image in (first, second))
+        occluded = F.interpolate(occluded[:, None].float(), (crop, crop))[:, 0] > 0
+    return recoloured(Pairs(first, second, flow, occluded), generator)
+
+
+def recoloured(pairs: Pairs, generator: torch.Generator) -> Pairs:
+    """The same pairs in other colours: their order, and for every second pair contrast, brightness and saturation."""
+    order = torch.randperm(3, generator=generator)
+    first, second = pairs.first[:, order], pairs.second[:, order]
+    if _draw(generator) < 0.5:
+        contrast = 2 ** (_draw(generator) - 0.5)
+        brightness = 60 * (_draw(generator) - 0.5)
+        saturation = 0.3 + _draw(generator)
+
+        def looking_different(image: Tensor) -> Tensor:
+            grey = image.float().mean(1, keepdim=True)
+            return _bytes(contrast * torch.lerp(grey, image.float(), saturation) + brightness)
+
+        first, second = looking_different(first), looking_different(second)
+    return Pairs(first, second, pairs.flow, pairs.occluded)
+
+
+def _draw(generator: torch.Generator) -> float:
+    return torch.rand((), generator=generator).item()
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return image.round().clamp(0, 255).to(torch.uint8)
 
 
 def shifted(pairs: Pairs, generator: torch.Generator) -> Pairs:
@@ -125,6 +159,12 @@ def joined(items: list[Pairs]) -> Pairs:
     return Pairs(*(torch.cat([vars(item)[name] for item in items]) for name in ("first", "second", "flow", "occluded")))
 
 
+def _apart(pairs: Pairs) -> list[Pairs]:
+    """Batches of one, of one batch."""
+    parts = (vars(pairs)[name].split(1) for name in ("first", "second", "flow", "occluded"))
+    return [Pairs(*each) for each in zip(*parts, strict=True)]
+
+
 def cached_batches(data: CachedScenes, batch: int, start: int, workers: int) -> Iterator[Batch]:
     """Batches number `start`, `start` + 1, ... without end; `workers` processes render and read ahead."""
     positions = range(start * batch, 2**62)
@@ -146,10 +186,14 @@ def _single_thread(worker: int) -> None:
 
 
 def rendered_batches(bank: Tensor, seed: int, batch: int, start: int, crop: int, easy: int = 0) -> Iterator[Batch]:
-    """Batches number `start`, ... rendered on the bank's device, no scene twice. The first `easy` are `shifted`."""
+    """Batches number `start`, ... rendered on the bank's device, no scene twice. The first `easy` are `shifted`.
+
+    Scenes that are all new need no crops and no turns, only other colours.
+    """
     for number in itertools.count(start):
         size = crop + 2 * SHIFT if number < easy else crop
         pairs = make_pairs(bank, seed, range(number * batch, (number + 1) * batch), size, size)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         if number < easy:
-            pairs = shifted(pairs, torch.Generator().manual_seed(seed * 1_000_003 + number))
-        yield Batch.of(pairs)
+            pairs = shifted(pairs, generator)
+        yield Batch.of(joined([recoloured(each, generator) for each in _apart(pairs)]))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,29 @@ from torch import Tensor, nn
 
 from flowcli import models, weights
 from flowcli.atomic import Part
+from flowcli.datasets import Example
+from flowcli.engine import Engine
 from flowcli.errors import InputError, WeightsError
+from flowcli.evaluation import evaluate, network, summarise
 from flowcli.metrics import endpoint_error
 from flowcli.models._base import FlowModel
+from flowcli.pictures import write_picture
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
+from flowcli.train.record import cut_table, draw_curves, read_series, table
 from flowcli.train.synthetic import make_pairs
 from flowcli.train.textures import load_bank
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
+REAL = "real.csv"
+CURVE = "curve.png"
 WEIGHTS = "weights.safetensors"
 VALIDATION_SEED = 20_000_003
 """Scenes that no training seed reaches: seeds are below 10,000."""
 VALIDATION_SCENES = 48
 LOG_FIELDS = ("step", "seconds", "rate", "loss", "epe", "validation_epe")
+REAL_FIELDS = ("step", "set", "pairs", "epe")
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class TrainOptions:
     seed: int = 7
     easy: int = 100
     """First steps, on pictures that are shifted as a whole: what costs mean is learnt there."""
-    scenes: int = 6_000
+    scenes: int = 10_000
     """Scenes kept in the cache of a CPU run."""
     precision: str = "bf16"
 
@@ -67,6 +74,8 @@ class Progress:
     loss: float
     epe: float
     validation_epe: float | None = None
+    real: Mapping[str, float] = field(default_factory=dict)
+    """EPE by set of the real pairs, when it was just measured."""
 
 
 def one_cycle(step: int, steps: int, warm: float = 0.05) -> float:
@@ -83,6 +92,7 @@ def train(
     minutes: float = math.inf,
     workers: int = 1,
     init: Path | None = None,
+    real: Sequence[Example] = (),
     checkpoint_every: float = 180.0,
     validate_every: int = 500,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -90,11 +100,15 @@ def train(
     """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
 
     minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from.
-    checkpoint_every: seconds. Raises InputError if the folder holds a run with other options, or the network does not
-    take crops of that size; WeightsError for a damaged checkpoint, or `init` that is damaged or of another network.
+    real: pairs that are measured whenever the scenes of validation are, and only reported: the weights that are kept
+    are those that did best on the scenes. checkpoint_every: seconds.
+    Raises InputError if the folder holds a run with other options, or the network does not take crops of that size;
+    WeightsError for a damaged checkpoint, or `init` that is damaged or of another network.
     """
     torch.manual_seed(options.seed)
-    model = models.create(options.network) if init is None else _initial(init, options.network)
+    model = models.create(options.network)
+    if init is not None:
+        _start_from(init, options.network, model)
     if options.crop % model.stride:
         less = options.crop - options.crop % model.stride
         raise InputError(
@@ -107,13 +121,14 @@ def train(
     model.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = _Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
-    step, spent = _resume(folder / CHECKPOINT, options, model, average, optimizer)
+    step, spent, best = _resume(folder / CHECKPOINT, options, model, average, optimizer)
+    if step >= options.steps:
+        return folder / WEIGHTS
+    for record in (LOG, REAL):
+        cut_table(folder / record, step)
     validation = _validation_batches(bank, options)
     begun = saved = time.monotonic()
-    with (folder / LOG).open("a", newline="") as file:
-        log = csv.DictWriter(file, LOG_FIELDS)
-        if file.tell() == 0:
-            log.writeheader()
+    with table(folder / LOG, LOG_FIELDS) as log:
         for batch in _batches(options, bank, where, folder, step, workers):
             rate = options.rate * one_cycle(step, options.steps)
             loss, epe = _train_step(model, optimizer, batch, rate, options.precision)
@@ -121,26 +136,40 @@ def train(
             average.update(model, step)
             seconds = spent + time.monotonic() - begun
             last = step >= options.steps or time.monotonic() - begun >= 60 * minutes
-            checked = _validate(average.model, validation, where) if last or step % validate_every == 0 else None
+            checked, errors = None, {}
+            if last or step % validate_every == 0:
+                checked = _validate(average.model, validation, where)
+                if checked <= best or not (folder / WEIGHTS).exists():
+                    best = checked
+                    _publish(folder, options, step, seconds, checked, average)
+                errors = _measure(folder / REAL, step, average.model, real, where)
             if checked is not None or step % 20 == 0:
-                progress = Progress(step, seconds, rate, float(loss), float(epe), checked)
-                log.writerow(asdict(progress))
-                file.flush()
+                progress = Progress(step, seconds, rate, float(loss), float(epe), checked, errors)
+                log(**{name: getattr(progress, name) for name in LOG_FIELDS})
                 report(progress)
+            if checked is not None:
+                _draw(folder)
             if last or time.monotonic() - saved >= checkpoint_every:
-                _save(folder, options, step, seconds, model, average, optimizer)
+                _save(folder / CHECKPOINT, options, step, seconds, best, model, average, optimizer)
                 saved = time.monotonic()
             if last:
                 break
     return folder / WEIGHTS
 
 
-def _initial(path: Path, network: str) -> FlowModel:
-    """The model in that file of weights. Raises WeightsError if it is damaged, or of another network."""
-    entry = weights.resolve(str(path))
-    if entry.network != network:
-        raise WeightsError(f"weights are of the network {entry.network}: {path}", f"choose some of {network}")
-    return weights.load(entry)
+def _start_from(path: Path, network: str, model: FlowModel) -> None:
+    """Take over the weights in that file; parts of the network that they do not have, or of other size, stay new.
+
+    Raises WeightsError if the file is damaged, of another network, or fits nowhere.
+    """
+    theirs, _, state = weights.read(weights.resolve(str(path)))
+    if theirs != network:
+        raise WeightsError(f"weights are of the network {theirs}: {path}", f"choose some of {network}")
+    own = model.state_dict()
+    kept = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if not kept:
+        raise WeightsError(f"no part of {network} is in the weights {path}", f"choose some of {network}")
+    model.load_state_dict(own | kept)
 
 
 class _Average:
@@ -197,11 +226,47 @@ def _validate(model: FlowModel, batches: list[Batch], device: torch.device) -> f
     return sum(errors) / len(errors)
 
 
+def _measure(
+    path: Path, step: int, model: FlowModel, examples: Sequence[Example], device: torch.device
+) -> dict[str, float]:
+    """EPE by set of real pairs, also added to the table at `path`."""
+    if not examples:
+        return {}
+    # The engine changes the precision of what it is given.
+    method = network(Engine(copy.deepcopy(model), str(device)))
+    sets = summarise(evaluate({"": method}, examples))
+    with table(path, REAL_FIELDS) as write:
+        for each in sets:
+            write(step=step, set=each.group, pairs=each.pairs, epe=each.values["EPE"])
+    return {each.group: each.values["EPE"] for each in sets}
+
+
+def _draw(folder: Path) -> None:
+    series = read_series(folder / LOG, "step", "loss") | read_series(folder / LOG, "step", "validation_epe")
+    with Part(folder / CURVE, overwrite=True) as part:
+        write_picture(part.path, draw_curves(series | read_series(folder / REAL, "step", "epe", by="set")))
+
+
+def _publish(
+    folder: Path, options: TrainOptions, step: int, seconds: float, validation_epe: float, average: _Average
+) -> None:
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in average.model.state_dict().items()}
+    trained = {
+        "step": step,
+        "minutes": round(seconds / 60, 1),
+        "validation_epe": round(validation_epe, 4),
+        **asdict(options),
+    }
+    with Part(folder / WEIGHTS, overwrite=True) as part:
+        save_file(tensors, part.path, {"network": options.network, "trained": json.dumps(trained)})
+
+
 def _save(
-    folder: Path,
+    path: Path,
     options: TrainOptions,
     step: int,
     seconds: float,
+    best: float,
     model: FlowModel,
     average: _Average,
     optimizer: torch.optim.Optimizer,
@@ -210,24 +275,21 @@ def _save(
         "options": asdict(options),
         "step": step,
         "seconds": seconds,
+        "best": best,
         "model": model.state_dict(),
         "average": average.model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    with Part(folder / CHECKPOINT, overwrite=True) as part:
+    with Part(path, overwrite=True) as part:
         torch.save(state, part.path)
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in average.model.state_dict().items()}
-    trained = {"step": step, "minutes": round(seconds / 60, 1), **asdict(options)}
-    with Part(folder / WEIGHTS, overwrite=True) as part:
-        save_file(tensors, part.path, {"network": options.network, "trained": json.dumps(trained)})
 
 
 def _resume(
     path: Path, options: TrainOptions, model: FlowModel, average: _Average, optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Step and seconds spent so far: zero without a checkpoint."""
+) -> tuple[int, float, float]:
+    """Step and seconds spent so far, best validation EPE: zero and infinity without a checkpoint."""
     if not path.exists():
-        return 0, 0.0
+        return 0, 0.0, math.inf
     state: dict[str, Any] = weights.unpickle(path, "checkpoint", "train in another folder, or remove it")
     if state["options"] != asdict(options):
         changed = sorted(k for k, v in asdict(options).items() if state["options"].get(k) != v)
@@ -238,4 +300,4 @@ def _resume(
     model.load_state_dict(state["model"])
     average.model.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["seconds"])
+    return int(state["step"]), float(state["seconds"]), float(state["best"])

@@ -40,7 +40,8 @@ def procedural_textures(count: int, seed: int) -> list[Tensor]:
             noise = torch.randn(1, 3, cells, cells, generator=generator)
             noise = 0.6 * noise.mean(1, keepdim=True) + 0.4 * noise
             value += geometry.resize_image(noise, TEXTURE_SIZE, TEXTURE_SIZE) * cells**-slope
-        value = (value - value.mean()) / value.std()
+        # In double precision: how many threads add up must not change a single byte.
+        value = ((value - value.double().mean()) / value.double().std()).float()
         if number % 3 == 2:
             steps = 1 + 2 * torch.rand((), generator=generator).item()
             value = torch.floor(value * steps) / steps

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,17 @@ import torch
 from torch import Tensor
 
 from flowcli.train import data
-from flowcli.train.data import SHIFT, CachedScenes, augmented, cached_batches, joined, rendered_batches, shifted
+from flowcli.train.data import (
+    LARGEST_SCALE,
+    SHIFT,
+    CachedScenes,
+    augmented,
+    cached_batches,
+    joined,
+    recoloured,
+    rendered_batches,
+    shifted,
+)
 from flowcli.train.synthetic import Pairs
 from flowcli.train.textures import procedural_textures
 
@@ -50,11 +61,43 @@ def test_shifted_pictures_and_their_flow() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_augmented_pairs_stay_true(seed: int) -> None:
-    move = augmented(shifted(noise(1, 70), dice(seed)), 54, dice(seed + 100))
-    assert move.first.shape == (1, 3, 54, 54)
-    move.occluded.copy_(occlusion(move.flow[0, :, 0, 0].tolist(), 54))
+def test_augmented_pairs_stay_true(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "LARGEST_SCALE", 0.8)
+    monkeypatch.setattr(data, "recoloured", lambda pairs, generator: pairs)
+    move = augmented(shifted(noise(1, 56 + 2 * SHIFT), dice(seed)), 56, dice(seed + 100))
+    assert move.first.shape == (1, 3, 56, 56)
+    move.occluded.copy_(occlusion(move.flow[0, :, 0, 0].tolist(), 56))
     check_shift(move)
+
+
+def test_augmentation_scales_flow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "recoloured", lambda pairs, generator: pairs)
+    ramp = (2 * torch.arange(80)).to(torch.uint8).expand(1, 3, 80, 80)
+    flow = torch.tensor([3.0, -1.0])[None, :, None, None].expand(1, 2, 80, 80)
+    pairs = Pairs(ramp, ramp, flow, torch.zeros(1, 80, 80, dtype=torch.bool))
+    scales = []
+    for seed in range(60):
+        scaled = augmented(pairs, 64, dice(seed))
+        assert scaled.flow.shape == (1, 2, 64, 64)
+        lengths = scaled.flow[0].norm(dim=0) / flow[0].norm(dim=0)[0, 0]
+        assert lengths.max() - lengths.min() < 1e-4
+        # Brightness rises by two per pixel of the scene, one way or the other.
+        low, high = scaled.first[0, 0, 8:-8, 8:-8].aminmax()
+        assert float(high - low) == pytest.approx(2 * 47 / float(lengths[0, 0]), abs=2)
+        scales.append(float(lengths[0, 0]))
+    assert min(scales) == pytest.approx(0.8, abs=0.05)
+    assert max(scales) == pytest.approx(LARGEST_SCALE, abs=0.1)
+    assert sum(scale == pytest.approx(1) for scale in scales) > 15
+
+
+def test_colours_change_alike_in_both_frames() -> None:
+    pairs = noise(1, 32)
+    twins = Pairs(pairs.first, pairs.first, pairs.flow, pairs.occluded)
+    changed = [recoloured(twins, dice(seed)) for seed in range(20)]
+    assert all(torch.equal(each.first, each.second) for each in changed)
+    assert all(torch.equal(each.flow, pairs.flow) for each in changed)
+    means = [each.first.float().mean().item() for each in changed]
+    assert max(means) - min(means) > 20
 
 
 def occlusion(move: list[float], size: int) -> Tensor:
@@ -66,8 +109,16 @@ def occlusion(move: list[float], size: int) -> Tensor:
 
 def test_augmentation_takes_every_turn_and_order_of_colours() -> None:
     pairs = noise(1, 8)
-    seen = {augmented(pairs, 8, dice(seed)).first.numpy().tobytes() for seed in range(400)}
-    assert len(seen) == 2 * 2 * 2 * 6
+    plain = {each.tobytes() for each in turns(pairs.first[0].numpy())}
+    seen = {augmented(pairs, 8, dice(seed)).first[0].numpy().tobytes() for seed in range(1200)}
+    # The others have been changed in contrast, brightness and saturation.
+    assert plain <= seen
+
+
+def turns(picture: np.ndarray) -> Iterator[np.ndarray]:
+    for order in itertools.permutations(range(3)):
+        for image in (picture[list(order)], picture[list(order)].transpose(0, 2, 1)):
+            yield from (image, image[:, ::-1], image[..., ::-1], image[:, ::-1, ::-1])
 
 
 def test_scenes_are_rendered_once(bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from flowcli import models, weights
+from flowcli.datasets import find_examples
 from flowcli.errors import InputError, WeightsError
 from flowcli.train import loop, textures
 from flowcli.train.data import rendered_batches
 from flowcli.train.loop import Progress, TrainOptions, one_cycle, train
+from tests.pairs import write_pair
 
 SMALL = TrainOptions(steps=4, batch=2, crop=64, scenes=3, easy=1, rate=1e-3, precision="fp32")
 
@@ -49,20 +52,67 @@ def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["validation_epe"]) for row in rows] == [seen[0].validation_epe]
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
-        "cache", "checkpoint.pt", "log.csv", "weights.safetensors",
+        "cache", "checkpoint.pt", "curve.png", "log.csv", "weights.safetensors",
     ]  # fmt: skip
 
 
 def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
-    whole = load_file(train(SMALL, tmp_path / "whole", workers=0))
+    train(SMALL, tmp_path / "whole", workers=0)
     for _ in range(4):
-        parts = train(SMALL, tmp_path / "parts", minutes=0, workers=0)
-    steps = torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)["step"]
-    assert steps == 4
-    resumed = load_file(parts)
-    assert whole.keys() == resumed.keys()
-    for name, tensor in whole.items():
-        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=1e-6)
+        train(SMALL, tmp_path / "parts", minutes=0, workers=0)
+    whole, parts = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts"))
+    assert whole["step"] == parts["step"] == 4
+    for state in ("model", "average"):
+        assert whole[state].keys() == parts[state].keys()
+        for name, tensor in whole[state].items():
+            torch.testing.assert_close(parts[state][name], tensor, rtol=0, atol=1e-6)
+
+
+def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
+    train(SMALL, tmp_path, workers=0)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert train(SMALL, tmp_path, workers=0) == tmp_path / "weights.safetensors"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_the_weights_that_are_kept_did_best_on_unseen_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter([5.0, 3.0, 4.0])
+    monkeypatch.setattr(loop, "_validate", lambda *given: next(errors))
+    three = dataclasses.replace(SMALL, steps=3)
+    kept = []
+    for _ in range(3):
+        path = train(three, tmp_path, minutes=0, workers=0)
+        kept.append(path.read_bytes())
+    assert kept[0] != kept[1]
+    assert kept[1] == kept[2]
+    trained = json.loads(weights.resolve(str(path)).trained)
+    assert (trained["step"], trained["validation_epe"]) == (2, 3.0)
+
+
+def test_real_pairs_are_reported(tmp_path: Path) -> None:
+    examples = find_examples(write_pair(tmp_path / "real set"))
+    seen: list[Progress] = []
+    train(dataclasses.replace(SMALL, steps=2), tmp_path / "run", workers=0, real=examples, report=seen.append)
+    with (tmp_path / "run/real.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["step"], row["set"], row["pairs"]) == ("2", "real set", "1")
+    assert seen[-1].real == {"real set": float(row["epe"])}
+
+
+def test_parts_that_do_not_fit_start_anew(tmp_path: Path) -> None:
+    model = models.create("rpwc")
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fine_")}
+    state["up.detail.bias"] = torch.zeros(1)
+    save_file(state, tmp_path / "old.safetensors", {"network": "rpwc"})
+    fresh = models.create("rpwc")
+    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    loop._start_from(tmp_path / "old.safetensors", "rpwc", fresh)
+    for name, tensor in fresh.state_dict().items():
+        new = name.startswith("fine_") or name == "up.detail.bias"
+        assert torch.equal(tensor, before[name] if new else state[name]), name
+    save_file({"other": torch.zeros(1)}, tmp_path / "none.safetensors", {"network": "rpwc"})
+    with pytest.raises(WeightsError, match=r"^no part of rpwc is in the weights "):
+        loop._start_from(tmp_path / "none.safetensors", "rpwc", fresh)
 
 
 def test_training_changes_every_parameter(tmp_path: Path) -> None:

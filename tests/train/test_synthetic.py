@@ -27,10 +27,12 @@ def layer(**given: object) -> Layer:
         "texture": torch.tensor([0]),
         "mapping": torch.tensor([[[1.0, 0.0, 100.0], [0.0, 1.0, 100.0]]]),
         "tint": torch.ones(1, 3),
+        "contrast": torch.ones(1),
         "center": torch.tensor([[60.0, 40.0]]),
         "shift": torch.zeros(1, 2),
         "turn": torch.zeros(1),
         "zoom": torch.zeros(1),
+        "stretch": torch.zeros(1, 2),
         "tilt": torch.zeros(1, 2),
         "wave": torch.zeros(1, WAVES, 5),
         "radius": torch.full((1, 2), torch.inf),
@@ -50,8 +52,10 @@ def scene(*layers: Layer) -> Scene:
         gamma=torch.ones(1, 2),
         noise=torch.zeros(1, 2),
         blur=torch.zeros(1, 2),
+        shutter=torch.zeros(1),
         haze=torch.zeros(1, 4),
         shadow=torch.zeros(1, 2, 5),
+        quantizer=torch.zeros(1),
     )
     return Scene(layers, look, [0])
 
@@ -80,6 +84,71 @@ def test_a_turn_is_a_rotation_about_the_center() -> None:
     z = (x - 60) + 1j * (y - 40)
     expected = z * np.exp(1j * angle) - z
     np.testing.assert_allclose(flow[0].numpy(), [expected.real, expected.imag], atol=1e-3)
+
+
+def test_a_stretch_is_an_affine_motion() -> None:
+    stretched = scene(layer(stretch=torch.tensor([[0.1, 0.05]])))
+    flow, _ = synthetic.true_flow(stretched, CPU, HEIGHT, WIDTH, 0.0, 1.0)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    expected = [0.1 * (x - 60) + 0.05 * (y - 40), 0.05 * (x - 60) - 0.1 * (y - 40)]
+    np.testing.assert_allclose(flow[0].numpy(), expected, atol=1e-3)
+
+
+def test_contrast_leaves_grey_alone(bank: Tensor) -> None:
+    images = [
+        synthetic.render(scene(layer(contrast=torch.tensor([share]))), bank, HEIGHT, WIDTH, (0.0,))[0]
+        for share in (1.0, 0.25, 0.0)
+    ]
+    torch.testing.assert_close(images[1] - 0.5, 0.25 * (images[0] - 0.5))
+    assert (images[2] == 0.5).all()
+
+
+def test_motion_blur_is_the_mean_over_the_time_that_the_shutter_is_open(bank: Tensor) -> None:
+    moving = scene(layer(shift=torch.tensor([[8.0, 0.0]])))
+    open_half = dataclasses.replace(moving, look=dataclasses.replace(moving.look, shutter=torch.tensor([0.5])))
+    blurred = synthetic._exposed(open_half, bank, HEIGHT, WIDTH, 1.0)
+    sharp = synthetic.render(moving, bank, HEIGHT, WIDTH, (0.75, 0.875, 1.0, 1.125, 1.25))
+    torch.testing.assert_close(blurred, torch.stack(sharp).mean(0))
+    torch.testing.assert_close(synthetic._exposed(moving, bank, HEIGHT, WIDTH, 1.0), sharp[2])
+
+
+def test_scenes_of_a_batch_have_shutters_of_their_own(bank: Tensor) -> None:
+    together = synthetic.make_pairs(bank, 3, range(12), 48, 64)
+    shutters = draw_scene(3, range(12), 48, 64, len(bank)).look.shutter
+    assert (shutters == 0).any()
+    assert (shutters > 0).any()
+    for index in range(12):
+        alone = synthetic.make_pairs(bank, 3, [index], 48, 64)
+        assert (alone.second[0].float() - together.second[index].float()).abs().max() <= 1
+
+
+def test_codec_leaves_what_is_coarse_and_drops_what_is_fine() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 20, 28)
+    coded = synthetic._coded(image, torch.tensor([0.2, 0.0]))
+    assert torch.equal(coded[1], image[1])
+    assert 0.05 < (coded[0] - image[0]).abs().mean() < 0.25
+    assert synthetic._coded(image, torch.tensor([1e-4, 1e-4])).sub(image).abs().max() < 0.01
+    flat = torch.full((1, 3, 16, 16), 0.4)
+    assert (synthetic._coded(flat, torch.tensor([0.1])) - 0.4).abs().max() < 0.1 / 8
+    # A block is the sum of few cosines: each of them, transformed by the definition, is a whole number of steps.
+    grey = synthetic._coded(image[:, :1].expand(-1, 3, -1, -1), torch.tensor([0.2, 0.0]))
+    block = grey[0].mean(0)[:8, :8].numpy()
+    place = np.arange(8)
+    cosines = np.cos(np.pi / 8 * (place + 0.5) * place[:, None]) * np.where(place == 0, 8**-0.5, 0.5)[:, None]
+    levels = cosines @ block @ cosines.T / (0.2 * (1 + 0.5 * (place + place[:, None])))
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
+
+
+def test_outside_its_window_a_layer_shows_nothing() -> None:
+    drawn = draw_scene(9, range(6), HEIGHT, WIDTH, 6)
+    x, y = synthetic._pixels(6, HEIGHT, WIDTH, CPU)
+    for each in drawn.layers[1:]:
+        for time in (-0.3, 0.0, 1.0):
+            seen = synthetic._coverage(each, *synthetic.origin(each, x, y, time)) > 0
+            rows, columns = synthetic._window(each, time, HEIGHT, WIDTH)
+            seen[:, rows, columns] = False
+            assert not seen.any()
 
 
 def test_a_disc_hides_what_is_behind_it() -> None:
@@ -150,9 +219,16 @@ def test_pairs_are_pictures(bank: Tensor) -> None:
 def test_motions_are_of_all_lengths() -> None:
     drawn = draw_scene(1, range(200), HEIGHT, WIDTH, 6)
     lengths = drawn.layers[1].shift.norm(dim=1)
-    assert lengths.quantile(0.1) < 2
-    assert 3 < lengths.median() < 12
+    assert lengths.quantile(0.1) < 0.5
+    assert 2 < lengths.median() < 10
     assert lengths.quantile(0.95) > 20
+    assert lengths.max() > 80
+
+
+def test_scenes_have_one_to_twelve_shapes() -> None:
+    drawn = draw_scene(1, range(200), HEIGHT, WIDTH, 6)
+    counts = torch.stack([each.radius.any(1) for each in drawn.layers[1:]]).sum(0)
+    assert counts.unique().tolist() == list(range(1, 13))
 
 
 def test_camera_changes_the_frames_and_not_the_flow(bank: Tensor) -> None:
