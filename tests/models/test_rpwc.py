@@ -1,29 +1,34 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from flowcli.models.rpwc import UP, ConvexUp, Rpwc, _normalised
+from flowcli.models.rpwc import UP, ConvexUp, Rpwc, _normalised, levelled_brightness, measured_steps
 
 
-def test_training_starts_from_zero_flow() -> None:
+def test_training_starts_from_steps_alone() -> None:
     model = Rpwc().train()
-    flows = model(torch.rand(1, 3, 64, 96), torch.rand(1, 3, 64, 96))
-    assert [tuple(flow.shape[2:]) for flow in flows] == [(2, 3)] * 2 + [(4, 6)] * 2 + [(64, 96)] * 3
-    assert all(not flow.any() for flow in flows)
+    image = torch.rand(1, 3, 64, 96)
+    flows = model(image, image)
+    assert [tuple(flow.shape[2:]) for flow in flows] == [(2, 3)] * 2 + [(4, 6)] * 2 + [(8, 12)] * 2 + [(64, 96)]
+    assert all(flow.abs().max() < 1e-4 for flow in flows), "but for rounding in the warp"
+    assert all(flow.any() for flow in model(image, image.flip(3)))
 
 
-@pytest.mark.parametrize(("refine", "coarse"), [(1, 1), (5, 3)])
+@pytest.mark.parametrize(("refine", "coarse", "fine"), [(1, 1, 1), (5, 3, 2)])
 @torch.inference_mode()
-def test_number_of_iterations(refine: int, coarse: int) -> None:
-    model = Rpwc(refine=refine, coarse=coarse).eval()
+def test_number_of_iterations(refine: int, coarse: int, fine: int) -> None:
+    model = Rpwc(refine=refine, coarse=coarse, fine=fine).eval()
     calls: list[int] = []
-    model.update.register_forward_pre_hook(lambda module, given: calls.append(given[1].shape[-1]))
+    for update in (model.update, model.fine_update):
+        update.register_forward_pre_hook(lambda module, given: calls.append(given[1].shape[-1]))
     flows = model(torch.rand(1, 3, 64, 96), torch.rand(1, 3, 64, 96))
-    assert calls == [3] * coarse + [6] * coarse + [12] * refine
+    before = [3] * coarse + [6] * coarse + [12] * refine
+    assert calls == before + [24] * fine
     # Only the last one is brought to full size.
-    assert [flow.shape[-1] for flow in flows] == [3] * coarse + [6] * coarse + [96]
+    assert [flow.shape[-1] for flow in flows] == [*before, 96]
 
 
 def test_parameters_do_not_depend_on_the_iterations() -> None:
@@ -64,11 +69,77 @@ def test_matching_features_are_normalised_over_the_whole_frame() -> None:
     assert _normalised(features.bfloat16()).dtype == torch.bfloat16
 
 
+def smooth_noise(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) uint8, without detail that a shift by fractions of a pixel would lose."""
+    noise = np.random.default_rng(0).uniform(0, 255, (height // 4, width // 4, 3)).astype(np.float32)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+
+
+def batched(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).float().permute(2, 0, 1)[None] / 255
+
+
+def shifted(image: np.ndarray, u: float, v: float) -> np.ndarray:
+    """What was at (x, y) is at (x + u, y + v)."""
+    height, width = image.shape[:2]
+    moved = np.array([[1, 0, u], [0, 1, v]], np.float32)
+    return cv2.warpAffine(image, moved, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def test_levelled_brightness_forgets_light_and_contrast() -> None:
+    image = batched(smooth_noise(64, 96))
+    levelled = levelled_brightness(image * 2 - 1)
+    assert levelled.shape == (1, 1, 64, 96)
+    assert levelled.mean().abs() < 0.1
+    assert 0.7 < levelled.std() < 1.3
+    other = levelled_brightness((0.3 + 0.5 * image) * 2 - 1)
+    assert (other - levelled).abs().mean() < 0.05
+    flat = levelled_brightness(torch.full((1, 3, 32, 32), 0.3))
+    assert flat.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("u", "v"), [(0.4, 0.0), (0.0, -0.3), (0.25, 0.35), (0.0, 0.0)])
+def test_steps_lead_to_the_true_flow(u: float, v: float) -> None:
+    picture = smooth_noise(128, 160)
+    first, second = (levelled_brightness(batched(each) * 2 - 1) for each in (picture, shifted(picture, u, v)))
+    near, far = measured_steps(first, second, torch.zeros(1, 2, 32, 40)).chunk(2, 1)
+    for measured, tolerance in ((near, 0.05), (far, 0.04)):
+        step, sure, misfit = (part[0, :, 4:-4, 4:-4] for part in measured.split((2, 1, 1), 1))
+        expected = torch.tensor([u, v])[:, None, None]
+        assert (step - expected).abs().mean() < tolerance
+        assert ((sure > 0) & (sure < 1)).all()
+        if (u, v) == (0, 0):
+            assert misfit.max() < 1e-3
+    # At the true flow, in cells of four pixels, nothing is left to do, but for what bilinear sampling blurs.
+    flow = torch.tensor([u, v])[None, :, None, None].expand(1, 2, 32, 40) / 4
+    left = measured_steps(first, second, flow)[0, :2, 4:-4, 4:-4]
+    assert left.abs().mean() < 0.04
+
+
+def test_steps_where_nothing_can_be_measured() -> None:
+    picture = smooth_noise(64, 96)
+    flat = torch.zeros(1, 1, 64, 96)
+    near = measured_steps(flat, flat, torch.zeros(1, 2, 16, 24))
+    assert not near[:, :2].any()
+    assert near[:, 2].max() < 0.01, "not sure of anything"
+    first = levelled_brightness(batched(picture))
+    outside = measured_steps(first, first, torch.full((1, 2, 16, 24), 1000.0))
+    assert not outside[:, :2].any()
+    assert outside.isfinite().all()
+    stripes = levelled_brightness(batched(np.repeat(picture[:1], 64, 0)))
+    along = measured_steps(stripes, levelled_brightness(batched(shifted(np.repeat(picture[:1], 64, 0), 0.3, 0.3))),
+                           torch.zeros(1, 2, 16, 24))  # fmt: skip
+    assert along[0, 0, 4:-4, 4:-4].mean() == pytest.approx(0.3, abs=0.05)
+    assert along[0, 1, 4:-4, 4:-4].abs().max() < 0.02, "the aperture problem: no step along the stripes"
+    assert along[0, 2].max() < 0.012, "hardly more than where there is nothing"
+    assert measured_steps(first, first, torch.zeros(1, 2, 16, 24))[0, 2].min() > 0.02
+
+
 @torch.inference_mode()
 def test_one_encoder_serves_all_levels() -> None:
     """A picture of half the size has the features that the larger one has a level further down."""
     model = Rpwc().eval()
     image = torch.rand(1, 3, 128, 192)
     large, small = model.encode(image), model.encode(torch.nn.functional.avg_pool2d(image, 2))
-    for number in range(6):
-        torch.testing.assert_close(large[3 + number], small[number], rtol=1e-4, atol=1e-4)
+    for number in range(4, 12):
+        torch.testing.assert_close(large[4 + number], small[number], rtol=1e-4, atol=1e-4)
