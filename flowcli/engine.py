@@ -176,11 +176,11 @@ class Engine:
     @torch.inference_mode()
     def _flow(self, first: _Encoded, second: _Encoded) -> Tensor:
         flow = self.model.decode(first.features, second.features)[-1].float()
-        if flow.shape[-2:] != first.size:
-            flow = resize_flow(flow, *first.size)
-        flow = crop(flow, first.part)
+        if self.model.fit == "pad":
+            flow = crop(resize_flow(flow, *first.size), first.part)
         height, width = first.frames[0].image.shape[:2]
-        return flow if flow.shape[-2:] == (height, width) else resize_flow(flow, height, width)
+        # Published networks that resize do so without smoothing, and weights may be sensitive to it.
+        return resize_flow(flow, height, width, smooth=self.model.fit == "pad")
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,19 +79,21 @@ def forward_splat(image: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, 
     return total[:, :-1], total[:, -1:]
 
 
-def resize_image(image: Tensor, height: int, width: int) -> Tensor:
-    """`image` (N, C, H, W) floating in another size, bilinear, without aliasing when it becomes smaller."""
+def resize_image(image: Tensor, height: int, width: int, *, smooth: bool = True) -> Tensor:
+    """`image` (N, C, H, W) floating in another size, bilinear; `smooth`: without aliasing where it shrinks."""
     if image.shape[-2:] == (height, width):
         return image
     shrinks = height < image.shape[-2] or width < image.shape[-1]
-    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=shrinks)
+    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=smooth and shrinks)
 
 
-def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
+def resize_flow(flow: Tensor, height: int, width: int, *, smooth: bool = True) -> Tensor:
     """The flow (N, 2, H, W) or (2, H, W) of the same scene in another size: resized, and its vectors scaled with it."""
+    if flow.shape[-2:] == (height, width):
+        return flow
     batch = flow if flow.dim() == 4 else flow[None]
     scale = flow.new_tensor((width / flow.shape[-1], height / flow.shape[-2])).view(2, 1, 1)
-    resized = resize_image(batch, height, width) * scale
+    resized = resize_image(batch, height, width, smooth=smooth) * scale
     return resized if flow.dim() == 4 else resized[0]
 
 

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 class Tiny(FlowModel):
     """A convolution at 1/8 and a flow at 1/8 that depends on the order of the pair; counts what it is given."""
 
-    stride: ClassVar[int] = 16
+    stride = 16
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Tiny(FlowModel):
 class Brightness(FlowModel):
     """Flow at full size that is the first image's own red and green: shows where each pixel of the flow comes from."""
 
-    stride: ClassVar[int] = 16
+    stride = 16
 
     def encode(self, image: Tensor) -> Features:
         self.seen = image
@@ -73,8 +73,8 @@ class Constant(Brightness):
 
 
 class ConstantResized(Constant):
-    fit: ClassVar[Literal["pad", "resize"]] = "resize"
-    least: ClassVar[int] = 64
+    fit: Literal["pad", "resize"] = "resize"
+    least = 64
 
 
 def frame(index: int, height: int = 65, width: int = 97, name: str | None = None) -> Frame:
@@ -165,7 +165,7 @@ def test_padding_is_undone_exactly(height: int, width: int) -> None:
 
 def test_the_least_size_of_the_model_is_kept() -> None:
     class Large(Brightness):
-        least: ClassVar[int] = 100
+        least = 100
 
     model = Large()
     (pair,) = run(model, [frame(0, 7, 130), frame(1, 7, 130)])

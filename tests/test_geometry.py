@@ -159,3 +159,12 @@ def test_consistency_counts_unknown_and_leaving_pixels_as_occluded() -> None:
     backward = -torch.nan_to_num(forward)
     backward[0, 0, 0, 1] = torch.nan
     assert geometry.consistency(forward, backward).flatten().tolist() == [True, True, True, False]
+
+
+def test_resizing_with_and_without_smoothing() -> None:
+    stripes = torch.tensor([1.0, -1.0]).repeat(8).expand(1, 2, 8, 16)
+    assert geometry.resize_flow(stripes, 8, 8).abs().max() < 0.2, "alternating flow averages out"
+    plain = geometry.resize_flow(stripes, 8, 14, smooth=False)[0, 0, 0] * 16 / 14
+    place = (np.arange(14) + 0.5) * 16 / 14 - 0.5
+    np.testing.assert_allclose(plain.numpy(), np.interp(place, np.arange(16), stripes[0, 0, 0].numpy()), atol=1e-5)
+    assert geometry.resize_flow(stripes, 8, 16) is stripes

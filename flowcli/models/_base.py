@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ class FlowModel(nn.Module):
     each frame once and uses the result in two pairs.
     """
 
-    stride: ClassVar[int]
+    stride: int = 1
     """Height and width given to `encode` are multiples of it."""
-    fit: ClassVar[Literal["pad", "resize"]] = "pad"
+    fit: Literal["pad", "resize"] = "pad"
     """How the engine makes them so: by repeating the border, or by resizing up."""
-    least: ClassVar[int] = 1
+    least: int = 1
     """Smallest height and width that the network takes; smaller images are padded up to it."""
 
     def encode(self, image: Tensor) -> Features:

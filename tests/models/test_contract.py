@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -19,6 +21,11 @@ every_model = pytest.mark.parametrize("name", models.names())
 
 def fresh(name: str) -> FlowModel:
     """Small random weights everywhere, so that no part of the network is silent."""
+    return copy.deepcopy(_fresh(name))
+
+
+@functools.lru_cache(maxsize=1)
+def _fresh(name: str) -> FlowModel:
     torch.manual_seed(0)
     model = models.create(name).eval()
     with torch.no_grad():
@@ -27,9 +34,10 @@ def fresh(name: str) -> FlowModel:
     return model
 
 
-def pictures(count: int, model: FlowModel) -> Tensor:
+def pictures(count: int, model: FlowModel, wide: int = 1) -> Tensor:
     side = -(-max(64, model.least) // model.stride) * model.stride
-    return torch.rand(count, 3, side, side + model.stride, generator=torch.Generator().manual_seed(1))
+    width = wide * (side + max(model.stride, 64))
+    return torch.rand(count, 3, side, width, generator=torch.Generator().manual_seed(1))
 
 
 def test_names_are_known_and_others_are_refused() -> None:
@@ -81,7 +89,8 @@ def test_pairs_of_a_batch_do_not_mix(name: str) -> None:
 @every_model
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = fresh(name).train()
-    image = pictures(2, model)
+    # Wide enough for every level of a pyramid.
+    image = pictures(2, model, wide=8)
     sum((flow**2).mean() for flow in model(image, image.flip(0))).backward()
     silent = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     assert silent == []
@@ -89,7 +98,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 
 @every_model
 def test_weights_come_back(name: str) -> None:
-    model, other = fresh(name), models.create(name)
+    model, other = _fresh(name), models.create(name)
     other.load_state_dict(model.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
@@ -99,7 +108,7 @@ def test_weights_come_back(name: str) -> None:
 def test_pictures_of_any_size(name: str, height: int, width: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
     frames = [Frame(image, index, Fraction(index)) for index, image in enumerate(images)]
-    (pair,) = Engine(fresh(name), device="cpu", precision="fp32").pairs(frames)
+    (pair,) = Engine(_fresh(name), device="cpu", precision="fp32").pairs(frames)
     assert pair.forward.uv.shape == (2, height, width)
     assert pair.forward.uv.isfinite().all()
 

@@ -1,0 +1,39 @@
+"""FlowNetC: features of each image, compared by a cost volume; Dosovitskiy et al. 2015, arXiv:1504.06852."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from flowcli.models._base import Features, FlowModel
+from flowcli.models._flownet import Correlated, Order, finished, ordered
+
+
+class FlowNetC(FlowModel):
+    """order, mean: of the colours that the weights were trained with, what is subtracted of each, of 1 for white.
+
+    bias: of deconvolutions and predictions.
+    """
+
+    def __init__(self, order: Order = "rgb", mean: Sequence[float] = (0.411, 0.432, 0.45), bias: bool = False) -> None:
+        super().__init__()
+        self.order = order
+        self.mean = tuple(mean)
+        self.net = Correlated(bias=bias)
+
+    def encode(self, image: Tensor) -> Features:
+        mean = image.new_tensor(self.mean).view(3, 1, 1)
+        centred = (ordered(image, self.order) - mean).to(self.net.predict_flow6.weight.dtype)
+        return (*self.net.features(centred), image)
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        return finished(self.net.match(first[0], first[1], second[1]), first[2])
+
+
+def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of FlowNetPytorch's weights to those used here."""
+    return {f"net.{name}": value for name, value in state.items()}
+
+
+MODEL = FlowNetC
