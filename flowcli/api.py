@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,11 +10,12 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
 from flowcli import weights
-from flowcli.errors import InputError
+from flowcli.errors import InputError, WeightsError
 from flowcli.types import Direction, FlowPair, Frame, Last
 
 if TYPE_CHECKING:
     from flowcli.engine import Engine
+    from flowcli.models._base import FlowModel
     from flowcli.pipeline import Stopwatch
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -42,6 +43,7 @@ class EngineOptions:
     max_side: int | None = None
     direction: Direction = "forward"
     last: Last = "drop"
+    variational: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ def estimate(
     max_side: int | None = None,
     direction: Direction = "forward",
     last: Last = "drop",
+    variational: bool = False,
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
@@ -76,10 +79,11 @@ def estimate(
     start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes each nth frame.
     max_side: estimates on a picture no larger than this, and returns flow of full size.
     last: what the last frame gets, which has no successor: nothing, the flow before it, or zero flow.
+    variational: refines each flow by minimising an energy (OpenCV's variational refinement).
     The generator opens the source when the first pair is asked for; closing it closes all it opened, and frames that
     have a `close`. Raises FlowcliError: InputError if there are fewer than two frames, WeightsError, DeviceError...
     """
-    options = EngineOptions(model, refine, device, precision, max_side, direction, last)
+    options = EngineOptions(model, refine, device, precision, max_side, direction, last, variational)
     with ExitStack() as stack:
         frames: Iterable[Frame]
         if isinstance(source, str | PathLike):
@@ -102,9 +106,22 @@ def open_engine(entry: weights.Entry, options: EngineOptions) -> Engine:
     """The network with these weights, ready for frames; `options.model` is what `entry` was found by."""
     from flowcli.engine import Engine
 
-    settings = {} if options.refine is None else {"refine": options.refine}
-    model = weights.load(entry, **settings)
-    return Engine(model, device=options.device, precision=options.precision, max_side=options.max_side)
+    after: Callable[[FlowPair], FlowPair] | None = None
+    if options.variational:
+        from flowcli.classic import refined as after
+    return Engine(
+        _model(entry, options.refine), options.device, options.precision, max_side=options.max_side, after=after
+    )
+
+
+def _model(entry: weights.Entry, refine: int | None) -> FlowModel:
+    if entry.file is not None:
+        return weights.load(entry, **({} if refine is None else {"refine": refine}))
+    if refine is not None:
+        raise WeightsError(f"{entry.name} has nothing to refine", "leave out --refine")
+    from flowcli.classic import Classic
+
+    return Classic(entry.name)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""OpenCV's dense flow, as it comes: what a network has to be better than."""
+"""OpenCV's dense flow, where a network may stand, and its variational refinement, after any of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
+
+from flowcli.models._base import Features, FlowModel
+from flowcli.types import FlowField, FlowPair
 
 
 def dis(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -29,7 +34,44 @@ def farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return _planes(cv2.calcOpticalFlowFarneback(_grey(first), _grey(second), start, 0.5, 5, 15, 3, 7, 1.5, 0))
 
 
+def refined(pair: FlowPair) -> FlowPair:
+    """The same pair, its flow refined by minimising an energy: brightness and its gradient stay, the flow is smooth.
+
+    The "+v" of Dosovitskiy et al. 2015, arXiv:1504.06852, with OpenCV's implementation of the refinement in DIS.
+    """
+    one, other = _grey(pair.first.image), _grey(pair.second.image)
+    forward = _refined(one, other, pair.forward)
+    return FlowPair(pair.first, pair.second, forward, pair.backward and _refined(other, one, pair.backward))
+
+
+def _refined(first: np.ndarray, second: np.ndarray, field: FlowField) -> FlowField:
+    # Changed in place.
+    flow = np.ascontiguousarray(field.uv.permute(1, 2, 0).cpu().numpy())
+    cv2.VariationalRefinement.create().calc(first, second, flow)
+    return FlowField(torch.from_numpy(_planes(flow)).to(field.uv.device), field.valid)
+
+
 METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"dis": dis, "farneback": farneback}
+
+
+class Classic(FlowModel):
+    """One of METHODS in the place of a network, on the CPU; `name` is its name."""
+
+    least = 32
+    precisions = ("fp32",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.method = METHODS[name]
+
+    def encode(self, image: Tensor) -> Features:
+        """The image itself, in bytes as it was read."""
+        return ((255 * image).round().to(torch.uint8),)
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        pictures = (part[0].permute(0, 2, 3, 1).cpu().numpy() for part in (first, second))
+        flows = [self.method(*pair) for pair in zip(*pictures, strict=True)]
+        return [torch.from_numpy(np.stack(flows)).to(first[0].device)]
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,11 @@ class Engine:
     """A model on a device, that turns frames into flow and encodes each frame once.
 
     model: moved to the device and precision in place. device: "auto" (the GPU if there is one), "cpu", "cuda" or
-    "cuda:<n>". precision: "auto", "fp32", "bf16" or "fp16", of weights and features; flow is always float32.
+    "cuda:<n>". precision: "auto", "fp32", "bf16" or "fp16", of weights and features; flow is always float32,
+    and so is all of a model that would lose too much.
     batch: frames per step, 1 on a CPU and 4 on a GPU if None; a GPU that runs out of memory gets smaller ones.
     max_side: larger frames are estimated at this length of their longer side, and the flow is brought to full size.
+    after: what is done to each pair before it comes out, as part of estimating it.
     Raises DeviceError for a device that is not there, ValueError for numbers below 1 and unknown precisions.
 
     `device`, `precision` and `batch` tell what was chosen; `watch` counts the seconds of the network and its frames.
@@ -44,14 +46,18 @@ class Engine:
         precision: str = "auto",
         batch: int | None = None,
         max_side: int | None = None,
+        after: Callable[[FlowPair], FlowPair] | None = None,
     ) -> None:
         for name, number in (("batch", batch), ("max_side", max_side)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        if self.precision not in model.precisions:
+            self.precision = "fp32"
         self.batch = batch or (4 if self.device.type == "cuda" else 1)
         self.max_side = max_side
+        self.after = after
         self.watch = _CudaStopwatch(self.device) if self.device.type == "cuda" else Stopwatch()
         self.model = model.eval()
         # nn.Module.to takes memory_format by keyword only, which its annotations leave out.
@@ -144,13 +150,15 @@ class Engine:
             second = encoded.last(len(first.frames))
             forward = self._decode(first, second) if direction != "backward" else []
             backward = self._decode(second, first) if direction != "forward" else []
-        if direction == "forward":
-            pairs = map(FlowPair, first.frames, second.frames, forward)
-        elif direction == "backward":
-            pairs = map(FlowPair, second.frames, first.frames, backward)
-        else:
-            pairs = map(FlowPair, first.frames, second.frames, forward, backward)
-        return list(pairs), encoded.last(1)
+            if direction == "forward":
+                pairs = list(map(FlowPair, first.frames, second.frames, forward))
+            elif direction == "backward":
+                pairs = list(map(FlowPair, second.frames, first.frames, backward))
+            else:
+                pairs = list(map(FlowPair, first.frames, second.frames, forward, backward))
+            if self.after is not None:
+                pairs = [self.after(pair) for pair in pairs]
+        return pairs, encoded.last(1)
 
     @torch.inference_mode()
     def _encode(self, frames: list[Frame]) -> _Encoded:

@@ -60,13 +60,17 @@ _UNPICKLING_ERRORS = (
 """What torch's safe unpickler raises for files that are not what they claim to be, beside its own error."""
 
 
+CLASSIC = {"dis": "dense inverse search, preset medium", "farneback": "polynomial expansion"}
+"""Methods of OpenCV, which have no weights: name and what it is."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One set of weights."""
+    """One set of weights, or with no file a method that has none."""
 
     name: str
     network: str
-    file: Path
+    file: Path | None
     sha256: str
     parameters: int
     licence: str = ""
@@ -96,12 +100,19 @@ def entries() -> list[Entry]:
         raise WeightsError(f"list of weights is damaged: {table}: {error}", REINSTALL) from error
 
 
+def classics() -> list[Entry]:
+    """OpenCV's methods."""
+    return [
+        Entry(name, name, None, "", 0, "Apache-2.0", "OpenCV", f"not trained: {what}") for name, what in CLASSIC.items()
+    ]
+
+
 def resolve(name: str) -> Entry:
     """The entry of that name, or one made for a file of weights. Does not import torch.
 
     Raises WeightsError if there is neither, or the file is not one of weights or does not name its network.
     """
-    known = {entry.name: entry for entry in entries()}
+    known = {entry.name: entry for entry in [*entries(), *classics()]}
     if name in known:
         return known[name]
     path = Path(name)
@@ -132,13 +143,20 @@ def resolve(name: str) -> Entry:
 
 def verify(entry: Entry) -> None:
     """Raises WeightsError if the file is missing or is not the one that the entry describes."""
+    path = _file(entry)
     try:
-        with entry.file.open("rb") as file:
+        with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsError(f"cannot read weights: {entry.file}: {error.strerror}", REINSTALL) from error
+        raise WeightsError(f"cannot read weights: {path}: {error.strerror}", REINSTALL) from error
     if digest != entry.sha256:
-        raise WeightsError(f"weights are damaged: {entry.file}: sha256 is {digest}, expected {entry.sha256}", REINSTALL)
+        raise WeightsError(f"weights are damaged: {path}: sha256 is {digest}, expected {entry.sha256}", REINSTALL)
+
+
+def _file(entry: Entry) -> Path:
+    if entry.file is None:
+        raise WeightsError(f"{entry.name} has no weights", "name a network")
+    return entry.file
 
 
 def load(entry: Entry, **settings: Any) -> FlowModel:
@@ -151,7 +169,7 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
         model = models.create(network, **{**own, **settings})
     except (TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"settings do not fit network {network}: {error}", "leave them out") from error
-    _check_fit(entry.file, network, state, model.state_dict())
+    _check_fit(_file(entry), network, state, model.state_dict())
     model.load_state_dict(state)
     return model.eval()
 
@@ -159,10 +177,11 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
 def read(entry: Entry) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """The network that these weights are of, its settings, and the tensors. Raises WeightsError, as `load` does."""
     verify(entry)
-    if entry.file.suffix.lower() in PICKLE_SUFFIXES:
-        state, metadata = _unpickle(entry.file)
-        return _network(entry.file, metadata), _settings(entry.file, metadata), state
-    return entry.network, entry.settings, _read(entry.file)
+    path = _file(entry)
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        state, metadata = _unpickle(path)
+        return _network(path, metadata), _settings(path, metadata), state
+    return entry.network, entry.settings, _read(path)
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

@@ -18,8 +18,8 @@ LAYERS = """
     api
     outputs
     evaluation
-    effects datasets
-    engine classic video flowfile weights
+    effects datasets checkpoints
+    engine classic video flowfile weights fetch
     models
     color metrics
     ops geometry

@@ -123,7 +123,7 @@ def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, secon
         "precision": run.engine.precision,
         "kernel": _native.status(run.engine.device.type).kernel,
         "model": run.entry.name,
-        "weights": {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
+        "weights": run.entry.file and {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
         "outputs": [_described(each) for each in opened],
         "versions": {
             "flowcli": __version__,

@@ -28,7 +28,7 @@ def command(talk: TalkOptions) -> None:
             "source": entry.source,
             "trained": entry.trained,
             "sha256": entry.sha256,
-            "file": f"{entry.file}{'' if entry.file.is_file() else ' (missing)'}",
+            "file": f"{entry.file}{'' if entry.file and entry.file.is_file() else ' (missing)'}",
         }
         for title, text in rows.items():
             click.echo(f"  {title:<11} {text}")

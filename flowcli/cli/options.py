@@ -161,6 +161,9 @@ _network_options = (
         metavar="PX",
         help="Estimate on smaller pictures; the flow has full size again.",
     ),
+    click.option(
+        "--variational", is_flag=True, help="Refine each flow by OpenCV's variational method: slower, smoother."
+    ),
 )
 
 network_options = grouped("engine", EngineOptions, *_network_options)

@@ -24,6 +24,8 @@ class FlowModel(nn.Module):
     """How the engine makes them so: by repeating the border, or by resizing up."""
     least: int = 1
     """Smallest height and width that the network takes; smaller images are padded up to it."""
+    precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    """Those in which its flow changes by less than 0.05 px on average; the engine takes fp32 instead of any other."""
 
     def encode(self, image: Tensor) -> Features:
         """Features of each image. `image`: (N, 3, H, W) float32 RGB in [0, 1]."""

@@ -30,6 +30,7 @@ from flowcli.models._flownet import (
 )
 
 Variant = Literal["c", "s", "sd", "cs", "css", "full"]
+ALL = FlowModel.precisions
 
 
 class SmallDisplacement(Refinement):
@@ -96,6 +97,8 @@ class FlowNet2(FlowModel):
         super().__init__()
         stack = {"full": "css", "sd": ""}.get(variant, variant)
         self.variant = variant
+        # What one network of a stack rounds, the next ones make more of.
+        self.precisions = {"c": ALL, "s": ALL, "css": ("fp32",)}.get(variant, ("fp32", "fp16"))
         if stack.startswith("c"):
             self.flownetc = Correlated(bias=True)
         self.depth = stack.count("s")

@@ -16,6 +16,8 @@ class FlowNetC(FlowModel):
     bias: of deconvolutions and predictions.
     """
 
+    precisions = ("fp32", "fp16")
+
     def __init__(self, order: Order = "rgb", mean: Sequence[float] = (0.411, 0.432, 0.45), bias: bool = False) -> None:
         super().__init__()
         self.order = order

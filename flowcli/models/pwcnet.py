@@ -36,6 +36,7 @@ class PWCNet(FlowModel):
 
     stride = 64
     fit = "resize"
+    precisions = ("fp32",)
 
     def __init__(self) -> None:
         super().__init__()

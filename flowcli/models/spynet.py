@@ -24,6 +24,7 @@ class SpyNet(FlowModel):
 
     stride = 32
     fit = "resize"
+    precisions = ("fp32", "fp16")
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flowcli import models
-from flowcli.engine import Engine
+from flowcli.engine import DTYPES, Engine
 from flowcli.models._base import FlowModel
 from flowcli.types import Frame
 
@@ -114,6 +114,16 @@ def test_pictures_of_any_size(name: str, height: int, width: int) -> None:
 
 
 @every_model
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_engine_takes_float32_where_others_lose_too_much(name: str, precision: str) -> None:
+    model = fresh(name)
+    assert "fp32" in model.precisions
+    expected = precision if precision in model.precisions else "fp32"
+    assert Engine(model, device="cpu", precision=precision).precision == expected
+    assert {parameter.dtype for parameter in model.parameters()} == {DTYPES[expected]}
+
+
+@pytest.mark.parametrize("name", ["rpwc", "flownets"])
 @torch.inference_mode()
 def test_half_precision_is_near(name: str) -> None:
     model = fresh(name)
