@@ -30,6 +30,10 @@ class FfmpegError(FlowcliError):
     """ffmpeg is missing or ended with an error; the message quotes its last lines."""
 
 
+class FetchError(FlowcliError):
+    """A download failed: no connection, no such file, too large, of another hash; what there is of it may be kept."""
+
+
 class WeightsError(FlowcliError):
     """Weights are missing, damaged, unsafe or of another network."""
 

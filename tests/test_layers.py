@@ -13,13 +13,13 @@ import pytest
 LAYERS = """
     __main__
     cli
-    train bench doctor
+    train bench doctor fetch
     flowcli
     api
     outputs
     evaluation
     effects datasets checkpoints
-    engine classic video flowfile weights fetch
+    engine classic video flowfile weights
     models
     color metrics
     ops geometry
