@@ -44,6 +44,8 @@ class EngineOptions:
     direction: Direction = "forward"
     last: Last = "drop"
     variational: bool = False
+    weights: str | None = None
+    """A file of weights for the network `model`, as they were published or saved by `flowcli train`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,26 +100,42 @@ def estimate(
             frames, name = source, "the frames that were given"
             if hasattr(frames, "close"):
                 stack.callback(frames.close)
-        run = stack.enter_context(open_run(frames, name, weights.resolve(model), options))
+        run = stack.enter_context(open_run(frames, name, find_weights(options), options))
         yield from run.pairs
 
 
+def find_weights(options: EngineOptions) -> weights.Entry:
+    """What `open_engine` takes. Does not import torch. Raises WeightsError if there is no such model or file."""
+    if options.weights is None:
+        return weights.resolve(options.model)
+    entry = weights.resolve(options.weights)
+    if entry.network not in ("", options.model):
+        raise WeightsError(
+            f"{options.weights} holds weights of {entry.network}, not of {options.model}",
+            f"pass --model {entry.network}",
+        )
+    return entry
+
+
 def open_engine(entry: weights.Entry, options: EngineOptions) -> Engine:
-    """The network with these weights, ready for frames; `options.model` is what `entry` was found by."""
+    """The network with these weights, ready for frames; `options` are what `entry` was found by."""
     from flowcli.engine import Engine
 
     after: Callable[[FlowPair], FlowPair] | None = None
     if options.variational:
         from flowcli.classic import refined as after
-    return Engine(
-        _model(entry, options.refine), options.device, options.precision, max_side=options.max_side, after=after
-    )
+    return Engine(_model(entry, options), options.device, options.precision, max_side=options.max_side, after=after)
 
 
-def _model(entry: weights.Entry, refine: int | None) -> FlowModel:
+def _model(entry: weights.Entry, options: EngineOptions) -> FlowModel:
+    settings = {} if options.refine is None else {"refine": options.refine}
+    if entry.file is not None and entry.network:
+        return weights.load(entry, **settings)
     if entry.file is not None:
-        return weights.load(entry, **({} if refine is None else {"refine": refine}))
-    if refine is not None:
+        from flowcli import published
+
+        return published.load(entry.file, None if options.weights is None else options.model, **settings)
+    if settings:
         raise WeightsError(f"{entry.name} has nothing to refine", "leave out --refine")
     from flowcli.classic import Classic
 

@@ -11,6 +11,8 @@
     source = "where they come from"
     trained = "on what, when, how long"
     settings = { width = 64 }       # arguments of the network; may be left out
+    gmacs = 1.5                     # and what it costs and how good it is, likewise
+    epe = "..."
 
 A file of the user's own says the same in the metadata of its safetensors header: `network`, and `settings` as JSON.
 """
@@ -21,9 +23,11 @@ import difflib
 import hashlib
 import json
 import math
+import os
 import pickle
 import re
 import struct
+import sys
 import tomllib
 import warnings
 from dataclasses import dataclass, field
@@ -39,8 +43,8 @@ if TYPE_CHECKING:
 
     from flowcli.models._base import FlowModel
 
-PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".pickle", ".pkl")
-SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".pytorch", ".t7")
+"""What is a file even if it is not there."""
 REINSTALL = "install flowcli again"
 
 _UNPICKLING_ERRORS = (
@@ -77,6 +81,10 @@ class Entry:
     source: str = ""
     trained: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    gmacs: float = 0.0
+    """10^9 multiply-adds of the convolutions for one pair of 1024x436; 0 where nobody knows."""
+    epe: str = ""
+    """Errors on pairs with ground truth, in words."""
 
 
 def folder() -> Path:
@@ -89,15 +97,52 @@ def folder() -> Path:
 
 def entries() -> list[Entry]:
     """The weights that flowcli carries, in the order of `models.toml`. Raises WeightsError if it cannot be read."""
-    table = folder() / "models.toml"
+    table = "models.toml"
     try:
-        with table.open("rb") as file:
-            tables = tomllib.load(file)
-        return [Entry(name, **{**values, "file": table.parent / values["file"]}) for name, values in tables.items()]
+        return [Entry(name, **{**values, "file": folder() / values["file"]}) for name, values in _table(table).items()]
+    except (TypeError, KeyError) as error:
+        raise WeightsError(f"list of weights is damaged: {folder() / table}: {error}", REINSTALL) from error
+
+
+def _table(name: str) -> dict[str, dict[str, Any]]:
+    path = folder() / name
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
     except OSError as error:
-        raise WeightsError(f"list of weights is missing: {table}: {error.strerror}", REINSTALL) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise WeightsError(f"list of weights is damaged: {table}: {error}", REINSTALL) from error
+        raise WeightsError(f"list of weights is missing: {path}: {error.strerror}", REINSTALL) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"list of weights is damaged: {path}: {error}", REINSTALL) from error
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that others published. sha256: its beginning at least; gmacs, epe: as of an Entry."""
+
+    name: str
+    network: str
+    url: str
+    licence: str
+    trained: str
+    gmacs: float = 0.0
+    epe: str = ""
+    sha256: str = ""
+
+
+def published() -> list[Published]:
+    """What `published.toml` lists. Raises WeightsError if it cannot be read."""
+    return [Published(name, **values) for name, values in _table("published.toml").items()]
+
+
+def home() -> Path:
+    """The user's own folder of weights, where those that are imported are kept; it need not exist."""
+    named = os.environ.get("XDG_DATA_HOME") or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
+    return (Path(named) if named else Path.home() / ".local" / "share") / "flowcli" / "weights"
+
+
+def imported() -> list[Entry]:
+    """The weights in the user's own folder. Raises WeightsError if one cannot be read."""
+    return [_described(path) for path in sorted(home().glob("*.safetensors"))]
 
 
 def classics() -> list[Entry]:
@@ -110,22 +155,32 @@ def classics() -> list[Entry]:
 def resolve(name: str) -> Entry:
     """The entry of that name, or one made for a file of weights. Does not import torch.
 
-    Raises WeightsError if there is neither, or the file is not one of weights or does not name its network.
+    A file that is not safetensors is taken for one that others published: its entry has no network yet.
+    Raises WeightsError if there is neither, or a safetensors file is damaged or does not name its network.
     """
     known = {entry.name: entry for entry in [*entries(), *classics()]}
     if name in known:
         return known[name]
+    own = {path.stem: path for path in sorted(home().glob("*.safetensors"))}
+    if name in own:
+        return _described(own[name])
     path = Path(name)
     if path.suffix.lower() not in SUFFIXES and not path.is_file():
-        close = difflib.get_close_matches(name, known, 1)
-        there = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+        names = [*known, *own]
+        close = difflib.get_close_matches(name, names, 1)
+        there = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
         raise WeightsError(f"unknown model: {name}", f"{there}; or name a .safetensors file")
+    return _described(path)
+
+
+def _described(path: Path) -> Entry:
+    """The entry of a file that describes itself."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"cannot read weights: {path}: {error.strerror}", "check the name") from error
-    if path.suffix.lower() in PICKLE_SUFFIXES:
+    if path.suffix.lower() != ".safetensors":
         return Entry(path.stem, "", path, digest, 0, source=str(path))
     metadata, parameters = _header(path)
     return Entry(
@@ -138,6 +193,8 @@ def resolve(name: str) -> Entry:
         metadata.get("source", str(path)),
         metadata.get("trained", ""),
         _settings(path, metadata),
+        float(metadata.get("gmacs", 0)),
+        metadata.get("epe", ""),
     )
 
 
@@ -178,9 +235,8 @@ def read(entry: Entry) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """The network that these weights are of, its settings, and the tensors. Raises WeightsError, as `load` does."""
     verify(entry)
     path = _file(entry)
-    if path.suffix.lower() in PICKLE_SUFFIXES:
-        state, metadata = _unpickle(path)
-        return _network(path, metadata), _settings(path, metadata), state
+    if not entry.network:
+        raise WeightsError(f"weights do not name their network: {path}", f"take them in: flowcli models import {path}")
     return entry.network, entry.settings, _read(path)
 
 
@@ -225,17 +281,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"not a safetensors file, or a damaged one: {path}: {error}", "fetch it again") from error
-
-
-def _unpickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict and metadata of a pickled dict with `network`, `settings`, `state_dict`. Raises WeightsError."""
-    import torch
-
-    content = unpickle(path, "weights", "use a .safetensors file")
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"no state_dict in the weights: {path}", "use a .safetensors file")
-    return state, {key: value for key, value in content.items() if key != "state_dict"}
 
 
 def unpickle(path: Path, what: str, hint: str) -> Any:

@@ -37,4 +37,5 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tiny.write_table(folder)
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tiny.NETWORKS)])
     monkeypatch.setattr(weights, "folder", lambda: folder)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return folder

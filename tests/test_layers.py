@@ -18,7 +18,9 @@ LAYERS = """
     api
     outputs
     evaluation
-    effects datasets checkpoints
+    effects datasets published
+    checkpoints
+    pickles torch7
     engine classic video flowfile weights
     models
     color metrics

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import re
 import shutil
 from pathlib import Path
 
@@ -116,19 +115,6 @@ class Hostile:
         return Path.touch, (self.touched,)
 
 
-@pytest.mark.parametrize("suffix", weights.PICKLE_SUFFIXES)
-def test_hostile_pickle_is_never_run(table: Path, tmp_path: Path, suffix: str) -> None:
-    touched = tmp_path / "touched"
-    torch.save({"network": "brightness", "state_dict": {"down": Hostile(touched)}}, tmp_path / f"zip{suffix}")
-    (tmp_path / f"plain{suffix}").write_bytes(pickle.dumps(Hostile(touched), protocol=2))
-    for name in ("zip", "plain"):
-        file = tmp_path / f"{name}{suffix}"
-        assert re.fullmatch(rf"unsafe or damaged weights: {file}: it would call \S+", failure(str(file)).message)
-    assert not touched.exists()
-    pickle.loads((tmp_path / f"plain{suffix}").read_bytes())
-    assert touched.exists()
-
-
 def test_hostile_pickle_under_a_safe_name(table: Path, tmp_path: Path) -> None:
     touched, file = tmp_path / "touched", tmp_path / "x.safetensors"
     file.write_bytes(pickle.dumps(Hostile(touched)))
@@ -136,22 +122,35 @@ def test_hostile_pickle_under_a_safe_name(table: Path, tmp_path: Path) -> None:
     assert not touched.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk"])
-def test_damaged_pickle(table: Path, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "bad.pth"
-    file.write_bytes(content)
-    assert failure(str(file)).message.startswith(f"unsafe or damaged weights: {file}: ")
+def test_what_others_published_has_no_network_before_it_is_read(table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.pth.tar"
+    file.write_bytes(b"anything")
+    entry = weights.resolve(str(file))
+    assert (entry.network, entry.file) == ("", file)
+    assert failure(str(file)).message == f"weights do not name their network: {file}"
+    assert failure("gone.pth").message == "cannot read weights: gone.pth: No such file or directory"
 
 
-def test_harmless_pickle_is_read(table: Path, tmp_path: Path) -> None:
-    file = tmp_path / "good.pth"
-    content = {"network": "brightness", "settings": {"gain": 2.0}, "state_dict": {"down": torch.tensor([0.25])}}
-    torch.save(content, file)
-    model = weights.load(weights.resolve(str(file)))
-    assert model.state_dict()["down"].item() == 0.25
-    assert model.gain == 2.0
-    torch.save(content["state_dict"], file)
-    assert failure(str(file)).message == f"no state_dict in the weights: {file}"
+def test_weights_of_the_users_own_folder_have_names(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert weights.imported() == []
+    weights.home().mkdir(parents=True)
+    write_weights(weights.home() / "mine.safetensors", settings='{"gain": 2}')
+    (entry,) = weights.imported()
+    assert entry == weights.resolve("mine")
+    assert (entry.name, entry.network, entry.settings) == ("mine", "brightness", {"gain": 2})
+    assert failure("mind").hint.startswith("did you mean mine?")
+
+
+def test_the_list_of_what_others_published_names_networks_that_there_are() -> None:
+    published = weights.published()
+    assert {each.network for each in published} == {"pwcnet", "spynet", "flownet2"}
+    for each in published:
+        assert each.network in models.names()
+        assert each.url.startswith(("https://", "http://"))
+        assert each.licence
 
 
 def test_damaged_table(table: Path) -> None:

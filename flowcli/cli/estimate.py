@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowcli import __version__, weights
-from flowcli.api import EngineOptions, SourceOptions, open_run
+from flowcli import __version__
+from flowcli.api import EngineOptions, SourceOptions, find_weights, open_run
 from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.errors import OutputError, UsageError
@@ -57,7 +57,7 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
     place = Path(source.input) if source.input != "-" else None
     one = source.second is not None and engine.last == "drop"
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
-    entry = weights.resolve(engine.model)
+    entry = find_weights(engine)
 
     from flowcli.video import open_source
 

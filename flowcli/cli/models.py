@@ -1,34 +1,144 @@
-"""`flowcli models`: the weights that there are."""
+"""`flowcli models`: the weights that there are, and those that others published."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flowcli import weights
+from flowcli.atomic import check_free
 from flowcli.cli.options import TalkOptions, talk_options
+from flowcli.cli.progress import downloading
+from flowcli.errors import FetchError, UsageError
+
+if TYPE_CHECKING:
+    from flowcli.weights import Entry
+
+MOST = 2**31
+"""Bytes that published weights may have."""
+
+name_option = click.option("--name", help="What it is called from then on; otherwise after what it is.")
+overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Replace a model of that name.")
 
 
-@click.command("models")
+@click.group("models", invoke_without_command=True)
 @talk_options
-def command(talk: TalkOptions) -> None:
-    """List the models, with where their weights come from."""
-    entries = weights.entries()
+@click.pass_context
+def command(context: click.Context, talk: TalkOptions) -> None:
+    """List the models, with where their weights come from.
+
+    \b
+    flowcli models                                   what is here, and what can be fetched
+    flowcli models fetch pwcnet                      download what others published
+    flowcli models import pwc_net.pth.tar            take in a file that you have
+    flowcli estimate in.mp4 -o flow.mp4 -m pwcnet    use it
+    """
+    if context.invoked_subcommand is None:
+        _list(talk)
+
+
+def _list(talk: TalkOptions) -> None:
+    here = [*weights.entries(), *weights.imported()]
+    known = {entry.name for entry in here}
+    others = [each for each in weights.published() if each.name not in known]
     if talk.json:
-        click.echo(json.dumps([{**dataclasses.asdict(entry), "file": str(entry.file)} for entry in entries]))
+        models = [{**dataclasses.asdict(entry), "file": str(entry.file)} for entry in here]
+        published = [dataclasses.asdict(other) for other in others]
+        click.echo(json.dumps({"models": models, "methods": list(weights.CLASSIC), "published": published}))
         return
-    for entry in entries:
+    for entry in here:
         click.echo(entry.name)
-        rows = {
-            "network": entry.network,
-            "parameters": f"{entry.parameters:,}",
-            "licence": entry.licence,
-            "source": entry.source,
-            "trained": entry.trained,
-            "sha256": entry.sha256,
-            "file": f"{entry.file}{'' if entry.file and entry.file.is_file() else ' (missing)'}",
-        }
-        for title, text in rows.items():
+        _rows(_described(entry))
+    for name, what in weights.CLASSIC.items():
+        click.echo(f"{name}\n  OpenCV's: {what}")
+    if others:
+        click.echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
+    for other in others:
+        click.echo(other.name)
+        rows = {"network": other.network, "licence": other.licence, "trained": other.trained}
+        _rows({**rows, "GMACs": _cost(other.gmacs), "errors": other.epe, "from": other.url})
+
+
+def _described(entry: Entry) -> dict[str, str]:
+    return {
+        "network": entry.network,
+        "parameters": f"{entry.parameters:,}",
+        "GMACs": _cost(entry.gmacs),
+        "errors": entry.epe,
+        "licence": entry.licence,
+        "source": entry.source,
+        "trained": entry.trained,
+        "sha256": entry.sha256,
+        "file": f"{entry.file}{'' if entry.file and entry.file.is_file() else ' (missing)'}",
+    }
+
+
+def _cost(gmacs: float) -> str:
+    return f"{gmacs:g} a pair of 1024x436" if gmacs else ""
+
+
+def _rows(rows: dict[str, str]) -> None:
+    for title, text in rows.items():
+        if text:
             click.echo(f"  {title:<11} {text}")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@name_option
+@overwrite_option
+@talk_options
+def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
+    """Take in the weights in FILE, as their authors published them.
+
+    Which network they are of is told by their names and shapes: PWC-Net (NVlabs), SpyNet (the PyTorch port), FlowNetS
+    and FlowNetC (FlowNetPytorch), FlowNet2 and its parts (NVIDIA). They are tried, and kept for `--model NAME`.
+    """
+    from flowcli import published
+
+    _tell(published.import_weights(file, name, overwrite=overwrite), talk)
+
+
+def _tell(entry: Entry, talk: TalkOptions) -> None:
+    if talk.json:
+        click.echo(json.dumps({**dataclasses.asdict(entry), "file": str(entry.file)}))
+    elif not talk.quiet:
+        click.echo(f"{entry.name}: {entry.trained.removeprefix('by others: ')}, from {entry.source}", err=True)
+        click.echo(f"licence: {entry.licence}", err=True)
+        click.echo(f"use it with --model {entry.name}", err=True)
+
+
+@command.command("fetch")
+@click.argument("published_name", metavar="NAME")
+@name_option
+@overwrite_option
+@talk_options
+def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
+    """Download the weights NAME of `flowcli models` from where their authors or others keep them, and take them in."""
+    there = {each.name: each for each in weights.published()}
+    if published_name not in there:
+        raise UsageError(f"nothing is published as {published_name}", f"there are: {', '.join(there)}")
+    wanted = there[published_name]
+
+    from flowcli import published
+    from flowcli.fetch import fetch
+
+    name = name or wanted.name
+    weights.home().mkdir(parents=True, exist_ok=True)
+    check_free(weights.home() / f"{name}.safetensors", overwrite)
+    if not talk.quiet:
+        click.echo(f"{wanted.name}: {wanted.url}\nlicence: {wanted.licence}", err=True)
+    file = weights.home() / wanted.url.rpartition("/")[2]
+    with downloading(wanted.name, show=not talk.quiet) as report:
+        digest = fetch(wanted.url, file, most=MOST, report=report)
+    try:
+        if not digest.startswith(wanted.sha256):
+            raise FetchError(f"{wanted.url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
+        entry = published.import_weights(file, name, epe=wanted.epe, overwrite=overwrite)
+    finally:
+        file.unlink()
+    _tell(entry, talk)

@@ -178,7 +178,10 @@ engine_options = grouped(
         default=EngineOptions.model,
         show_default=True,
         metavar="NAME|FILE",
-        help="What `flowcli models` lists, or a .safetensors file.",
+        help="What `flowcli models` lists, or a file of weights.",
+    ),
+    click.option(
+        "--weights", metavar="FILE", help="Weights for the network that --model names, as their authors published them."
     ),
     *_network_options,
     click.option("--backward", "direction", flag_value="backward", help="Flow from each frame to the one before it."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -37,3 +38,18 @@ def track(items: Iterable[Item], total: int | None, *, show: bool) -> Iterator[I
         for item in items:
             yield item
             progress.advance(task)
+
+
+@contextmanager
+def downloading(name: str, *, show: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """What takes the bytes that are there and those of the whole; with `show`, and on a terminal, a bar tells them."""
+    if not show or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

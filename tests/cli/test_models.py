@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
+from flowcli import models, weights
 from flowcli.cli.main import main
+from tests import tiny
 
 
 def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,14 +27,30 @@ def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) ->
         "rpwc",
         "  network     brightness",
         "  parameters  1",
+        "  GMACs       2.5 a pair of 1024x436",
+        "  errors      none",
         "  licence     MIT",
         "  source      made by the tests",
         "  trained     not at all",
         f"  sha256      {digest}",
         f"  file        {file}",
+        "dis",
+        "  OpenCV's: dense inverse search, preset medium",
+        "farneback",
+        "  OpenCV's: polynomial expansion",
+        "",
+        "To be had by `flowcli models fetch NAME`, made by others, under their terms:",
+        "theirs",
+        "  network     spynet",
+        "  licence     not yours",
+        "  trained     somewhere",
+        "  from        http://127.0.0.1:1/theirs.pth",
     ]
     assert main(["models", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [
+    found = json.loads(capsys.readouterr().out)
+    assert found["methods"] == ["dis", "farneback"]
+    assert [each["name"] for each in found["published"]] == ["theirs"]
+    assert found["models"] == [
         {
             "name": "rpwc",
             "network": "brightness",
@@ -37,8 +61,106 @@ def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) ->
             "source": "made by the tests",
             "trained": "not at all",
             "settings": {},
+            "gmacs": 2.5,
+            "epe": "none",
         }
     ]
     file.unlink()
     assert main(["models"]) == 0
-    assert capsys.readouterr().out.endswith(f"  file        {file} (missing)\n")
+    assert f"\n  file        {file} (missing)\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A file of SpyNet's weights, random ones."""
+    torch.manual_seed(0)
+    state = models.create("spynet").state_dict()
+    named = {name.replace("basic.", "moduleBasic.", 1): tensor for name, tensor in state.items()}
+    torch.save({re.sub(r"(Basic\.\d\.)", r"\1moduleBasic.", name): tensor for name, tensor in named.items()},
+               tmp_path / "theirs.pth")  # fmt: skip
+    return tmp_path / "theirs.pth"
+
+
+def test_import(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "import", str(theirs)]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "spynet: SpyNet, from github.com/anuragranj/spynet, "
+        "converted by github.com/sniklaus/pytorch-spynet (theirs.pth)",
+        "licence: non-commercial research only",
+        "use it with --model spynet",
+    ]
+    assert main(["models"]) == 0
+    assert "\nspynet\n  network     spynet\n  parameters  1,440,300\n" in capsys.readouterr().out
+    assert main(["models", "import", str(theirs), "--name", "mine", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["name"] == "mine"
+    assert err == ""
+    assert main(["models", "import", str(theirs)]) == 1
+    assert capsys.readouterr().err.startswith("error: output exists already: ")
+    assert main(["models", "import", str(theirs.with_name("gone.pth"))]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot read checkpoint: ")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Where the files in `tmp_path` are to be had."""
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def publish(table: Path, url: str, sha256: str = "") -> None:
+    (table / "published.toml").write_text(
+        f'[far]\nnetwork = "spynet"\nurl = "{url}"\nlicence = "theirs"\ntrained = "far away"\nsha256 = "{sha256}"\n'
+    )
+
+
+def test_fetch(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = hashlib.sha256(theirs.read_bytes()).hexdigest()
+    publish(table, f"{server}/theirs.pth", digest[:8])
+    assert main(["models", "fetch", "far"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [f"far: {server}/theirs.pth", "licence: theirs"]
+    assert lines[-1] == "use it with --model far"
+    assert [path.name for path in weights.home().iterdir()] == ["far.safetensors"]
+    assert main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in found["models"]] == ["rpwc", "far"]
+    assert found["published"] == [], "it is here"
+    assert main(["models", "fetch", "far"]) == 1
+    assert capsys.readouterr().err.startswith("error: output exists already: ")
+
+
+def test_fetch_of_something_else(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(table, f"{server}/theirs.pth", "01234567")
+    assert main(["models", "fetch", "far", "-q"]) == 1
+    assert "has the sha256 " in capsys.readouterr().err
+    publish(table, f"{server}/gone.pth")
+    assert main(["models", "fetch", "far", "-q"]) == 1
+    assert "the server says 404" in capsys.readouterr().err
+    assert list(weights.home().iterdir()) == []
+    assert main(["models", "fetch", "near"]) == 2
+    assert capsys.readouterr().err == "error: nothing is published as near\nhint: there are: far\n"
+
+
+def test_weights_in_a_file_for_a_network_that_is_named(
+    table: Path, theirs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny.write_pictures(tmp_path / "frames", 2, height=40, width=50)
+    arguments = ["estimate", str(folder), "-o", str(tmp_path / "out"), "--weights", str(theirs), "--device", "cpu"]
+    assert main([*arguments, "--model", "spynet", "-q"]) == 0
+    assert (tmp_path / "out" / "f0.flo").is_file()
+    capsys.readouterr()
+    assert main([*arguments, "-y"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {theirs} holds weights of spynet, not of rpwc\nhint: pass --model spynet\n"
+    )

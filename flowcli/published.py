@@ -1,0 +1,189 @@
+"""Weights that others published: whose a file is, told by the names and shapes in it, and what they may be used for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from flowcli import models, weights
+from flowcli.atomic import Part
+from flowcli.checkpoints import read_checkpoint
+from flowcli.errors import WeightsError
+from flowcli.models import flownet2, flownetc, flownets, pwcnet, spynet
+from flowcli.models._base import FlowModel
+
+State = Mapping[str, Tensor]
+COUNTER = "num_batches_tracked"
+"""Of batch normalisation in training: not in old files, and of no use here."""
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One way in which weights of a network are published. `rename` gives them the names that the network has here."""
+
+    name: str
+    title: str
+    network: str
+    rename: Callable[[State], dict[str, Tensor]]
+    licence: str
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+NVIDIA = "research only: github.com/NVIDIA/flownet2-pytorch, LICENSE"
+FLAVOURS = (
+    Flavour(
+        "pwcnet",
+        "PWC-Net",
+        "pwcnet",
+        pwcnet.remap,
+        "CC BY-NC-SA 4.0, not for commercial use",
+        "github.com/NVlabs/PWC-Net",
+    ),
+    Flavour(
+        "spynet",
+        "SpyNet",
+        "spynet",
+        spynet.remap,
+        "non-commercial research only",
+        "github.com/anuragranj/spynet, converted by github.com/sniklaus/pytorch-spynet",
+    ),
+    Flavour("flownets", "FlowNetS", "flownets", flownets.remap, "MIT", "github.com/ClementPinard/FlowNetPytorch"),
+    Flavour(
+        "flownets-bn",
+        "FlowNetS with batch normalisation",
+        "flownets",
+        flownets.remap,
+        "MIT",
+        "github.com/ClementPinard/FlowNetPytorch",
+        {"norm": True},
+    ),
+    Flavour("flownetc", "FlowNetC", "flownetc", flownetc.remap, "MIT", "github.com/ClementPinard/FlowNetPytorch"),
+    *(
+        Flavour(
+            "flownet2" if variant == "full" else f"flownet2-{variant}",
+            f"FlowNet2{'' if variant == 'full' else f'-{variant.upper()}'}",
+            "flownet2",
+            lambda state, variant=variant: flownet2.remap(state, variant),  # type: ignore[misc]
+            NVIDIA,
+            "github.com/NVIDIA/flownet2-pytorch",
+            {"variant": variant},
+        )
+        for variant in ("c", "s", "sd", "cs", "css", "full")
+    ),
+)
+
+
+def recognise(path: Path) -> tuple[Flavour, dict[str, Tensor]]:
+    """Whose weights the file holds, and the weights by the names that the network has here.
+
+    Raises WeightsError if it cannot be read safely, or is of no network that is known.
+    """
+    state = read_checkpoint(path)
+    nearest = (0, "")
+    for flavour in FLAVOURS:
+        wanted = _shapes(flavour.network, json.dumps(dict(flavour.settings)))
+        renamed = flavour.rename(state)
+        renamed |= {name: torch.tensor(0) for name in wanted if name.endswith(COUNTER) and name not in renamed}
+        found = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
+        if found == wanted:
+            return _seen_as(flavour, path), renamed
+        common = sum(wanted.get(name) == shape for name, shape in found.items())
+        nearest = max(nearest, (common, flavour.title))
+    near = f"; nearest is {nearest[1]}, of which it has {nearest[0]} tensors" if nearest[0] else ""
+    raise WeightsError(
+        f"weights of no network that is known: {path} has {len(state)} tensors{near}",
+        f"known are {', '.join(flavour.title for flavour in FLAVOURS)}",
+    )
+
+
+def _seen_as(flavour: Flavour, path: Path) -> Flavour:
+    # FlowNetS converted from Caffe has the same names and shapes; that it wants BGR, only the name of the file tells.
+    if flavour.network == "flownets" and "caffe" in path.name.lower():
+        return Flavour(**{**vars(flavour), "name": "flownets-caffe", "settings": {**flavour.settings, "order": "bgr"}})
+    return flavour
+
+
+@lru_cache(maxsize=len(FLAVOURS))
+def _shapes(network: str, settings: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        state = models.create(network, **json.loads(settings)).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def load(path: Path, network: str | None = None, **settings: Any) -> FlowModel:
+    """The network whose published weights the file holds, on the CPU, in evaluation mode.
+
+    Raises WeightsError if they cannot be read safely, are of no network that is known, or of another than `network`.
+    """
+    flavour, state = recognise(path)
+    if network not in (None, flavour.network, flavour.name):
+        raise WeightsError(
+            f"{path} holds weights of {flavour.network}, not of {network}", f"pass --model {flavour.network}"
+        )
+    return _model(flavour, state, path, settings)
+
+
+def _model(flavour: Flavour, state: dict[str, Tensor], path: Path, settings: Mapping[str, Any]) -> FlowModel:
+    try:
+        model = models.create(flavour.network, **{**flavour.settings, **settings})
+    except TypeError as error:
+        raise WeightsError(f"settings do not fit {flavour.title}, {path}: {error}", "leave them out") from error
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def multiply_adds(network: str, **settings: Any) -> float:
+    """10^9 multiply-adds of the convolutions for one pair of 1024x436, both images encoded."""
+    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model = models.create(network, **settings).eval()
+        height, width = (-(-side // model.stride) * model.stride for side in (436, 1024))
+        model(*torch.empty(2, 1, 3, height, width))
+    return float(counter.get_total_flops()) / 2e9
+
+
+def import_weights(path: Path, name: str | None = None, *, epe: str = "", overwrite: bool = False) -> weights.Entry:
+    """The entry of the weights in `path`, which from now on go by `name`, or by the name of what they are.
+
+    epe: what is known of their errors, in words.
+    They are kept under `weights.home()`. Raises WeightsError if they are not known, or their network does not run with
+    them; OutputError if the name is taken and `overwrite` is not set.
+    """
+    flavour, state = recognise(path)
+    _try(flavour, state, path)
+    kept = weights.home() / f"{name or flavour.name}.safetensors"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "network": flavour.network,
+        "settings": json.dumps(dict(flavour.settings)),
+        "licence": flavour.licence,
+        "source": f"{flavour.source} ({path.name})",
+        "trained": f"by others: {flavour.title}",
+        "gmacs": f"{multiply_adds(flavour.network, **flavour.settings):.1f}",
+        "epe": epe,
+    }
+    from safetensors.torch import save_file
+
+    with Part(kept, overwrite) as part:
+        # Tensors may be views of one storage, which safetensors refuses.
+        own = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in state.items()}
+        save_file(own, part.path, metadata)
+    return weights.resolve(str(kept))
+
+
+def _try(flavour: Flavour, state: dict[str, Tensor], path: Path) -> None:
+    model = _model(flavour, state, path, {})
+    side = max(64, model.stride)
+    with torch.inference_mode():
+        flow = model(*torch.rand(2, 1, 3, side, 2 * side, generator=torch.Generator().manual_seed(0)))[-1]
+    if not flow.isfinite().all() or not math.isfinite(flow.std().item()):
+        raise WeightsError(f"{flavour.title} gives no flow with the weights {path}", "fetch them again")
