@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from flowcli import models, weights
+from flowcli import foreign, models, weights
 from flowcli.atomic import Part
 from flowcli.checkpoints import read_checkpoint
 from flowcli.errors import WeightsError
@@ -22,6 +22,7 @@ from flowcli.models import flownet2, flownetc, flownets, pwcnet, spynet
 from flowcli.models._base import FlowModel
 
 State = Mapping[str, Tensor]
+Rename = Callable[[State], dict[str, Tensor]]
 COUNTER = "num_batches_tracked"
 """Of batch normalisation in training: not in old files, and of no use here."""
 
@@ -33,12 +34,25 @@ class Flavour:
     name: str
     title: str
     network: str
-    rename: Callable[[State], dict[str, Tensor]]
+    rename: Rename
     licence: str
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _prefixed(state: State, prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def _small_displacement(state: State) -> dict[str, Tensor]:
+    return _prefixed(foreign.flownet_of_mmflow(state), "flownets_d.")
+
+
+def _mmflow(name: str, title: str, network: str, rename: Rename, **settings: Any) -> Flavour:
+    return Flavour(name, f"{title} of MMFlow", network, rename, "Apache-2.0", "github.com/open-mmlab/mmflow", settings)
+
+
+BGR: dict[str, Any] = {"order": "bgr", "mean": (0.0, 0.0, 0.0)}
 NVIDIA = "research only: github.com/NVIDIA/flownet2-pytorch, LICENSE"
 FLAVOURS = (
     Flavour(
@@ -68,6 +82,32 @@ FLAVOURS = (
         {"norm": True},
     ),
     Flavour("flownetc", "FlowNetC", "flownetc", flownetc.remap, "MIT", "github.com/ClementPinard/FlowNetPytorch"),
+    Flavour(
+        "pwcnet",
+        "PWC-Net of pytorch-pwc",
+        "pwcnet",
+        foreign.pwcnet_of_pytorch_pwc,
+        "CC BY-NC-SA 4.0, not for commercial use",
+        "github.com/NVlabs/PWC-Net, converted by github.com/sniklaus/pytorch-pwc",
+    ),
+    _mmflow("pwcnet", "PWC-Net", "pwcnet", foreign.pwcnet_of_mmflow),
+    *(
+        _mmflow(name, title, name, lambda state: _prefixed(foreign.flownet_of_mmflow(state), "net."), **BGR, bias=True)
+        for name, title in (("flownets", "FlowNetS"), ("flownetc", "FlowNetC"))
+    ),
+    *(
+        _mmflow(
+            f"flownet2{suffix}",
+            f"FlowNet2{suffix.upper()}",
+            "flownet2",
+            foreign.flownet2_of_mmflow if suffix != "-sd" else _small_displacement,
+            variant=suffix.removeprefix("-") or "full",
+            order="bgr",
+            centre=False,
+            **({"last": "bilinear"} if suffix == "-css" else {}),
+        )
+        for suffix in ("", "-cs", "-css", "-sd")
+    ),
     *(
         Flavour(
             "flownet2" if variant == "full" else f"flownet2-{variant}",

@@ -19,7 +19,7 @@ LAYERS = """
     outputs
     evaluation
     effects datasets published
-    checkpoints
+    checkpoints foreign
     pickles torch7
     engine classic video flowfile weights
     models

@@ -23,6 +23,23 @@ KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "flownet2": ("flownet2", {"variant": "full"}),
     **{f"flownet2-{part}": ("flownet2", {"variant": part}) for part in ("c", "s", "sd", "cs", "css")},
 }
+NVIDIAS = {"ptlflow-flownetc": "flownet2-c", "ptlflow-flownets": "flownet2-s", "ptlflow-flownet2": "flownet2"}
+NVIDIAS |= {f"ptlflow-flownet{part}": f"flownet2-{part}" for part in ("cs", "css", "sd")}
+PLAIN = {"order": "bgr", "mean": (0.0, 0.0, 0.0), "bias": True}
+STACKED = {"order": "bgr", "centre": False}
+OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    **{theirs: (ours, "flownet2", KNOWN[ours][1]) for theirs, ours in NVIDIAS.items()},
+    "ptlflow-pwcnet": ("pwcnet", "pwcnet", {}),
+    "sniklaus-pwcnet": ("pwcnet", "pwcnet", {}),
+    "mmflow-pwcnet": ("pwcnet", "pwcnet", {}),
+    "mmflow-flownets": ("flownets", "flownets", PLAIN),
+    "mmflow-flownetc": ("flownetc", "flownetc", PLAIN),
+    "mmflow-flownet2": ("flownet2", "flownet2", {"variant": "full", **STACKED}),
+    "mmflow-flownet2cs": ("flownet2-cs", "flownet2", {"variant": "cs", **STACKED}),
+    "mmflow-flownet2css": ("flownet2-css", "flownet2", {"variant": "css", **STACKED, "last": "bilinear"}),
+    "mmflow-flownet2sd": ("flownet2-sd", "flownet2", {"variant": "sd", **STACKED}),
+}
+FILES = {**{name: (name, *known) for name, known in KNOWN.items()}, **OTHERS}
 
 
 def listed(name: str) -> dict[str, Tensor]:
@@ -45,12 +62,12 @@ def spynet_file(path: Path, prefix: str = "module") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", FILES)
 def test_a_file_is_known_by_its_names_and_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     state = listed(name)
     monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
     flavour, renamed = published.recognise(Path("any.pth"))
-    assert (flavour.name, flavour.network, flavour.settings) == (name, *KNOWN[name])
+    assert (flavour.name, flavour.network, flavour.settings) == FILES[name]
     with torch.device("meta"):
         model = models.create(flavour.network, **flavour.settings)
     # Not strict in torch's sense: names and shapes have to be the very same.

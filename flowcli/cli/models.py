@@ -95,8 +95,9 @@ def _rows(rows: dict[str, str]) -> None:
 def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
     """Take in the weights in FILE, as their authors published them.
 
-    Which network they are of is told by their names and shapes: PWC-Net (NVlabs), SpyNet (the PyTorch port), FlowNetS
-    and FlowNetC (FlowNetPytorch), FlowNet2 and its parts (NVIDIA). They are tried, and kept for `--model NAME`.
+    Which network they are of is told by their names and shapes: PWC-Net (NVlabs, pytorch-pwc), SpyNet (pytorch-spynet),
+    FlowNetS and FlowNetC (FlowNetPytorch), FlowNet2 and its parts (NVIDIA), all of these but SpyNet of MMFlow, and
+    PTLFlow's copies. They are tried, and kept for `--model NAME`.
     """
     from flowcli import published
 

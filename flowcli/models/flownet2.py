@@ -16,6 +16,7 @@ from flowcli.models._base import Features, FlowModel
 from flowcli.models._flownet import (
     DIV_FLOW,
     Correlated,
+    Order,
     Refinement,
     Simple,
     add_deep,
@@ -25,6 +26,7 @@ from flowcli.models._flownet import (
     deep,
     finished,
     full_size,
+    ordered,
     predict_flow,
     upsampled_flow,
 )
@@ -88,13 +90,24 @@ class Fusion(nn.Module):
 
 
 class FlowNet2(FlowModel):
-    """variant: a part alone (c, s, sd), two or three in a stack (cs, css), or all with the fusion (full)."""
+    """variant: a part alone (c, s, sd), two or three in a stack (cs, css), or all with the fusion (full).
+
+    order: of the colours that the weights were trained with; centre: whether the mean of the pair is subtracted;
+    last: how the flow of the third network comes to full size.
+    """
 
     stride = 64
     fit = "resize"
 
-    def __init__(self, variant: Variant = "full") -> None:
+    def __init__(
+        self,
+        variant: Variant = "full",
+        order: Order = "rgb",
+        centre: bool = True,
+        last: Literal["nearest", "bilinear"] = "nearest",
+    ) -> None:
         super().__init__()
+        self.order, self.centre, self.last = order, centre, last
         stack = {"full": "css", "sd": ""}.get(variant, variant)
         self.variant = variant
         # What one network of a stack rounds, the next ones make more of.
@@ -115,10 +128,10 @@ class FlowNet2(FlowModel):
 
     def encode(self, image: Tensor) -> Features:
         """The image itself: what is subtracted of it depends on the other one."""
-        return (image,)
+        return (ordered(image, self.order),)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
-        one, other = centred(first[0], second[0])
+        one, other = centred(first[0], second[0]) if self.centre else (first[0], second[0])
         dtype = next(self.parameters()).dtype
         pair = torch.cat([one, other], 1).to(dtype)
         if self.variant == "s":
@@ -129,8 +142,8 @@ class FlowNet2(FlowModel):
         flows = finished(self.flownetc.match(quarter, eighth, compared), one)
         for number in range(1, self.depth + 1):
             known = [pair, _warped(other, flows[-1]), flows[-1] / DIV_FLOW, _misfit(one, other, flows[-1])]
-            # Quirk: the third network's flow is brought to full size by the nearest neighbour.
-            mode = "nearest" if number == 2 else "bilinear"
+            # Quirk: NVIDIA's third network has its flow brought to full size by the nearest neighbour.
+            mode = self.last if number == 2 else "bilinear"
             net = self._stacked(number)
             flows = finished(net(torch.cat([each.to(dtype) for each in known], 1)), one, mode)
         if self.variant == "full":

@@ -42,7 +42,7 @@ class PWCNet(FlowModel):
         super().__init__()
         inputs = 3
         for level, width in enumerate(PYRAMID, 1):
-            for name, stride in zip(_names(level), (2, 1, 1), strict=True):
+            for name, stride in zip(names(level), (2, 1, 1), strict=True):
                 setattr(self, name, _conv(inputs, width, stride))
                 inputs = width
         for level in range(COARSEST, FINEST - 1, -1):
@@ -64,7 +64,7 @@ class PWCNet(FlowModel):
         features = image.flip(1).to(self.dc_conv7.weight.dtype)
         levels: list[Tensor] = []
         for level in range(1, COARSEST + 1):
-            for name in _names(level):
+            for name in names(level):
                 features = getattr(self, name)(features)
             levels.append(features)
         return tuple(levels[1:])
@@ -95,7 +95,7 @@ class PWCNet(FlowModel):
         return flows
 
 
-def _names(level: int) -> tuple[str, str, str]:
+def names(level: int) -> tuple[str, str, str]:
     """Of the convolutions of a level in their order; the published weights have the two of the last one swapped."""
     order = ("aa", "a", "b") if level == COARSEST else ("a", "aa", "b")
     return tuple(f"conv{level}{letters}" for letters in order)  # type: ignore[return-value]
