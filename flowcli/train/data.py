@@ -22,6 +22,9 @@ from flowcli.train import scenes, synthetic, textures
 from flowcli.train.synthetic import Pairs, make_pairs
 
 LARGEST_SCALE = 1.5
+BARRED = 0.1
+"""Share of pairs between bars, each at most WIDEST_BAR of the picture."""
+WIDEST_BAR = 0.2
 SHIFT = 8
 """Longest shift of the first, easy pairs, pixels."""
 MARGIN = 64
@@ -67,7 +70,8 @@ def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
         flow = geometry.resize_flow(flow, crop, crop)
         first, second = (_bytes(geometry.resize_image(image.float(), crop, crop)) for image in (first, second))
         occluded = F.interpolate(occluded[:, None].float(), (crop, crop))[:, 0] > 0
-    return recoloured(Pairs(first, second, flow, occluded), generator)
+    pairs = recoloured(Pairs(first, second, flow, occluded), generator)
+    return barred(pairs, generator) if _draw(generator) < BARRED else pairs
 
 
 def recoloured(pairs: Pairs, generator: torch.Generator) -> Pairs:
@@ -85,6 +89,27 @@ def recoloured(pairs: Pairs, generator: torch.Generator) -> Pairs:
 
         first, second = looking_different(first), looking_different(second)
     return Pairs(first, second, pairs.flow, pairs.occluded)
+
+
+def barred(pairs: Pairs, generator: torch.Generator) -> Pairs:
+    """The same pairs between two dark bars that do not move, as films have them above and below, or at the sides."""
+    first, second, flow, occluded = (
+        pairs.first.clone(),
+        pairs.second.clone(),
+        pairs.flow.clone(),
+        pairs.occluded.clone(),
+    )
+    axis = int(torch.randint(2, 4, (), generator=generator))
+    size = flow.shape[axis]
+    low, high = (1 + int(size * WIDEST_BAR * _draw(generator)) for _ in range(2))
+    level = int(torch.randint(0, 30, (), generator=generator))
+    to = geometry.grid(flow.shape[2], flow.shape[3], flow.device)[3 - axis] + flow[:, 3 - axis]
+    occluded |= (to < low) | (to > size - 1 - high)
+    for bar in (slice(low), slice(size - high, None)):
+        part = (slice(None), slice(None), *((bar, slice(None)) if axis == 2 else (slice(None), bar)))
+        first[part], second[part], flow[part] = level, level, 0.0
+        occluded[part[:1] + part[2:]] = False
+    return Pairs(first, second, flow, occluded)
 
 
 def _draw(generator: torch.Generator) -> float:

@@ -15,6 +15,7 @@ from flowcli.train.data import (
     SHIFT,
     CachedScenes,
     augmented,
+    barred,
     cached_batches,
     joined,
     recoloured,
@@ -64,6 +65,7 @@ def test_shifted_pictures_and_their_flow() -> None:
 def test_augmented_pairs_stay_true(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "LARGEST_SCALE", 0.8)
     monkeypatch.setattr(data, "recoloured", lambda pairs, generator: pairs)
+    monkeypatch.setattr(data, "BARRED", 0)
     move = augmented(shifted(noise(1, 56 + 2 * SHIFT), dice(seed)), 56, dice(seed + 100))
     assert move.first.shape == (1, 3, 56, 56)
     move.occluded.copy_(occlusion(move.flow[0, :, 0, 0].tolist(), 56))
@@ -72,6 +74,7 @@ def test_augmented_pairs_stay_true(seed: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_augmentation_scales_flow_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "recoloured", lambda pairs, generator: pairs)
+    monkeypatch.setattr(data, "BARRED", 0)
     ramp = (2 * torch.arange(80)).to(torch.uint8).expand(1, 3, 80, 80)
     flow = torch.tensor([3.0, -1.0])[None, :, None, None].expand(1, 2, 80, 80)
     pairs = Pairs(ramp, ramp, flow, torch.zeros(1, 80, 80, dtype=torch.bool))
@@ -182,3 +185,28 @@ def test_joined() -> None:
     both = joined([noise(1, 8), noise(2, 8)])
     assert torch.equal(both.flow[1:], noise(2, 8).flow)
     assert both.occluded.shape == (3, 8, 8)
+
+
+def test_bars_stay_where_they_are() -> None:
+    pairs = noise(2, 40)
+    sides = set()
+    for seed in range(30):
+        framed = barred(pairs, dice(seed))
+        changed = (framed.first != pairs.first).any(1).all(0) & (framed.flow == 0).all(1).all(0)
+        rows, columns = changed.all(1), changed.all(0)
+        bars = rows if rows.any() else columns
+        sides.add(bool(rows.any()))
+        assert bars[0]
+        assert bars[-1]
+        assert 2 <= bars.sum() <= 2 * (1 + 0.2 * 40)
+        inside = ~(rows[:, None] | columns[None])
+        assert torch.equal(framed.first[..., inside], pairs.first[..., inside])
+        assert torch.equal(framed.flow[..., inside], pairs.flow[..., inside])
+        dark = framed.second[..., ~inside]
+        assert (dark == dark.flatten()[0]).all()
+        assert dark.flatten()[0] < 30
+        # What moves into a bar is hidden; what is in one is not.
+        assert not framed.occluded[:, ~inside].any()
+    assert sides == {True, False}
+    motion = Pairs(pairs.first, pairs.second, torch.full_like(pairs.flow, 50.0), pairs.occluded)
+    assert barred(motion, dice(0)).occluded.float().mean() > 0.5
