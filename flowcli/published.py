@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ FLAVOURS = (
             "flownet2" if variant == "full" else f"flownet2-{variant}",
             f"FlowNet2{'' if variant == 'full' else f'-{variant.upper()}'}",
             "flownet2",
-            lambda state, variant=variant: flownet2.remap(state, variant),  # type: ignore[misc]
+            partial(flownet2.remap, variant=variant),
             NVIDIA,
             "github.com/NVIDIA/flownet2-pytorch",
             {"variant": variant},

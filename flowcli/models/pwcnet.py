@@ -95,10 +95,10 @@ class PWCNet(FlowModel):
         return flows
 
 
-def names(level: int) -> tuple[str, str, str]:
+def names(level: int) -> tuple[str, ...]:
     """Of the convolutions of a level in their order; the published weights have the two of the last one swapped."""
     order = ("aa", "a", "b") if level == COARSEST else ("a", "aa", "b")
-    return tuple(f"conv{level}{letters}" for letters in order)  # type: ignore[return-value]
+    return tuple(f"conv{level}{letters}" for letters in order)
 
 
 def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
