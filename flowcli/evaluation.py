@@ -79,7 +79,7 @@ def network(engine: Engine) -> Method:
 def measure(flow: np.ndarray, truth: Truth) -> dict[str, Mean]:
     """Every one of METRICS for this flow, (2, H, W) pixels."""
     estimate, real, valid = (torch.from_numpy(array) for array in (flow, truth.flow, truth.valid))
-    length = real.square().sum(0).sqrt()
+    length = metrics.lengths(real)
     regions = {
         "EPE": valid,
         "noc": torch.zeros_like(valid),
@@ -150,7 +150,7 @@ def _save(stem: Path, first: np.ndarray, flow: np.ndarray, truth: Truth, score: 
     error = error_picture(flow, truth)
     write_picture(stem.with_name(stem.name + "_error.png"), error)
     real, valid = torch.from_numpy(truth.flow), torch.from_numpy(truth.valid)
-    length = real.square().sum(0).sqrt()[valid]
+    length = metrics.lengths(real)[valid]
     scale = max(float(length.max()) if len(length) else 0.0, 1.0)
     panels = {
         "first frame": first,

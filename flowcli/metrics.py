@@ -13,7 +13,7 @@ def endpoint_errors(estimate: Tensor, truth: Tensor) -> Tensor:
     """
     if estimate.shape != truth.shape:
         raise ValueError(f"shapes differ: estimate {tuple(estimate.shape)}, truth {tuple(truth.shape)}")
-    return _length(estimate.float() - truth.float())
+    return lengths(estimate.float() - truth.float())
 
 
 def endpoint_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -35,7 +35,7 @@ def outlier_rate(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -
     Source: the "Fl" number of KITTI 2015, Menze and Geiger 2015.
     """
     errors = endpoint_errors(estimate, truth)
-    return _mean(~((errors <= 3) | (errors <= 0.05 * _length(truth.float()))), valid)
+    return _mean(~((errors <= 3) | (errors <= 0.05 * lengths(truth.float()))), valid)
 
 
 def angular_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -50,7 +50,8 @@ def angular_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) 
     return _mean(torch.rad2deg(torch.atan2(cross, u * x + v * y + 1)), valid)
 
 
-def _length(flow: Tensor) -> Tensor:
+def lengths(flow: Tensor) -> Tensor:
+    """Length of the vector at every pixel: (..., H, W) for flows (..., 2, H, W)."""
     return flow.square().sum(dim=-3).sqrt()
 
 

@@ -20,6 +20,7 @@ from flowcli.checkpoints import read_checkpoint
 from flowcli.errors import WeightsError
 from flowcli.models import flownet2, flownetc, flownets, pwcnet, spynet
 from flowcli.models._base import FlowModel
+from flowcli.models._flownet import prefixed
 
 State = Mapping[str, Tensor]
 Rename = Callable[[State], dict[str, Tensor]]
@@ -40,12 +41,8 @@ class Flavour:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _prefixed(state: State, prefix: str) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in state.items()}
-
-
 def _small_displacement(state: State) -> dict[str, Tensor]:
-    return _prefixed(foreign.flownet_of_mmflow(state), "flownets_d.")
+    return prefixed(foreign.flownet_of_mmflow(state), "flownets_d.")
 
 
 def _mmflow(name: str, title: str, network: str, rename: Rename, **settings: Any) -> Flavour:
@@ -92,7 +89,7 @@ FLAVOURS = (
     ),
     _mmflow("pwcnet", "PWC-Net", "pwcnet", foreign.pwcnet_of_mmflow),
     *(
-        _mmflow(name, title, name, lambda state: _prefixed(foreign.flownet_of_mmflow(state), "net."), **BGR, bias=True)
+        _mmflow(name, title, name, lambda state: prefixed(foreign.flownet_of_mmflow(state), "net."), **BGR, bias=True)
         for name, title in (("flownets", "FlowNetS"), ("flownetc", "FlowNetC"))
     ),
     *(
@@ -174,12 +171,7 @@ def load(path: Path, network: str | None = None, **settings: Any) -> FlowModel:
 
 
 def _model(flavour: Flavour, state: dict[str, Tensor], path: Path, settings: Mapping[str, Any]) -> FlowModel:
-    try:
-        model = models.create(flavour.network, **{**flavour.settings, **settings})
-    except TypeError as error:
-        raise WeightsError(f"settings do not fit {flavour.title}, {path}: {error}", "leave them out") from error
-    model.load_state_dict(state)
-    return model.eval()
+    return weights.build(flavour.network, {**flavour.settings, **settings}, state, path, f"{flavour.title}, {path}")
 
 
 def multiply_adds(network: str, **settings: Any) -> float:

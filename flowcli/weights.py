@@ -222,11 +222,19 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
     Raises WeightsError if the file is damaged, unsafe, or of another network.
     """
     network, own, state = read(entry)
+    return build(network, {**own, **settings}, state, _file(entry), f"network {network}")
+
+
+def build(network: str, settings: dict[str, Any], state: dict[str, Tensor], path: Path, what: str) -> FlowModel:
+    """The network with these tensors, in evaluation mode. path, what: where they are from and what of, in messages.
+
+    Raises WeightsError if the network does not take the settings, or the tensors do not fit it.
+    """
     try:
-        model = models.create(network, **{**own, **settings})
+        model = models.create(network, **settings)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"settings do not fit network {network}: {error}", "leave them out") from error
-    _check_fit(_file(entry), network, state, model.state_dict())
+        raise WeightsError(f"settings do not fit {what}: {error}", "leave them out") from error
+    _check_fit(path, network, state, model.state_dict())
     model.load_state_dict(state)
     return model.eval()
 

@@ -5,7 +5,7 @@ Source: Dosovitskiy et al. 2015, arXiv:1504.06852, and Ilg et al. 2017, arXiv:16
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -151,9 +151,19 @@ def finished(flows: list[Tensor], image: Tensor, mode: str = "bilinear") -> list
     return [*coarse, full_size(flows[-1], image, mode)]
 
 
+def prefixed(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The same tensors, `prefix` before every name."""
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
 def ordered(image: Tensor, order: Order) -> Tensor:
     """RGB in the order of colours that weights were trained with."""
     return image.flip(1) if order == "bgr" else image
+
+
+def shifted(image: Tensor, order: Order, mean: Sequence[float]) -> Tensor:
+    """The image in the order of colours that weights were trained with, less `mean` of each."""
+    return ordered(image, order) - image.new_tensor(mean).view(3, 1, 1)
 
 
 def centred(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

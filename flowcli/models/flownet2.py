@@ -28,6 +28,7 @@ from flowcli.models._flownet import (
     full_size,
     ordered,
     predict_flow,
+    prefixed,
     upsampled_flow,
 )
 
@@ -171,7 +172,7 @@ def _misfit(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
 def remap(state: Mapping[str, Tensor], variant: Variant) -> dict[str, Tensor]:
     """Names of NVIDIA's weights to those used here: those of a part alone have no prefix."""
     prefix = {"c": "flownetc.", "s": "flownets_1.", "sd": "flownets_d."}.get(variant, "")
-    return {prefix + name: value for name, value in state.items()}
+    return prefixed(state, prefix)
 
 
 MODEL = FlowNet2

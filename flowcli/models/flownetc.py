@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from flowcli.models._base import Features, FlowModel
-from flowcli.models._flownet import Correlated, Order, finished, ordered
+from flowcli.models._flownet import Correlated, Order, finished, prefixed, shifted
 
 
 class FlowNetC(FlowModel):
@@ -25,9 +25,8 @@ class FlowNetC(FlowModel):
         self.net = Correlated(bias=bias)
 
     def encode(self, image: Tensor) -> Features:
-        mean = image.new_tensor(self.mean).view(3, 1, 1)
-        centred = (ordered(image, self.order) - mean).to(self.net.predict_flow6.weight.dtype)
-        return (*self.net.features(centred), image)
+        seen = shifted(image, self.order, self.mean).to(self.net.predict_flow6.weight.dtype)
+        return (*self.net.features(seen), image)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         return finished(self.net.match(first[0], first[1], second[1]), first[2])
@@ -35,7 +34,7 @@ class FlowNetC(FlowModel):
 
 def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of FlowNetPytorch's weights to those used here."""
-    return {f"net.{name}": value for name, value in state.items()}
+    return prefixed(state, "net.")
 
 
 MODEL = FlowNetC

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flowcli.models._base import Features, FlowModel
-from flowcli.models._flownet import Order, Simple, finished, ordered
+from flowcli.models._flownet import Order, Simple, finished, prefixed, shifted
 
 
 class FlowNetS(FlowModel):
@@ -33,8 +33,7 @@ class FlowNetS(FlowModel):
         self.net = Simple(bias=bias, norm=norm)
 
     def encode(self, image: Tensor) -> Features:
-        mean = image.new_tensor(self.mean).view(3, 1, 1)
-        return ((ordered(image, self.order) - mean).to(self.net.predict_flow6.weight.dtype),)
+        return (shifted(image, self.order, self.mean).to(self.net.predict_flow6.weight.dtype),)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         return finished(self.net(torch.cat([first[0], second[0]], 1)), first[0])
@@ -42,7 +41,7 @@ class FlowNetS(FlowModel):
 
 def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of FlowNetPytorch's weights to those used here."""
-    return {f"net.{name}": value for name, value in state.items()}
+    return prefixed(state, "net.")
 
 
 MODEL = FlowNetS
