@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The weights in the file, on the CPU, by their names and in their order there.
 
     In a pickle they are what `state_dict` or `model` holds, or all of it; a prefix `module.` or `model.` of every name
-    is taken off. From Torch7 they come as from `read_torch7`. Like in torch, tensors may be views and share memory.
+    is taken off. From Torch7 they come as from `torch7.weights`. Like in torch, tensors may be views and share memory.
     Raises WeightsError if the file is missing, damaged, of another kind, or holds no weights.
     """
     calls: list[str] = []
@@ -76,18 +76,6 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     # Several GPUs; Lightning; or one in the other.
     while prefix := next((each for each in ("module.", "model.") if all(name.startswith(each) for name in state)), ""):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
-
-
-def read_torch7(path: Path) -> dict[str, Tensor]:
-    """The weights of the convolutions in a file of Torch7, named as by `torch7.weights`.
-
-    Raises WeightsError if the file is missing, damaged, holds none, or holds other layers that have weights.
-    """
-    with _opened(path) as file:
-        state = torch7.weights(file.read())
-    if not state:
-        raise WeightsError(f"no weights in the Torch7 file: {path}", "choose a file of a network")
     return state
 
 

@@ -1,8 +1,9 @@
-"""Names that MMFlow and pytorch-pwc gave to the weights of networks that are here, and what else is unlike there.
+"""Names that others gave to the weights of networks that are here, and what else is unlike there.
 
 MMFlow's cost volumes are sums over channels, ours are means: since everything behind them up to the next weights is
 homogeneous, those weights are multiplied by the number of channels.
-Source: open-mmlab/mmflow 0.5.2 and sniklaus/pytorch-pwc, whose own constructed models the names were compared with.
+Source: open-mmlab/mmflow 0.5.2 and sniklaus/pytorch-pwc, whose own constructed models the names were compared with;
+anuragranj/spynet, spynet.lua.
 """
 
 from __future__ import annotations
@@ -138,3 +139,8 @@ def flownet2_of_mmflow(state: State) -> dict[str, Tensor]:
         for kind in ("weight", "bias"):
             _multiplied(out, f"flownets_d.predict_flow2.{kind}", slice(None), 400, dimension=0)
     return out
+
+
+def spynet_of_torch7(state: State) -> dict[str, Tensor]:
+    """The networks of SpyNet's authors, "<level>.<layer>.weight" and so on with levels from 1, by the names here."""
+    return _named(state, ((r"(\d)\.(\d)", lambda m: f"basic.{int(m[1]) - 1}.{m[2]}"),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -24,13 +25,19 @@ from flowcli.models._flownet import prefixed
 
 State = Mapping[str, Tensor]
 Rename = Callable[[State], dict[str, Tensor]]
-COUNTER = "num_batches_tracked"
+COUNTER = r"num_batches_tracked$"
 """Of batch normalisation in training: not in old files, and of no use here."""
+TORCH7_SET = re.compile(r"modelL[1-6]_(\w+)\.t7")
+"""Files of SpyNet's authors, one for each level of the pyramid, coarsest first."""
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """One way in which weights of a network are published. `rename` gives them the names that the network has here."""
+    """One way in which weights of a network are published.
+
+    rename: gives them the names that the network has here. without: pattern of the names that are all missing, which
+    stand for zeros.
+    """
 
     name: str
     title: str
@@ -39,6 +46,7 @@ class Flavour:
     licence: str
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    without: str = COUNTER
 
 
 def _small_displacement(state: State) -> dict[str, Tensor]:
@@ -59,6 +67,23 @@ FLAVOURS = (
         pwcnet.remap,
         "CC BY-NC-SA 4.0, not for commercial use",
         "github.com/NVlabs/PWC-Net",
+    ),
+    Flavour(
+        "pwcnet-nodc",
+        "PWC-Net without context network",
+        "pwcnet",
+        pwcnet.remap,
+        "Apache-2.0",
+        "github.com/hmorimitsu/ptlflow",
+        without="^dc_conv",
+    ),
+    Flavour(
+        "spynet",
+        "SpyNet in Torch7",
+        "spynet",
+        foreign.spynet_of_torch7,
+        "non-commercial research only",
+        "github.com/anuragranj/spynet",
     ),
     Flavour(
         "spynet",
@@ -123,24 +148,39 @@ FLAVOURS = (
 def recognise(path: Path) -> tuple[Flavour, dict[str, Tensor]]:
     """Whose weights the file holds, and the weights by the names that the network has here.
 
+    Any file of a set, as SpyNet's authors have one for each level, stands for all that lie beside it.
     Raises WeightsError if it cannot be read safely, or is of no network that is known.
     """
-    state = read_checkpoint(path)
+    match = TORCH7_SET.fullmatch(path.name)
+    state = _read_torch7_set(path.parent, match[1]) if match else read_checkpoint(path)
     nearest = (0, "")
     for flavour in FLAVOURS:
         wanted = _shapes(flavour.network, json.dumps(dict(flavour.settings)))
         renamed = flavour.rename(state)
-        renamed |= {name: torch.tensor(0) for name in wanted if name.endswith(COUNTER) and name not in renamed}
+        absent = {name: torch.zeros(shape) for name, shape in wanted.items() if re.search(flavour.without, name)}
+        if not absent.keys() & renamed.keys():
+            renamed |= absent
         found = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
         if found == wanted:
             return _seen_as(flavour, path), renamed
         common = sum(wanted.get(name) == shape for name, shape in found.items())
-        nearest = max(nearest, (common, flavour.title))
+        nearest = max(nearest, (common, flavour.title), key=lambda each: each[0])
     near = f"; nearest is {nearest[1]}, of which it has {nearest[0]} tensors" if nearest[0] else ""
     raise WeightsError(
         f"weights of no network that is known: {path} has {len(state)} tensors{near}",
         f"known are {', '.join(flavour.title for flavour in FLAVOURS)}",
     )
+
+
+def _read_torch7_set(folder: Path, tag: str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for level in range(1, spynet.LEVELS + 1):
+        # The sets that were trained on FlyingChairs have five files; their authors' code uses the last of them twice.
+        file = folder / f"modelL{min(level, 5) if tag in ('3', '4') else level}_{tag}.t7"
+        if not file.is_file():
+            raise WeightsError(f"one of SpyNet's files is not there: {file}", "put all of a set into one folder")
+        state |= {f"{level}.{name}": tensor.float() for name, tensor in read_checkpoint(file).items()}
+    return state
 
 
 def _seen_as(flavour: Flavour, path: Path) -> Flavour:
@@ -183,12 +223,14 @@ def multiply_adds(network: str, **settings: Any) -> float:
     return float(counter.get_total_flops()) / 2e9
 
 
-def import_weights(path: Path, name: str | None = None, *, epe: str = "", overwrite: bool = False) -> weights.Entry:
+def import_weights(
+    path: Path, name: str | None = None, *, epe: str = "", measured: str = "", overwrite: bool = False
+) -> weights.Entry:
     """The entry of the weights in `path`, which from now on go by `name`, or by the name of what they are.
 
-    epe: what is known of their errors, in words.
-    They are kept under `weights.home()`. Raises WeightsError if they are not known, or their network does not run with
-    them; OutputError if the name is taken and `overwrite` is not set.
+    epe, measured: what is known of their errors, as of an Entry. The weights are kept under `weights.home()`. Raises
+    WeightsError if they are not known, or their network does not run with them; OutputError if the name is taken and
+    `overwrite` is not set.
     """
     flavour, state = recognise(path)
     _try(flavour, state, path)
@@ -202,6 +244,7 @@ def import_weights(path: Path, name: str | None = None, *, epe: str = "", overwr
         "trained": f"by others: {flavour.title}",
         "gmacs": f"{multiply_adds(flavour.network, **flavour.settings):.1f}",
         "epe": epe,
+        "measured": measured,
     }
     from safetensors.torch import save_file
 

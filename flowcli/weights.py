@@ -12,7 +12,8 @@
     trained = "on what, when, how long"
     settings = { width = 64 }       # arguments of the network; may be left out
     gmacs = 1.5                     # and what it costs and how good it is, likewise
-    epe = "..."
+    epe = "..."                     # as its authors say
+    measured = "..."                # by this project
 
 A file of the user's own says the same in the metadata of its safetensors header: `network`, and `settings` as JSON.
 """
@@ -84,7 +85,9 @@ class Entry:
     gmacs: float = 0.0
     """10^9 multiply-adds of the convolutions for one pair of 1024x436; 0 where nobody knows."""
     epe: str = ""
-    """Errors on pairs with ground truth, in words."""
+    """Mean endpoint errors that its authors published, in words."""
+    measured: str = ""
+    """And those that this project measured."""
 
 
 def folder() -> Path:
@@ -117,15 +120,17 @@ def _table(name: str) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that others published. sha256: its beginning at least; gmacs, epe: as of an Entry."""
+    """Weights that others published. sha256: its beginning at least; parameters and the rest: as of an Entry."""
 
     name: str
     network: str
     url: str
     licence: str
     trained: str
-    gmacs: float = 0.0
+    parameters: int
+    gmacs: float
     epe: str = ""
+    measured: str = ""
     sha256: str = ""
 
 
@@ -195,6 +200,7 @@ def _described(path: Path) -> Entry:
         _settings(path, metadata),
         float(metadata.get("gmacs", 0)),
         metadata.get("epe", ""),
+        metadata.get("measured", ""),
     )
 
 

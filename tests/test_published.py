@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from flowcli import models, published, weights
 from flowcli.errors import OutputError, WeightsError
+from tests.lua import Lua, whole
 
 KEYS = Path(__file__).parent / "models" / "keys"
 """Names and shapes in files of others; each list says where it is from."""
@@ -30,6 +33,7 @@ STACKED = {"order": "bgr", "centre": False}
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **{theirs: (ours, "flownet2", KNOWN[ours][1]) for theirs, ours in NVIDIAS.items()},
     "ptlflow-pwcnet": ("pwcnet", "pwcnet", {}),
+    "ptlflow-pwcnet_nodc": ("pwcnet-nodc", "pwcnet", {}),
     "sniklaus-pwcnet": ("pwcnet", "pwcnet", {}),
     "mmflow-pwcnet": ("pwcnet", "pwcnet", {}),
     "mmflow-flownets": ("flownets", "flownets", PLAIN),
@@ -90,6 +94,50 @@ def test_counters_of_batch_normalisation_may_be_missing(monkeypatch: pytest.Monk
     assert renamed["net.conv1.1.num_batches_tracked"].item() == 0
 
 
+def torch7_set(folder: Path, tag: str, levels: int) -> list[list[np.ndarray]]:
+    """Files as SpyNet's authors have them; the weights and biases in them, by level."""
+    random, channels = np.random.default_rng(0), (8, 32, 64, 32, 16, 2)
+    sets = []
+    for level in range(1, levels + 1):
+        lua, layers, arrays = Lua(), [], []
+        for inputs, outputs in itertools.pairwise(channels):
+            weight = 0.05 * random.standard_normal((outputs, inputs, 7, 7), np.float32)
+            bias = random.standard_normal(outputs, np.float32)
+            layers += [lua.convolution(weight, bias, "cudnn.SpatialConvolution"), lua.layer("cudnn.ReLU")]
+            arrays += [weight, bias]
+        (folder / f"modelL{level}_{tag}.t7").write_bytes(whole(lua.sequential(*layers[:-1])))
+        sets.append(arrays)
+    return sets
+
+
+@pytest.mark.parametrize(("tag", "levels"), [("F", (1, 2, 3, 4, 5, 6)), ("3", (1, 2, 3, 4, 5, 5))])
+def test_the_files_of_spynets_authors_are_one(tmp_path: Path, tag: str, levels: tuple[int, ...]) -> None:
+    arrays = torch7_set(tmp_path, tag, max(levels))
+    flavour, state = published.recognise(tmp_path / f"modelL2_{tag}.t7")
+    assert (flavour.name, flavour.source) == ("spynet", "github.com/anuragranj/spynet")
+    names = [f"basic.{n}.{layer}.{kind}" for n in range(6) for layer in range(0, 10, 2) for kind in ("weight", "bias")]
+    assert sorted(state) == sorted(names)
+    expected = [array for level in levels for array in arrays[level - 1]]
+    for name, array in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(state[name], array)
+    assert published.import_weights(tmp_path / f"modelL1_{tag}.t7").name == "spynet"
+    (tmp_path / f"modelL4_{tag}.t7").unlink()
+    with pytest.raises(WeightsError, match=rf"^one of SpyNet's files is not there: {tmp_path}/modelL4_{tag}\.t7$"):
+        published.recognise(tmp_path / f"modelL1_{tag}.t7")
+
+
+def test_a_network_without_its_context_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = listed("ptlflow-pwcnet_nodc")
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
+    _, renamed = published.recognise(Path("a.ckpt"))
+    context = {name for name in renamed if name.startswith("dc_conv")}
+    assert len(context) == 14
+    assert not any(renamed[name].any() for name in context)
+    state["dc_conv7.weight"] = torch.zeros(2, 32, 3, 3)
+    with pytest.raises(WeightsError, match=r"^weights of no network that is known: .*; nearest is PWC-Net, "):
+        published.recognise(Path("a.ckpt"))
+
+
 @pytest.mark.parametrize("prefix", ["net", "module"])
 def test_imported_weights_have_a_name_from_then_on(tmp_path: Path, own_folder: Path, prefix: str) -> None:
     file = spynet_file(tmp_path / "network.pytorch", prefix)
@@ -124,7 +172,7 @@ def test_weights_of_nothing_that_is_known(tmp_path: Path) -> None:
         f"weights of no network that is known: {tmp_path / 'b.pth'} has 59 tensors; "
         "nearest is SpyNet, of which it has 59 tensors"
     )
-    assert error.hint.startswith("known are PWC-Net, SpyNet, ")
+    assert error.hint.startswith("known are PWC-Net, PWC-Net without ")
 
 
 def test_weights_of_another_network_than_wanted(tmp_path: Path) -> None:
@@ -148,12 +196,24 @@ def test_weights_that_give_no_flow_are_not_kept(tmp_path: Path, own_folder: Path
     assert not own_folder.exists()
 
 
+LISTED: dict[str, dict[str, Any]] = {
+    "flownets-bn": {"norm": True},
+    "flownets-mmflow": PLAIN,
+    "flownetc-mmflow": PLAIN,
+    **{f"flownet2-{part}": {"variant": part} for part in ("c", "s")},
+    **{f"flownet2-{part}-mmflow": {"variant": part} for part in ("cs", "css", "sd")},
+}
+"""Settings of what published.toml lists, where there are any."""
+
+
 def test_costs_that_are_listed_are_those_of_the_networks() -> None:
-    variants: dict[str, dict[str, str]] = {"flownet2-c": {"variant": "c"}, "flownet2-s": {"variant": "s"}}
-    listed = [(each.name, each.network, each.gmacs) for each in weights.entries()]
-    listed += [(each.name, each.network, each.gmacs) for each in weights.published()]
-    for name, network, gmacs in listed:
-        assert gmacs == pytest.approx(published.multiply_adds(network, **variants.get(name, {})), abs=0.06), name
+    listed: list[weights.Entry | weights.Published] = [*weights.entries(), *weights.published()]
+    for each in listed:
+        settings = LISTED.get(each.name, {})
+        assert each.gmacs == pytest.approx(published.multiply_adds(each.network, **settings), abs=0.06), each.name
+        with torch.device("meta"):
+            parameters = models.create(each.network, **settings).parameters()
+        assert each.parameters == sum(parameter.numel() for parameter in parameters), each.name
 
 
 def test_multiply_adds_of_a_network_that_one_can_count_by_hand() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,84 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcli import torch7
-from flowcli.checkpoints import read_checkpoint, read_torch7
+from flowcli.checkpoints import read_checkpoint
 from flowcli.errors import WeightsError
-
-
-class Lua:
-    """What Torch7 would write. long: how a long is packed.
-
-    Format: torch/torch7, File.lua and generic/Tensor.c.
-    """
-
-    def __init__(self, long: str = "q") -> None:
-        self.long = long
-        self.index = itertools.count(2)
-
-    def text(self, words: str) -> bytes:
-        return struct.pack("<i", len(words)) + words.encode("latin-1")
-
-    def value(self, value: Any) -> bytes:
-        if value is None:
-            return struct.pack("<i", 0)
-        if isinstance(value, bool):
-            return struct.pack("<2i", 5, value)
-        if isinstance(value, float | int):
-            return struct.pack("<id", 1, value)
-        if isinstance(value, str):
-            return struct.pack("<i", 2) + self.text(value)
-        if isinstance(value, np.ndarray):
-            return self.tensor("torch.FloatTensor", value)
-        if isinstance(value, dict):
-            start = struct.pack("<3i", 3, next(self.index), len(value))
-            return start + b"".join(self.value(each) for pair in value.items() for each in pair)
-        assert isinstance(value, bytes)
-        return value
-
-    def of_class(self, name: str, content: bytes, version: str = "V 1") -> bytes:
-        return (
-            struct.pack("<2i", 4, next(self.index))
-            + (self.text(version) if version else b"")
-            + self.text(name)
-            + content
-        )
-
-    def layer(self, name: str, **fields: Any) -> bytes:
-        return self.of_class(name, self.value(fields))
-
-    def storage(self, name: str, numbers: np.ndarray[Any, Any]) -> bytes:
-        return self.of_class(name, struct.pack(f"<{self.long}", numbers.size) + numbers.tobytes())
-
-    def tensor(self, name: str, numbers: np.ndarray[Any, Any], offset: int = 1) -> bytes:
-        stride = [step // numbers.itemsize for step in numbers.strides]
-        longs = struct.pack(f"<{2 * numbers.ndim + 1}{self.long}", *numbers.shape, *stride, offset)
-        storage = self.storage(name.replace("Tensor", "Storage"), np.ascontiguousarray(numbers))
-        return self.of_class(name, struct.pack("<i", numbers.ndim) + longs + storage)
-
-    def none(self, name: str = "torch.FloatTensor") -> bytes:
-        """A tensor without elements, as a cleared buffer of a layer is."""
-        return self.of_class(name, struct.pack(f"<i{self.long}", 0, 1) + self.value(None))
-
-    def function(self, kind: int) -> bytes:
-        index = b"" if kind == 6 else struct.pack("<i", next(self.index))
-        return struct.pack("<i", kind) + index + self.text("\x1bLJ") + self.value({1: {"name": "self", "value": 1}})
-
-    def convolution(self, number: int, name: str = "nn.SpatialConvolution", flat: bool = False, **more: Any) -> bytes:
-        weight, bias = arrays(number)
-        inputs, height, width = weight.shape[1:]
-        numbers = {"nInputPlane": inputs, "kH": height, "kW": width, "dW": 1, "padW": 3}
-        shaped = weight.reshape(len(weight), -1) if flat else weight
-        buffers = {"gradWeight": self.none(), "output": self.none("torch.CudaTensor"), "train": False, **more}
-        return self.layer(name, **numbers, **buffers, weight=shaped, bias=bias)
-
-    def sequential(self, *layers: bytes, name: str = "nn.Sequential", **fields: Any) -> bytes:
-        return self.layer(name, modules=dict(enumerate(layers, 1)), **fields)
-
-
-def whole(content: bytes) -> bytes:
-    """A file: its object has index 1, and was written by a writer that counts from 2."""
-    return content[:4] + struct.pack("<i", 1) + content[8:]
-
+from tests.lua import Lua, whole
 
 CHANNELS = (8, 6, 4, 2)
 
@@ -104,9 +28,9 @@ def arrays(number: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 def level(lua: Lua) -> bytes:
     """A network as SpyNet has one for each level of its pyramid."""
     relu = [lua.layer("cudnn.ReLU", inplace=False, mode="CUDNN_ACTIVATION_RELU", nElem=40) for _ in range(2)]
-    first = lua.convolution(0, "cudnn.SpatialConvolution", groups=1)
-    second = lua.convolution(1, "nn.SpatialConvolutionMM", flat=True, finput=lua.none())
-    third = lua.convolution(2, accGrad=lua.function(8), old=lua.function(7), older=lua.function(6))
+    first = lua.convolution(*arrays(0), "cudnn.SpatialConvolution", groups=1)
+    second = lua.convolution(*arrays(1), "nn.SpatialConvolutionMM", flat=True, finput=lua.none())
+    third = lua.convolution(*arrays(2), accGrad=lua.function(8), old=lua.function(7), older=lua.function(6))
     return lua.sequential(first, relu[0], second, relu[1], third, _type="torch.FloatTensor", train=False)
 
 
@@ -120,11 +44,10 @@ def check(state: dict[str, torch.Tensor], prefix: str = "") -> None:
 
 def failure(path: Path, content: bytes) -> str:
     path.write_bytes(whole(content))
-    for read in (read_torch7, read_checkpoint):
-        with pytest.raises(WeightsError) as caught:
-            read(path)
-        assert "\n" not in caught.value.message
-        assert caught.value.hint
+    with pytest.raises(WeightsError) as caught:
+        read_checkpoint(path)
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
     return caught.value.message
 
 
@@ -132,7 +55,6 @@ def failure(path: Path, content: bytes) -> str:
 def test_convolutions_of_a_network(tmp_path: Path, long: str) -> None:
     file = tmp_path / "modelL1_F.t7"
     file.write_bytes(whole(level(Lua(long))))
-    check(read_torch7(file))
     check(read_checkpoint(file))
 
 
@@ -203,14 +125,14 @@ def test_no_weights(tmp_path: Path) -> None:
     lua = Lua()
     for content in (lua.value({}), lua.value({"model": 1}), lua.sequential(lua.layer("nn.ReLU")), lua.none()):
         assert failure(file, content) == f"no weights in the checkpoint: {file}"
-        with pytest.raises(WeightsError, match=f"^no weights in the Torch7 file: {file}$"):
-            read_torch7(file)
 
 
 def test_other_layers_with_weights(tmp_path: Path) -> None:
     file = tmp_path / "x.t7"
     lua = Lua()
-    message = failure(file, lua.sequential(lua.convolution(0), lua.convolution(1, "nn.SpatialFullConvolution")))
+    message = failure(
+        file, lua.sequential(lua.convolution(*arrays(0)), lua.convolution(*arrays(1), "nn.SpatialFullConvolution"))
+    )
     assert message == f"damaged checkpoint: {file}: 'nn.SpatialFullConvolution' has weights, and is no convolution"
 
 
@@ -240,7 +162,7 @@ def damaged() -> Iterator[tuple[str, bytes]]:
         start + lua.value({"weight": arrays(0)[0].reshape(6, -1), "kW": 5, "kH": 3, "nInputPlane": 1e999}),
     )
     yield "no kernel", start + lua.value({"weight": arrays(0)[0].reshape(6, -1)})
-    yield "a missing layer", lua.layer("nn.Sequential", modules={2: lua.convolution(0)})
+    yield "a missing layer", lua.layer("nn.Sequential", modules={2: lua.convolution(*arrays(0))})
     yield "more", level(lua) + b"\0"
     yield "a class", lua.of_class("torch.ComplexTensor", bytes(40))
     yield "text", b"\x03\0\0\0\x01\0\0\0" + b"9" * 99
@@ -260,7 +182,7 @@ def test_deep_and_endless_files(tmp_path: Path) -> None:
     endless = start + struct.pack("<3i", 3, 9, 1) + struct.pack("<id", 1, 1) + struct.pack("<2i", 4, 1)
     assert failure(file, endless) == f"damaged checkpoint: {file}: 'nn.Sequential' is used twice"
     lua = Lua()
-    many = lua.sequential(lua.convolution(0))
+    many = lua.sequential(lua.convolution(*arrays(0)))
     for _ in range(20):
         again = struct.pack("<2i", 4, struct.unpack("<i", many[4:8])[0])
         many = lua.sequential(many, again)

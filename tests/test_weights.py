@@ -146,7 +146,7 @@ def test_weights_of_the_users_own_folder_have_names(
 
 def test_the_list_of_what_others_published_names_networks_that_there_are() -> None:
     published = weights.published()
-    assert {each.network for each in published} == {"pwcnet", "spynet", "flownet2"}
+    assert {each.network for each in published} == {"pwcnet", "spynet", "flownets", "flownetc", "flownet2"}
     for each in published:
         assert each.network in models.names()
         assert each.url.startswith(("https://", "http://"))

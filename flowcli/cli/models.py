@@ -16,7 +16,7 @@ from flowcli.cli.progress import downloading
 from flowcli.errors import FetchError, UsageError
 
 if TYPE_CHECKING:
-    from flowcli.weights import Entry
+    from flowcli.weights import Entry, Published
 
 MOST = 2**31
 """Bytes that published weights may have."""
@@ -59,17 +59,13 @@ def _list(talk: TalkOptions) -> None:
         click.echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
     for other in others:
         click.echo(other.name)
-        rows = {"network": other.network, "licence": other.licence, "trained": other.trained}
-        _rows({**rows, "GMACs": _cost(other.gmacs), "errors": other.epe, "from": other.url})
+        _rows({"network": other.network, **_known(other), "trained": other.trained, "from": other.url})
 
 
 def _described(entry: Entry) -> dict[str, str]:
     return {
         "network": entry.network,
-        "parameters": f"{entry.parameters:,}",
-        "GMACs": _cost(entry.gmacs),
-        "errors": entry.epe,
-        "licence": entry.licence,
+        **_known(entry),
         "source": entry.source,
         "trained": entry.trained,
         "sha256": entry.sha256,
@@ -77,8 +73,14 @@ def _described(entry: Entry) -> dict[str, str]:
     }
 
 
-def _cost(gmacs: float) -> str:
-    return f"{gmacs:g} a pair of 1024x436" if gmacs else ""
+def _known(model: Entry | Published) -> dict[str, str]:
+    return {
+        "parameters": f"{model.parameters:,}",
+        "GMACs": f"{model.gmacs:g} a pair of 1024x436" if model.gmacs else "",
+        "published": model.epe,
+        "measured": model.measured,
+        "licence": model.licence,
+    }
 
 
 def _rows(rows: dict[str, str]) -> None:
@@ -95,9 +97,13 @@ def _rows(rows: dict[str, str]) -> None:
 def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
     """Take in the weights in FILE, as their authors published them.
 
-    Which network they are of is told by their names and shapes: PWC-Net (NVlabs, pytorch-pwc), SpyNet (pytorch-spynet),
-    FlowNetS and FlowNetC (FlowNetPytorch), FlowNet2 and its parts (NVIDIA), all of these but SpyNet of MMFlow, and
-    PTLFlow's copies. They are tried, and kept for `--model NAME`.
+    Which network they are of is told by their names and shapes: PWC-Net (NVlabs, pytorch-pwc), SpyNet (pytorch-spynet;
+    or its authors' modelL1_F.t7 and so on: name one, the others lie beside it), FlowNetS and FlowNetC (FlowNetPytorch),
+    FlowNet2 and its parts (NVIDIA), all of these but SpyNet of MMFlow, and PTLFlow's copies. They are tried, and kept
+    for `--model NAME`.
+
+    "published" and "measured" in the list of `flowcli models` are mean endpoint errors in pixels, as the authors gave
+    them and as this project measured them.
     """
     from flowcli import published
 
@@ -139,7 +145,7 @@ def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: 
     try:
         if not digest.startswith(wanted.sha256):
             raise FetchError(f"{wanted.url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
-        entry = published.import_weights(file, name, epe=wanted.epe, overwrite=overwrite)
+        entry = published.import_weights(file, name, epe=wanted.epe, measured=wanted.measured, overwrite=overwrite)
     finally:
         file.unlink()
     _tell(entry, talk)

@@ -28,7 +28,8 @@ def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) ->
         "  network     brightness",
         "  parameters  1",
         "  GMACs       2.5 a pair of 1024x436",
-        "  errors      none",
+        "  published   none",
+        "  measured    nothing",
         "  licence     MIT",
         "  source      made by the tests",
         "  trained     not at all",
@@ -42,6 +43,8 @@ def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) ->
         "To be had by `flowcli models fetch NAME`, made by others, under their terms:",
         "theirs",
         "  network     spynet",
+        "  parameters  12",
+        "  GMACs       3.5 a pair of 1024x436",
         "  licence     not yours",
         "  trained     somewhere",
         "  from        http://127.0.0.1:1/theirs.pth",
@@ -63,6 +66,7 @@ def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) ->
             "settings": {},
             "gmacs": 2.5,
             "epe": "none",
+            "measured": "nothing",
         }
     ]
     file.unlink()
@@ -121,6 +125,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def publish(table: Path, url: str, sha256: str = "") -> None:
     (table / "published.toml").write_text(
         f'[far]\nnetwork = "spynet"\nurl = "{url}"\nlicence = "theirs"\ntrained = "far away"\nsha256 = "{sha256}"\n'
+        'parameters = 1440300\ngmacs = 146.7\nepe = "1 or 2"\nmeasured = "3"\n'
     )
 
 
@@ -135,6 +140,7 @@ def test_fetch(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFix
     assert main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found["models"]] == ["rpwc", "far"]
+    assert (found["models"][1]["epe"], found["models"][1]["measured"]) == ("1 or 2", "3")
     assert found["published"] == [], "it is here"
     assert main(["models", "fetch", "far"]) == 1
     assert capsys.readouterr().err.startswith("error: output exists already: ")
