@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from flowcli.ops import _native
-from flowcli.ops.correlation import FALLBACKS
+from flowcli.ops._library import FALLBACKS
 
 _torch_library: Any = torch.library
 

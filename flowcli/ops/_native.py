@@ -35,7 +35,8 @@ import torch
 
 from flowcli.errors import DeviceError, FlowcliError
 
-SOURCES = {"cpu": "correlation.cpp", "cuda": "correlation.cu"}
+SUFFIXES = {"cpu": ".cpp", "cuda": ".cu"}
+"""Of the sources of each type of device, which lie beside this file."""
 PATIENCE = 600
 """Seconds after which a build counts as failed, and the folder of one that was killed as left over."""
 
@@ -94,7 +95,7 @@ def _decide(device: str) -> NativeStatus:
     if mode == "off":
         return NativeStatus("fallback", "FLOWCLI_NATIVE=off", hint="unset FLOWCLI_NATIVE for the faster kernels")
     # AMD's GPUs are called cuda, too.
-    if device not in SOURCES or (device == "cuda" and torch.version.cuda is None):
+    if device not in SUFFIXES or (device == "cuda" and torch.version.cuda is None):
         reason = f"there are no native kernels for {device} in torch {torch.__version__}"
         if mode == "require":
             raise DeviceError(reason, "FLOWCLI_NATIVE=auto runs the torch kernels")
@@ -110,24 +111,24 @@ def _decide(device: str) -> NativeStatus:
 
 
 def _load(device: str) -> Path:
-    source = Path(__file__).with_name(SOURCES[device])
+    sources = sorted(Path(__file__).parent.glob(f"*{SUFFIXES[device]}"))
     flags = _cpu_flags() if device == "cpu" else _FLAGS
     architectures = _architectures() if device == "cuda" else ""
-    path = cache_folder() / f"{source.stem}-{device}-{_key(source, [*flags, architectures])}.so"
+    path = cache_folder() / f"flowcli-{device}-{_key(sources, [*flags, architectures])}.so"
     if path.is_file():
         try:
             torch.ops.load_library(path)
             return path
         except OSError:
             pass  # Damaged, or built beside another C library: build it anew.
-    _build(device, source, flags, architectures, path)
+    _build(device, sources, flags, architectures, path)
     return path
 
 
-def _key(source: Path, flags: list[str]) -> str:
+def _key(sources: list[Path], flags: list[str]) -> str:
     """Names everything that the library depends on: a cache may be shared by unlike machines and environments."""
     parts = [
-        *(file.read_text(encoding="utf-8") for file in (source, *sorted(source.parent.glob("*.h")))),
+        *(file.read_text(encoding="utf-8") for file in (*sources, *sorted(sources[0].parent.glob("*.h")))),
         *flags,
         torch.__version__,
         platform.machine(),
@@ -154,7 +155,7 @@ def _architectures() -> str:
     return ";".join(f"{major}.{minor}+PTX" for major, minor in sorted(found))
 
 
-def _build(device: str, source: Path, flags: list[str], architectures: str, path: Path) -> None:
+def _build(device: str, sources: list[Path], flags: list[str], architectures: str, path: Path) -> None:
     """Builds and loads the library, then moves it to `path`. Raises DeviceError with the reason if it cannot."""
     compiler = _cxx()
     try:
@@ -175,7 +176,7 @@ def _build(device: str, source: Path, flags: list[str], architectures: str, path
             def load() -> None:
                 cpp_extension.load(
                     name=f"flowcli_{device}",
-                    sources=[str(source)],
+                    sources=[str(source) for source in sources],
                     extra_cflags=flags,
                     extra_cuda_cflags=flags,
                     # OpenMP's library is not named: the one that torch has loaded serves both, two would make two

@@ -6,9 +6,9 @@
 // inner loop runs over whole vectors of contiguous channels. A place outside `second` points to a row of zeros.
 
 #include "correlation.h"
+#include "dots.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/cpu/vec/vec.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -21,8 +21,6 @@
 #include <vector>
 
 namespace {
-
-using at::vec::Vectorized;
 
 struct Shape {
   int64_t count, channels, height, width;
@@ -67,10 +65,10 @@ struct MovedGrid {
     return {y + static_cast<int64_t>(row) - radius, x + static_cast<int64_t>(column) - radius, u - column, v - row};
   }
 
-  // Calls body(side). The usual side gets a copy of the code of its own: its short loops unroll, twice as fast.
+  // Calls body(side). The usual sides get a copy of the code of their own: its short loops unroll, twice as fast.
   template <typename Body>
   void each_side(Body body) const {
-    side == 9 ? body(9) : body(side);
+    side == 9 ? body(9) : side == 7 ? body(7) : body(side);
   }
 
   // Each sample lies between four places, which have the shares a, b above and c, d below.
@@ -133,88 +131,17 @@ void find_places(const Grid& grid, const Window<T>& window, const Shape& shape, 
       std::fill_n(rows, places, outside);
       continue;
     }
+    P* const first = image + (y * shape.width + window.left) * shape.channels;
+    const int64_t step = grid.step * shape.channels;
+    if (window.left >= 0 && window.left + (places - 1) * grid.step < shape.width) {
+      for (int64_t i = 0; i < places; ++i) rows[i] = first + i * step;
+      continue;
+    }
     for (int64_t i = 0; i < places; ++i) {
       const int64_t x = window.left + i * grid.step;
-      rows[i] = x >= 0 && x < shape.width ? image + (y * shape.width + x) * shape.channels : outside;
+      rows[i] = x >= 0 && x < shape.width ? first + i * step : outside;
     }
   }
-}
-
-// Sums of neighbours: (a0 + a1, a2 + a3, ..., b0 + b1, b2 + b3, ...).
-template <typename T>
-Vectorized<T> add_neighbours(const Vectorized<T>& a, const Vectorized<T>& b) {
-  const auto [even, odd] = at::vec::deinterleave2(a, b);
-  return even + odd;
-}
-
-// out[p] = dot(one, rows[p]) for p < count; rows and out have room for whole vectors. One vector of dot products at a
-// time: its sums run across the lanes together, in a tree.
-template <typename T>
-void dot_all(const T* one, const T* const* rows, int64_t channels, int64_t count, T* out) {
-  constexpr int lanes = Vectorized<T>::size();
-  for (int64_t p = 0; p < count; p += lanes, rows += lanes) {
-    Vectorized<T> sums[lanes];
-    for (int i = 0; i < lanes; ++i) sums[i] = Vectorized<T>(0);
-    for (int64_t c = 0; c < channels; c += lanes) {
-      const auto factor = Vectorized<T>::loadu(one + c);
-#pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i) sums[i] = at::vec::fmadd(factor, Vectorized<T>::loadu(rows[i] + c), sums[i]);
-    }
-#pragma GCC unroll 4
-    for (int width = lanes / 2; width > 0; width /= 2)
-#pragma GCC unroll 8
-      for (int i = 0; i < width; ++i) sums[i] = add_neighbours(sums[2 * i], sums[2 * i + 1]);
-    sums[0].store(out + p);
-  }
-}
-
-// Calls body(c, blocks) for all channels c in steps of `blocks` vectors: four where possible, which fit in registers.
-template <typename T, typename Body>
-void each_block(int64_t channels, Body body) {
-  constexpr int lanes = Vectorized<T>::size();
-  int64_t c = 0;
-  for (; c + 4 * lanes <= channels; c += 4 * lanes) body(c, std::integral_constant<int, 4>());
-  for (; c < channels; c += lanes) body(c, std::integral_constant<int, 1>());
-}
-
-// target = sum of weights[p] * rows[p] for p < count. Even and odd places are summed apart, which hides latency; after
-// an odd count there is one more place, of weight 0.
-template <typename T>
-void gather_all(const T* weights, const T* const* rows, int64_t channels, int64_t count, T* target) {
-  constexpr int lanes = Vectorized<T>::size();
-  each_block<T>(channels, [&](int64_t c, auto size) {
-    constexpr int blocks = decltype(size)::value;
-    Vectorized<T> even[blocks], odd[blocks];
-    for (int b = 0; b < blocks; ++b) even[b] = odd[b] = Vectorized<T>(0);
-    for (int64_t p = 0; p < count; p += 2) {
-      const Vectorized<T> one(weights[p]), two(weights[p + 1]);
-#pragma GCC unroll 4
-      for (int b = 0; b < blocks; ++b) {
-        even[b] = at::vec::fmadd(one, Vectorized<T>::loadu(rows[p] + c + b * lanes), even[b]);
-        odd[b] = at::vec::fmadd(two, Vectorized<T>::loadu(rows[p + 1] + c + b * lanes), odd[b]);
-      }
-    }
-    for (int b = 0; b < blocks; ++b) (even[b] + odd[b]).store(target + c + b * lanes);
-  });
-}
-
-// rows[p] += weights[p] * one for p < count, but null rows.
-template <typename T>
-void scatter_all(const T* weights, const T* one, int64_t channels, int64_t count, T* const* rows) {
-  constexpr int lanes = Vectorized<T>::size();
-  each_block<T>(channels, [&](int64_t c, auto size) {
-    constexpr int blocks = decltype(size)::value;
-    Vectorized<T> factor[blocks];
-    for (int b = 0; b < blocks; ++b) factor[b] = Vectorized<T>::loadu(one + c + b * lanes);
-    for (int64_t p = 0; p < count; ++p) {
-      if (!rows[p]) continue;
-      const Vectorized<T> weight(weights[p]);
-      T* row = rows[p] + c;
-#pragma GCC unroll 4
-      for (int b = 0; b < blocks; ++b)
-        at::vec::fmadd(weight, factor[b], Vectorized<T>::loadu(row + b * lanes)).store(row + b * lanes);
-    }
-  });
 }
 
 // One thread's scratch space. What is beyond the places stays as it is here: rows outside, of weight 0.
@@ -225,7 +152,8 @@ struct Scratch {
   std::vector<T*> targets;
   template <typename Grid>
   Scratch(const Grid& grid, const Shape& shape) : outside(shape.channels) {
-    const int64_t count = at::divup(grid.places() * grid.places(), Vectorized<T>::size()) * Vectorized<T>::size();
+    constexpr int64_t two = 2 * Vectorized<T>::size();
+    const int64_t count = at::divup(grid.places() * grid.places(), two) * two;
     weights.resize(count), dots.resize(count);
     rows.resize(count, outside.data()), targets.resize(count);
   }
@@ -254,7 +182,7 @@ void forward(const Grid& grid, const Shape& shape, T scale, const T* first, cons
   each_pixel(grid, shape, second, [&](int64_t pixel, const Window<T>& window, Scratch<T>& scratch) {
     dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
     grid.blend(window, scratch.dots.data(), scratch.weights.data());
-    for (int64_t k = 0; k < cells; ++k) volume[pixel * cells + k] = static_cast<S>(scratch.weights[k] * scale);
+    store_all(scratch.weights.data(), scale, cells, volume + pixel * cells);
   });
 }
 

@@ -1,25 +1,16 @@
 // What the CPU and the CUDA kernels share: the operators that correlation.py declares and documents, but for the work
 // itself. Each source that includes this defines the four templates which are only declared here.
-//
-// All is in an unnamed namespace: both libraries may be loaded, and would take each other's functions otherwise.
 
 #pragma once
 
+#include "native.h"
+
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
-#include <ATen/core/Tensor.h>
-#include <c10/core/DeviceGuard.h>
-#include <torch/library.h>
 
-#include <cstdint>
 #include <tuple>
 
 namespace {
-
-using at::Tensor;
-using std::int64_t;
-
-constexpr auto kLast = at::MemoryFormat::ChannelsLast;
 
 // The four below: features have the dtype S, sums and the maps `grad` and `flow` T; maps are channels-last. Results may
 // have other dtypes, layouts and more channels than they should: the callers see to that.

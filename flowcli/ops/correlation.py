@@ -1,8 +1,4 @@
-"""Cost volumes for optical flow: operators, their plain torch kernels and their gradients.
-
-`correlation.cpp` and `correlation.cu` register faster kernels for the same operators. The kernels here build and load
-those when first called, and do the work themselves where that is impossible.
-"""
+"""Cost volumes for optical flow; `correlation.cpp` and `correlation.cu` have faster kernels for the same operators."""
 
 from __future__ import annotations
 
@@ -13,19 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flowcli.ops import _native
-
-_torch_library: Any = torch.library  # Its functions carry no types.
-LIBRARY = _torch_library.Library("flowcli", "FRAGMENT")
-LIBRARY.define("correlation(Tensor first, Tensor second, int radius, int dilation) -> Tensor")
-LIBRARY.define(
-    "correlation_backward(Tensor grad, Tensor first, Tensor second, int radius, int dilation) -> (Tensor, Tensor)"
-)
-LIBRARY.define("lookup_correlation(Tensor first, Tensor second, Tensor flow, int radius) -> Tensor")
-LIBRARY.define(
-    "lookup_correlation_backward(Tensor grad, Tensor first, Tensor second, Tensor flow, int radius)"
-    " -> (Tensor, Tensor, Tensor)"
-)
+from flowcli.ops._library import accumulator, define, differentiate, impl_autocast
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -87,10 +71,6 @@ def _check_features(first: Tensor, second: Tensor, radius: int) -> None:
 # Plain torch kernels. They visit one displacement at a time: all shifted copies at once would fill the memory.
 
 
-def _accumulator(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def _format(tensor: Tensor) -> torch.memory_format:
     last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
@@ -113,7 +93,7 @@ def _shifts(second: Tensor, radius: int, dilation: int) -> Iterator[tuple[int, T
 
 def _correlation_torch(first: Tensor, second: Tensor, radius: int, dilation: int) -> Tensor:
     volume = _empty(first, (2 * radius + 1) ** 2)
-    one = first.to(_accumulator(first.dtype))
+    one = first.to(accumulator(first.dtype))
     two = functional.pad(second.to(one.dtype), [radius * dilation] * 4)
     for channel, shifted in _shifts(two, radius, dilation):
         volume[:, channel] = (one * shifted).mean(1)
@@ -124,7 +104,7 @@ def _correlation_backward_torch(
     grad: Tensor, first: Tensor, second: Tensor, radius: int, dilation: int
 ) -> tuple[Tensor, Tensor]:
     edge = radius * dilation
-    one = first.to(_accumulator(first.dtype))
+    one = first.to(accumulator(first.dtype))
     two = functional.pad(second.to(one.dtype), [edge] * 4)
     scaled = grad.to(one.dtype) / first.shape[1]
     grad_one, grad_two = torch.zeros_like(one), torch.zeros_like(two)
@@ -204,8 +184,8 @@ class _Window:
 
 
 def _lookup_torch(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> Tensor:
-    window = _Window(flow, radius, _accumulator(first.dtype))
-    one = _rows(first, _accumulator(first.dtype))
+    window = _Window(flow, radius, accumulator(first.dtype))
+    one = _rows(first, accumulator(first.dtype))
     two = functional.pad(_rows(second, one.dtype), [0, 0, 0, 1])
     dots = one.new_empty(one.shape[0], window.side + 1, window.side + 1)
     for j, i, index in window.places():
@@ -216,8 +196,8 @@ def _lookup_torch(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> T
 def _lookup_backward_torch(
     grad: Tensor, first: Tensor, second: Tensor, flow: Tensor, radius: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    window = _Window(flow, radius, _accumulator(first.dtype))
-    one = _rows(first, _accumulator(first.dtype))
+    window = _Window(flow, radius, accumulator(first.dtype))
+    one = _rows(first, accumulator(first.dtype))
     two = functional.pad(_rows(second, one.dtype), [0, 0, 0, 1])
     grad_one, grad_two = torch.zeros_like(one), torch.zeros_like(two)
     scaled = _rows(grad, one.dtype).unflatten(1, (window.side, window.side)) / first.shape[1]
@@ -230,33 +210,6 @@ def _lookup_backward_torch(
         grad_two.index_add_(0, index, weight * one)
     slope = window.slope(scaled, dots)
     return _unrow(grad_one, first), _unrow(grad_two[:-1], second), _unrow(slope, flow)
-
-
-# Registrations.
-
-
-FALLBACKS: dict[str, Any] = {
-    "correlation": _correlation_torch,
-    "correlation_backward": _correlation_backward_torch,
-    "lookup_correlation": _lookup_torch,
-    "lookup_correlation_backward": _lookup_backward_torch,
-}
-"""The plain torch kernel of each operator."""
-
-
-def _build_then(name: str, kernel: Any) -> Any:
-    """`kernel` for every device. Its first call builds the native kernel, which from then on hides it."""
-
-    def entry(*args: Any) -> Any:
-        if _native.ensure(args[0].device.type).kernel == "native":
-            return getattr(torch.ops.flowcli, name)(*args)
-        return kernel(*args)
-
-    return entry
-
-
-for _name, _kernel in FALLBACKS.items():
-    LIBRARY.impl(_name, _build_then(_name, _kernel), "CompositeExplicitAutograd")
 
 
 # What the results look like, for torch.compile and the like.
@@ -282,34 +235,35 @@ def _lookup_backward_fake(
     return _empty(first, first.shape[1]), _empty(second, second.shape[1]), _empty(flow, 2)
 
 
-FAKES: dict[str, Any] = {
-    "correlation": _correlation_fake,
-    "correlation_backward": _correlation_backward_fake,
-    "lookup_correlation": _lookup_fake,
-    "lookup_correlation_backward": _lookup_backward_fake,
-}
-for _name, _fake in FAKES.items():
-    _torch_library.register_fake(f"flowcli::{_name}", _fake, lib=LIBRARY)
+def _correlation_grad(grad: Tensor, *arguments: Any) -> tuple[Tensor | None, ...]:
+    return *torch.ops.flowcli.correlation_backward(grad, *arguments), None, None
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    tensors = [value for value in inputs if isinstance(value, Tensor)]
-    ctx.save_for_backward(*tensors)
-    ctx.settings = inputs[len(tensors) :]
+def _lookup_grad(grad: Tensor, *arguments: Any) -> tuple[Tensor | None, ...]:
+    return *torch.ops.flowcli.lookup_correlation_backward(grad, *arguments), None
 
 
-def _correlation_grad(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grads = torch.ops.flowcli.correlation_backward(grad, *ctx.saved_tensors, *ctx.settings)
-    return *grads, None, None
-
-
-def _lookup_grad(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grads = torch.ops.flowcli.lookup_correlation_backward(grad, *ctx.saved_tensors, *ctx.settings)
-    return *grads, None
-
-
-_torch_library.register_autograd("flowcli::correlation", _correlation_grad, setup_context=_save, lib=LIBRARY)
-_torch_library.register_autograd("flowcli::lookup_correlation", _lookup_grad, setup_context=_save, lib=LIBRARY)
+define(
+    "correlation(Tensor first, Tensor second, int radius, int dilation) -> Tensor",
+    _correlation_torch,
+    _correlation_fake,
+)
+define(
+    "correlation_backward(Tensor grad, Tensor first, Tensor second, int radius, int dilation) -> (Tensor, Tensor)",
+    _correlation_backward_torch,
+    _correlation_backward_fake,
+)
+define(
+    "lookup_correlation(Tensor first, Tensor second, Tensor flow, int radius) -> Tensor", _lookup_torch, _lookup_fake
+)
+define(
+    "lookup_correlation_backward(Tensor grad, Tensor first, Tensor second, Tensor flow, int radius)"
+    " -> (Tensor, Tensor, Tensor)",
+    _lookup_backward_torch,
+    _lookup_backward_fake,
+)
+differentiate("correlation", _correlation_grad)
+differentiate("lookup_correlation", _lookup_grad)
 
 
 # Under autocast the features are promoted to the wider of their two dtypes, and the flow stays float32: in half
@@ -325,9 +279,8 @@ def _correlation_autocast(first: Tensor, second: Tensor, radius: int, dilation: 
 def _lookup_autocast(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> Tensor:
     dtype = torch.promote_types(first.dtype, second.dtype)
     with torch.autocast(first.device.type, enabled=False):
-        return lookup_correlation(first.to(dtype), second.to(dtype), flow.to(_accumulator(flow.dtype)), radius)
+        return lookup_correlation(first.to(dtype), second.to(dtype), flow.to(accumulator(flow.dtype)), radius)
 
 
-for _key in ("AutocastCPU", "AutocastCUDA"):
-    LIBRARY.impl("correlation", _correlation_autocast, _key)
-    LIBRARY.impl("lookup_correlation", _lookup_autocast, _key)
+impl_autocast("correlation", _correlation_autocast)
+impl_autocast("lookup_correlation", _lookup_autocast)

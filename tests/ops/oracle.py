@@ -48,3 +48,64 @@ def lookup_correlation(first: np.ndarray, second: np.ndarray, flow: np.ndarray, 
                 volume[n, channel, y, x] = (first[n, :, y, x] * other).sum() / channels
                 channel += 1
     return volume
+
+
+def bordered(image: np.ndarray, y: float, x: float) -> float:
+    """(H, W) at a finite position, bilinear, with the border repeated."""
+    height, width = image.shape
+    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+    top, left = min(int(y), max(height - 2, 0)), min(int(x), max(width - 2, 0))
+    low, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    upper = image[top, left] + (x - left) * (image[top, right] - image[top, left])
+    lower = image[low, left] + (x - left) * (image[low, right] - image[low, left])
+    return float(upper + (y - top) * (lower - upper))
+
+
+def lucas_kanade(
+    first: np.ndarray, second: np.ndarray, flow: np.ndarray, windows: tuple[int, ...], damping: float
+) -> np.ndarray:
+    """first, second: (H, W); flow: (2, h, w). The measures (4 K, h, w)."""
+    height, width = first.shape
+    rows, columns = flow.shape[1:]
+    cell = height // rows
+    warped, known = np.zeros((height, width)), np.zeros((height, width))
+    for y, x in np.ndindex(height, width):
+        # Where the middle of the pixel lies on the grid of the flow.
+        at = (y + 0.5) / cell - 0.5, (x + 0.5) / cell - 0.5
+        there_x, there_y = (c + cell * bordered(flow[k], *at) for k, c in enumerate((x, y)))
+        known[y, x] = 0 <= there_x <= width - 1 and 0 <= there_y <= height - 1
+        warped[y, x] = bordered(second, there_y, there_x) if math.isfinite(there_x + there_y) else 0
+    mean = np.pad((first + warped) / 2, 1, mode="edge")
+    slope_x = known * (mean[1:-1, 2:] - mean[1:-1, :-2]) / 2
+    slope_y = known * (mean[2:, 1:-1] - mean[:-2, 1:-1]) / 2
+    change = known * (warped - first)
+    out = []
+    for radius in windows:
+        measures = np.zeros((4, rows, columns))
+        for j, i in np.ndindex(rows, columns):
+            part = (
+                slice(max(j - radius, 0) * cell, (j + radius + 1) * cell),
+                slice(max(i - radius, 0) * cell, (i + radius + 1) * cell),
+            )
+            slopes = np.stack([slope_x[part].ravel(), slope_y[part].ravel()])
+            matrix = slopes @ slopes.T / slopes.shape[1] + damping * np.eye(2)
+            right = slopes @ change[part].ravel() / slopes.shape[1]
+            measures[:2, j, i] = np.clip(-np.linalg.solve(matrix, right), -1, 1)
+            area = np.linalg.det(matrix)
+            measures[2, j, i] = area / (area + np.trace(matrix))
+            measures[3, j, i] = min(math.sqrt((change[part] ** 2).mean()), 2)
+        out.append(measures)
+    return np.concatenate(out)
+
+
+def convex_upsample(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """flow: (2, h, w); mask: (9 k^2, h, w). The flow (2, k h, k w)."""
+    channels, height, width = mask.shape
+    factor = math.isqrt(channels // 9)
+    out = np.zeros((2, factor * height, factor * width))
+    for y, x, j, i in np.ndindex(height, width, factor, factor):
+        weights = np.exp(mask[factor * j + i :: factor * factor, y, x])
+        places = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        near = [flow[:, min(max(row, 0), height - 1), min(max(column, 0), width - 1)] for row, column in places]
+        out[:, factor * y + j, factor * x + i] = factor * (weights @ np.stack(near)) / weights.sum()
+    return out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flowcli.ops import correlation, lookup_correlation
-from flowcli.ops.correlation import DTYPES, FALLBACKS
+from flowcli.ops._library import FALLBACKS
+from flowcli.ops.correlation import DTYPES
 from tests.ops import oracle
+from tests.ops.layouts import LAYOUTS, NAN, random
 
-NAN, INF = float("nan"), float("inf")
+INF = float("inf")
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-8, torch.float16: 2**-10}
 """Of values about 1 and of the largest: one rounding of the result, after exact or float32 sums."""
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def smooth_flow(count: int, height: int, width: int, seed: int = 2) -> Tensor:
     """A float32 flow of a few pixels, none of it within 0.01 of a whole number, where it has no gradient."""
     flow = 3 * random(count, 2, height, width, seed=seed)
     return (flow.floor() + (flow - flow.floor()).clamp(0.01, 0.99)).float()
-
-
-def sliced(tensor: Tensor) -> Tensor:
-    count, channels, height, width = tensor.shape
-    view = tensor.new_full((count, channels + 2, height + 1, width + 3), NAN)[:, 1:-1, :-1, 2:-1]
-    return view.copy_(tensor)
-
-
-def shifted(tensor: Tensor) -> Tensor:
-    """Channels-last, and not at a whole vector in memory."""
-    count, channels, height, width = tensor.shape
-    view = tensor.new_zeros(tensor.numel() + 1)[1:].view(count, height, width, channels).permute(0, 3, 1, 2)
-    return view.copy_(tensor)
-
-
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "contiguous": Tensor.contiguous,
-    "channels_last": lambda tensor: tensor.contiguous(memory_format=torch.channels_last),
-    "transposed": lambda tensor: tensor.transpose(2, 3).contiguous().transpose(2, 3),
-    "sliced": sliced,
-    "shifted": shifted,
-}
 
 
 def is_last(tensor: Tensor) -> bool:
@@ -316,12 +291,3 @@ def test_a_native_kernel_does_not_read_beyond_its_tensors(library: Path) -> None
         operators.correlation_backward(grad[:, :8], features, features, 1, 1)
     with pytest.raises(RuntimeError, match="expected 9 channels over features"):
         operators.lookup_correlation_backward(grad[..., :5], features, features, flow, 1)
-
-
-@pytest.mark.parametrize(("name", "key"), [("correlation.cpp", "CPU"), ("correlation.cu", "CUDA")])
-def test_each_source_registers_every_operator(root: Path, name: str, key: str) -> None:
-    source = (root / "flowcli/ops" / name).read_text(encoding="utf-8")
-    assert re.findall(r"TORCH_LIBRARY_IMPL\(flowcli, (\w+),", source) == [key]
-    assert "{ implement(library); }" in source
-    header = (root / "flowcli/ops/correlation.h").read_text(encoding="utf-8")
-    assert re.findall(r'\.impl\("(\w+)", (\w+)\)', header) == [(operator, operator) for operator in FALLBACKS]

@@ -20,6 +20,7 @@ from torch.utils import cpp_extension
 
 from flowcli.errors import DeviceError, FlowcliError
 from flowcli.ops import _native
+from flowcli.ops._library import FALLBACKS
 from flowcli.ops._native import NativeStatus
 
 BUILDING = "building the native kernel for cpu, once: it takes about half a minute"
@@ -219,19 +220,19 @@ def test_the_compiler_may_have_options(compiler: Compiler, monkeypatch: pytest.M
 def test_the_key_names_everything_that_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "kernel.cpp"
     source.write_text("int a;")
-    keys = [_native._key(source, ["-O3"])]
-    assert _native._key(source, ["-O3"]) == keys[0]
-    keys.append(_native._key(source, ["-O2"]))
+    keys = [_native._key([source], ["-O3"])]
+    assert _native._key([source], ["-O3"]) == keys[0]
+    keys.append(_native._key([source], ["-O2"]))
     source.write_text("int b;")
-    keys.append(_native._key(source, ["-O3"]))
+    keys.append(_native._key([source], ["-O3"]))
     (tmp_path / "kernel.h").write_text("int c;")
-    keys.append(_native._key(source, ["-O3"]))
+    keys.append(_native._key([source], ["-O3"]))
     monkeypatch.setattr(torch, "__version__", "9.9.9+cpu")
-    keys.append(_native._key(source, ["-O3"]))
+    keys.append(_native._key([source], ["-O3"]))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NONE")
-    keys.append(_native._key(source, ["-O3"]))
+    keys.append(_native._key([source], ["-O3"]))
     monkeypatch.setattr("platform.machine", lambda: "abacus")
-    keys.append(_native._key(source, ["-O3"]))
+    keys.append(_native._key([source], ["-O3"]))
     assert len(set(keys)) == len(keys)
 
 
@@ -303,7 +304,7 @@ def test_cuda_kernels_are_built_for_all_gpus(two_gpus: Path, monkeypatch: pytest
     status = _native.ensure("cuda")
     assert status.kernel == "native", status.reason
     assert status.path is not None
-    assert status.path.name.startswith("correlation-cuda-")
+    assert status.path.name.startswith("flowcli-cuda-")
     said = (two_gpus / "said").read_text().split()
     assert [word for word in said if word.startswith("-gencode")] == [
         f"-gencode=arch=compute_{number},code={kind}_{number}" for number in (86, 90) for kind in ("compute", "sm")
@@ -346,11 +347,23 @@ def test_without_nvcc_the_cpu_still_has_its_kernels(
     assert _native.ensure("cpu").kernel == "native"
 
 
+@pytest.mark.parametrize(("suffix", "key"), [(".cpp", "CPU"), (".cu", "CUDA")])
+def test_the_sources_register_every_operator(root: Path, suffix: str, key: str) -> None:
+    folder, found = root / "flowcli/ops", []
+    for source in sorted(folder.glob(f"*{suffix}")):
+        text = source.read_text(encoding="utf-8")
+        assert re.findall(r"TORCH_LIBRARY_IMPL\(flowcli, (\w+),", text) == [key], source.name
+        if "{ implement(library); }" in text:
+            text = source.with_suffix(".h").read_text(encoding="utf-8")
+        found += re.findall(r'\.impl\("(\w+)", (\w+)\)', text)
+    assert sorted(found) == sorted((operator, operator) for operator in FALLBACKS)
+
+
 PROBE = """
 import json, re, sys, torch
 from pathlib import Path
 from flowcli.ops import correlation, _native
-from flowcli.ops.correlation import FALLBACKS
+from flowcli.ops._library import FALLBACKS
 features = torch.randn(1, 8, 6, 7)
 volume = correlation(features, features, 2)
 kernel = torch._C._dispatch_has_kernel_for_dispatch_key("flowcli::correlation", "CPU")
