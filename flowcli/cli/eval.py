@@ -17,6 +17,7 @@ import click
 from flowcli import weights
 from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
+from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
@@ -134,28 +135,17 @@ def _write_csv(results: Sequence[Score | Summary]) -> None:
 
 
 def _print_table(results: Iterable[Score | Summary]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from flowcli.evaluation import METRICS, Summary
 
     rows = [(each, _values(each)) for each in results]
     shown = [name for name in METRICS if not all(math.isnan(values[name]) for _, values in rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("set")
-    table.add_column("pair" if any(not isinstance(each, Summary) for each, _ in rows) else "pairs")
-    table.add_column("method")
-    for name in (*shown, "s/pair"):
-        table.add_column(name, justify="right")
+    what = "pair" if any(not isinstance(each, Summary) for each, _ in rows) else "pairs"
+    table = []
     for each, values in rows:
-        what = str(each.pairs) if isinstance(each, Summary) else each.name
-        numbers = [_shown(name, values[name]) for name in shown]
-        table.add_row(each.group, what, each.method, *numbers, f"{each.seconds:.3f}")
-    console = Console()
-    if not console.is_terminal:
-        # Nothing to fit into: a line is as long as it has to be.
-        console = Console(width=400)
-    console.print(table)
+        name = str(each.pairs) if isinstance(each, Summary) else each.name
+        numbers = [_shown(metric, values[metric]) for metric in shown]
+        table.append((each.group, name, each.method, *numbers, f"{each.seconds:.3f}"))
+    print_columns(("set", what, "method", *shown, "s/pair"), table, left=3)
 
 
 def _shown(name: str, value: float) -> str:

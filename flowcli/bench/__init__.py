@@ -1,0 +1,73 @@
+"""How fast this machine is at what flowcli does, beside references that are measured in the same run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flowcli import __version__, api, models, weights
+from flowcli.engine import Engine
+from flowcli.ops import _native
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured, and for how long."""
+
+    entry: weights.Entry
+    engine: api.EngineOptions
+    """What `entry` was found by, and how it runs."""
+    height: int = 436
+    width: int = 1024
+    batch: int | None = None
+    """Frames in a step of the network; None for what the engine takes by itself."""
+    seconds: float = 10.0
+    """Each part is measured for so long, and a few times at least."""
+    frames: int = 40
+    """Length of the clip that goes through the pipeline."""
+
+    def open_engine(self) -> Engine:
+        """The engine that `flowcli estimate` would run. Raises WeightsError, DeviceError."""
+        engine = api.open_engine(self.entry, self.engine)
+        engine.batch = self.batch or engine.batch
+        return engine
+
+
+def random_weights(network: str, folder: Path) -> weights.Entry:
+    """Weights made up for a network, in `folder`: its speed hardly depends on them."""
+    from safetensors.torch import save_file
+
+    file = folder / f"{network}-random.safetensors"
+    save_file(models.create(network).state_dict(), file, {"network": network})
+    return weights.resolve(str(file))
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def facts(setup: Setup) -> dict[str, Any]:
+    """What the numbers depend on. Builds the native kernels if that was not done before."""
+    engine = setup.open_engine()
+    cuda = engine.device.type == "cuda"
+    return {
+        "model": setup.entry.name,
+        "sha256": setup.entry.sha256,
+        "width": setup.width,
+        "height": setup.height,
+        "batch": engine.batch,
+        "device": str(engine.device),
+        "processor": torch.cuda.get_device_name(engine.device) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "precision": engine.precision,
+        "kernel": _native.ensure(engine.device.type).kernel,
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "versions": {"flowcli": __version__, "python": platform.python_version(), "torch": torch.__version__},
+    }

@@ -1,0 +1,188 @@
+"""The operators of flowcli.ops with what networks give them, beside plain torch and the limits of the machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from flowcli import models
+from flowcli.bench import Setup, machine, plain, scene
+from flowcli.bench.clock import Clock, Spread, by_turns
+from flowcli.engine import Engine
+
+
+def _lookup_flops(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> float:
+    # Dot products at the whole places around a pixel, then blends of neighbours, a + t (b - a), across and down.
+    side = 2 * radius + 1
+    return 2 * first.numel() * (side + 1) ** 2 + 3 * flow[:, 0].numel() * (side * (side + 1) + side * side)
+
+
+def _lucas_kanade_flops(first: Tensor, second: Tensor, flow: Tensor, windows: list[int], damping: float) -> float:
+    # For a pixel its flow (20), a sample (9), slopes (6), inside (4), products and their sums (12); for a cell the
+    # sums of six products over each window, across and down, and what is made of them (25).
+    return 51 * first.numel() + flow[:, 0].numel() * sum(12 * (2 * radius + 1) + 25 for radius in windows)
+
+
+FLOPS: dict[str, Callable[..., float]] = {
+    "correlation": lambda first, second, radius, dilation: 2 * first.numel() * (2 * radius + 1) ** 2,
+    "lookup_correlation": _lookup_flops,
+    "lucas_kanade": _lucas_kanade_flops,
+    # A weight: less the highest, exponential, its sum, and its part of u and v.
+    "convex_upsample": lambda flow, mask: 7 * mask.numel(),
+    # The sigmoid and the tanh are four operations each, on the way from one state to the other there are three.
+    "gated_update": lambda hidden, gates: 11 * hidden.numel(),
+}
+"""Floating point operations of each operator, given its arguments; every function of a number counts as one."""
+OTHERS = ("pwcnet", "flownetc")
+"""Networks that are not asked for, but have operators of their own; with random weights."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An operator on tensors of one shape. Seconds are those of one call."""
+
+    network: str
+    operator: str
+    settings: str
+    shape: tuple[int, ...]
+    dtype: str
+    calls: int
+    """In one pair of frames (or one batch of them)."""
+    seconds: Spread
+    fallback: Spread
+    """Of the plain torch kernel."""
+    ratio: float
+    """How many times as long plain torch takes."""
+    flops: float
+    bytes: int
+    """Arguments and result, each once."""
+    bound: float
+    """Seconds that the machine needs at least, if no argument is in a cache."""
+    bound_by: Literal["arithmetic", "memory"]
+    of_bound: float
+    """Share of what the machine can do; above 1 where the arguments lie in a cache."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    bytes_per_second: float
+    """Of a large copy."""
+    flops_per_second: float
+    """Of a large product of float32 matrices."""
+    kernels: list[Kernel]
+
+
+def measure(setup: Setup) -> Kernels:
+    """Each operator with each shape that the networks have at this size. Raises WeightsError, DeviceError."""
+    engine = setup.open_engine()
+    calls = _recorded(setup, engine)
+    clock, device = Clock(engine.device), engine.device
+    product, copy = machine.multiplication(device), machine.copy(device)
+    works: dict[str, Callable[[], object]] = {"product": product.call, "copy": copy.call}
+    for number, call in enumerate(calls):
+        works[f"native {number}"] = partial(call.function, *call.arguments)
+        works[f"torch {number}"] = partial(plain.OPERATORS[call.function], *call.arguments)
+    taken = by_turns(works, setup.seconds, clock)
+    speed, bandwidth = product.amount / taken["product"].median, copy.amount / taken["copy"].median
+    rows = [
+        _row(call, taken[f"native {number}"], taken[f"torch {number}"], speed, bandwidth)
+        for number, call in enumerate(calls)
+    ]
+    return Kernels(bandwidth, speed, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    network: str
+    function: Any
+    arguments: tuple[Any, ...]
+    times: int = 1
+
+    @property
+    def operator(self) -> str:
+        return str(self.function.__name__)
+
+    @property
+    def settings(self) -> str:
+        names = [argument.name for argument in self.function.default._schema.arguments]
+        pairs = zip(names, self.arguments, strict=True)
+        return ", ".join(f"{name} {value}" for name, value in pairs if not isinstance(value, Tensor))
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [value for value in self.arguments if isinstance(value, Tensor)]
+
+    @property
+    def kind(self) -> object:
+        """What calls have in common that take the same time."""
+        return self.function, self.settings, *((each.shape, each.dtype) for each in self.tensors)
+
+
+class _Recorder(TorchFunctionMode):
+    """Keeps what the operators are called with inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in plain.OPERATORS:
+            self.calls.append((func, args))
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def _recorded(setup: Setup, engine: Engine) -> list[_Call]:
+    """The calls of each network, one of each kind."""
+    found: list[_Call] = []
+    for network, each in _networks(setup, engine):
+        count = each.batch
+        frames = list(scene.frames(setup.height, setup.width, count + 1))
+        image = plain.images(frames, each.model, each.device)
+        with _Recorder() as recorder:
+            each.model.decode(each.model.encode(image[:count]), each.model.encode(image[1:]))
+        calls = [_Call(network, function, arguments) for function, arguments in recorder.calls]
+        times = Counter(call.kind for call in calls)
+        unique = {call.kind: call for call in calls}
+        found += [_Call(network, call.function, call.arguments, times[kind]) for kind, call in unique.items()]
+    return found
+
+
+def _networks(setup: Setup, engine: Engine) -> Iterator[tuple[str, Engine]]:
+    asked = setup.entry.network or setup.entry.name
+    yield asked, engine
+    for name in OTHERS:
+        if name != asked:
+            yield name, Engine(models.create(name), str(engine.device), setup.engine.precision, engine.batch)
+
+
+def _row(call: _Call, native: Spread, fallback: Spread, speed: float, bandwidth: float) -> Kernel:
+    result = call.function(*call.arguments)
+    flops = FLOPS[call.operator](*call.arguments)
+    size = sum(each.nbytes for each in (*call.tensors, result))
+    bound = max(flops / speed, size / bandwidth)
+    return Kernel(
+        call.network,
+        call.operator,
+        call.settings,
+        tuple(call.tensors[0].shape),
+        str(call.tensors[0].dtype).removeprefix("torch."),
+        call.times,
+        native,
+        fallback,
+        fallback.median / native.median,
+        flops,
+        size,
+        bound,
+        "arithmetic" if flops / speed >= size / bandwidth else "memory",
+        bound / native.median,
+    )

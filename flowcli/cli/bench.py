@@ -1,0 +1,250 @@
+"""`flowcli bench`: how fast this machine is, beside references measured in the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowcli import models
+from flowcli.api import EngineOptions, find_weights
+from flowcli.cli.columns import print_columns
+from flowcli.cli.options import (
+    TalkOptions,
+    Value,
+    device_option,
+    grouped,
+    model_option,
+    precision_option,
+    refine_option,
+    talk_options,
+)
+from flowcli.errors import FfmpegError, UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from flowcli.bench import Setup
+    from flowcli.bench.clock import Spread
+    from flowcli.bench.kernels import Kernels
+    from flowcli.bench.network import Network
+    from flowcli.bench.pipeline import Pipeline
+    from flowcli.weights import Entry
+
+PARTS = ("kernels", "network", "pipeline")
+SIDES = (32, 16384)
+"""Of a picture, pixels."""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height: `1024x436`. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    if match is None or not all(SIDES[0] <= int(side) <= SIDES[1] for side in match.groups()):
+        raise ValueError(f"WIDTHxHEIGHT, of {SIDES[0]} to {SIDES[1]} pixels each (1024x436)")
+    return int(match[1]), int(match[2])
+
+
+@click.command("bench")
+@click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline]...")
+@click.option(
+    "--size",
+    type=Value("size", parse_size),
+    default="1024x436",
+    show_default=True,
+    metavar="WIDTHxHEIGHT",
+    help="Of the pictures.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Frames in a step of the network.  [default: as estimate, 1 on a CPU, 4 on a GPU]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600),
+    default=10,
+    show_default=True,
+    help="Time for each part; three rounds are always taken.",
+)
+@click.option(
+    "--frames", type=click.IntRange(min=3), default=40, show_default=True, help="Length of the pipeline's clip."
+)
+@grouped("engine", EngineOptions, model_option, refine_option, device_option, precision_option)
+@talk_options
+def command(
+    parts: tuple[str, ...],
+    size: tuple[int, int],
+    batch: int | None,
+    seconds: float,
+    frames: int,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> None:
+    """Measure speed: of kernels, of the network, and of the whole pipeline. All three if none is named.
+
+    What is compared is measured by turns, a round of everything after the other, for other programs may come and go;
+    shown are the median and, in brackets, the quartiles. Times are those of one pair of frames unless said otherwise;
+    those of kernels are of one call. Numbers of a machine that was busy before (load) tell little.
+    A ratio tells how many times as long the reference takes: above 1 it is the slower one.
+
+    \b
+    kernels   each operator with the shapes that networks have at this size, on what they computed.
+              Reference: the same in plain torch, as it runs without a compiler. Bound: the time that the operator
+              would take if only its arithmetic counted, at the rate of a large product of float32 matrices, or only
+              the bytes of its arguments and result, at the rate of a large copy; whichever is longer.
+    network   encode (one frame), decode (one pair), and whole, a step of the engine with both of these in it.
+              References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS. Peak: the rate of a large
+              convolution in the same precision, of which the multiply-adds of the convolutions make a share.
+    pipeline  `flowcli estimate` from a video (moving textures, made for it) to a video of colours.
+              Bound: the slowest stage alone, or the CPU time of all stages shared evenly by all cores.
+              References: the flow alone, without video, of PWC-Net as most people run it (float32, contiguous, plain
+              torch, both frames of a pair encoded, random weights) and of DIS.
+
+    A network without weights here (--model pwcnet) is measured with random ones: speed hardly depends on them.
+
+    \b
+    flowcli bench                                                   everything, about two minutes
+    flowcli bench network --model pwcnet --size 1920x1080 --device cuda
+    flowcli bench pipeline --model dis --frames 200 --json
+    """
+    width, height = size
+    entry = _find(engine)
+    chosen = [part for part in PARTS if part in parts] or list(PARTS)
+    if entry is not None and entry.file is None and "network" in chosen:
+        raise UsageError(f"{entry.name} is no network", f"flowcli bench pipeline --model {entry.name}")
+
+    from flowcli import bench
+
+    with tempfile.TemporaryDirectory(prefix="flowcli-bench-") as folder:
+        if entry is None:
+            entry = bench.random_weights(engine.model, Path(folder))
+            engine = dataclasses.replace(engine, model=str(entry.file))
+        setup = bench.Setup(entry, engine, height, width, batch, seconds, frames)
+        facts = bench.facts(setup)
+        if not talk.json:
+            _print_facts(facts)
+        for part in chosen:
+            if not talk.quiet:
+                click.echo(f"measuring: {part}", err=True)
+            facts[part] = _measured(part, setup, named=bool(parts), show=not talk.json)
+    if talk.json:
+        click.echo(json.dumps(facts))
+
+
+def _find(engine: EngineOptions) -> Entry | None:
+    """The weights; None for a network that there are none for."""
+    try:
+        return find_weights(engine)
+    except WeightsError:
+        if engine.model in models.names():
+            return None
+        raise
+
+
+def _measured(part: str, setup: Setup, *, named: bool, show: bool) -> dict[str, Any]:
+    """What was measured, printed if `show`; without ffmpeg there is no pipeline, an error only if it was `named`."""
+    from flowcli.bench import kernels, network, pipeline
+
+    result: Kernels | Network | Pipeline
+    if part == "kernels":
+        result = kernels.measure(setup)
+        if show:
+            _print_kernels(result)
+    elif part == "network":
+        result = network.measure(setup)
+        if show:
+            _print_network(result)
+    else:
+        try:
+            pipeline.check()
+        except FfmpegError as error:
+            if named:
+                raise
+            click.echo(f"pipeline skipped: {error.message}", err=True)
+            return {"skipped": error.message}
+        result = pipeline.measure(setup)
+        if show:
+            _print_pipeline(result)
+    return dataclasses.asdict(result)
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    click.echo(
+        f"{facts['model']}, {facts['width']}x{facts['height']}, batch {facts['batch']}, {facts['precision']}, "
+        f"{facts['kernel']} kernels, on {facts['device']} ({facts['processor']}), "
+        f"{facts['cores']} cores, {facts['threads']} threads, load {facts['load']}, torch {facts['versions']['torch']}"
+    )
+
+
+def _print_kernels(result: Kernels) -> None:
+    click.echo(
+        f"\nkernels: the machine copies {result.bytes_per_second / 1e9:.3g} GB/s "
+        f"and does {result.flops_per_second / 1e9:.3g} GFLOP/s in float32"
+    )
+    rows = [
+        (
+            each.network,
+            each.operator,
+            each.settings,
+            "x".join(map(str, each.shape)),
+            each.dtype,
+            str(each.calls),
+            _ms(each.seconds),
+            _number(1e3 * each.fallback.median),
+            f"{each.ratio:.1f}",
+            f"{_number(1e3 * each.bound)} {each.bound_by}",
+            f"{each.of_bound:.0%}",
+        )
+        for each in result.kernels
+    ]
+    names = ("network", "operator", "settings", "shape", "type")
+    print_columns((*names, "calls", "ms", "torch ms", "ratio", "bound ms", "reached"), rows, left=len(names))
+
+
+def _print_network(result: Network) -> None:
+    memory = "" if result.memory is None else f"; the network takes {result.memory / 1e6:.0f} MB at most"
+    click.echo(f"\nnetwork: a large convolution does {result.flops_per_second / 1e9:.4g} GFLOP/s{memory}")
+    rows = []
+    for each in result.rows:
+        gflops = "" if each.gmacs is None else f"{2 * each.gmacs / each.seconds.median:.4g}"
+        gmacs = "" if each.gmacs is None else f"{each.gmacs:.2f}"
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+        share = "" if each.of_peak is None else f"{each.of_peak:.0%}"
+        rows.append((each.what, _ms(each.seconds), ratio, gmacs, gflops, share))
+    print_columns(("", "ms", "ratio", "GMAC", "GFLOP/s", "of peak"), rows, left=1)
+
+
+def _print_pipeline(result: Pipeline) -> None:
+    seconds = result.seconds
+    click.echo(f"\npipeline: {result.frames} frames, {1 / seconds.median:.4g} pairs per second, {_ms(seconds)} ms each")
+    rows = [
+        (name, f"{1 / stage.together.median:.4g}", f"{1 / stage.alone.median:.4g}", _ms(stage.alone))
+        for name, stage in result.stages.items()
+    ]
+    print_columns(("stage", "per second", "alone", "ms alone"), rows, left=1)
+    click.echo(
+        f"bound: {_number(1e3 * result.bound)} ms, {result.bound_by}; the pipeline takes {result.over_bound:.2f} times "
+        f"as long, and {_number(1e3 * result.cpu_seconds.median)} ms of the CPU on {result.cores} cores"
+    )
+    for name, spread in result.references.items():
+        click.echo(f"{name}: {_ms(spread)} ms for the flow alone, ratio {result.ratios[name]:.2f}")
+    memory = "" if result.memory is None else f", {result.memory / 1e6:.0f} MB at most without ffmpeg"
+    first = result.first_flow
+    click.echo(
+        f"the command: {first.median:.1f} s ({first.low:.1f}-{first.high:.1f}) for the first flow, "
+        f"{result.command:.1f} s for the clip{memory}"
+    )
+
+
+def _ms(seconds: Spread) -> str:
+    low, median, high = (_number(1e3 * each) for each in (seconds.low, seconds.median, seconds.high))
+    return f"{median} ({low}-{high})"
+
+
+def _number(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"

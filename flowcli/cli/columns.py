@@ -1,0 +1,25 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def print_columns(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int, err: bool = False) -> None:
+    """Prints the rows under the names of their columns; the first `left` of these hold words, the others numbers.
+
+    err: on stderr instead of stdout.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(stderr=err)
+    if not console.is_terminal:
+        # Nothing to fit into: a line is as long as it has to be.
+        console = Console(width=400, stderr=err)
+    console.print(table)

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowcli import bench, models
+from flowcli.api import EngineOptions, find_weights
+from flowcli.bench import clock, kernels, machine, network, pipeline, plain, scene
+from flowcli.bench.clock import Clock, Spread
+from flowcli.engine import Engine
+from flowcli.errors import FlowcliError
+from flowcli.models._base import Features, FlowModel
+from flowcli.ops._library import FALLBACKS
+from flowcli.ops.correlation import correlation
+
+_torch_library: Any = torch.library
+CPU = torch.device("cpu")
+SPYNET = 49 * (8 * 32 + 32 * 64 + 64 * 32 + 32 * 16 + 16 * 2) * (64 * 64 + 32 * 32) / 1e9
+"""10^9 multiply-adds for pictures of 64x64: five 7x7 convolutions there and at half of it; its encoder has none."""
+
+
+def setup(model: str = "rpwc", **options: Any) -> bench.Setup:
+    engine = EngineOptions(model, device="cpu", precision="fp32")
+    return bench.Setup(find_weights(engine), engine, height=64, width=96, seconds=0, **options)
+
+
+def random_setup(network: str, folder: Path) -> bench.Setup:
+    entry = bench.random_weights(network, folder)
+    return bench.Setup(entry, EngineOptions(str(entry.file), device="cpu"), height=64, width=64, seconds=0)
+
+
+def test_spread_of_numbers_that_one_can_sort_by_hand() -> None:
+    assert Spread.of([10, 1, 4, 2, 3]) == Spread(3, 2, 4, 5)
+    assert Spread.of([2.0, 1.0]).median == 1.5
+    assert Spread.of([2, 4, 6]).over(2) == Spread(2, 1.5, 2.5, 3)
+
+
+def test_calls_take_turns() -> None:
+    seen: list[str] = []
+    taken = clock.by_turns({"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}, 0, Clock(CPU))
+    assert "".join(seen) == "ab" * (1 + clock.LEAST)
+    assert taken["a"].rounds == taken["b"].rounds == clock.LEAST
+    assert 0 < taken["a"].low <= taken["a"].median <= taken["a"].high
+
+
+def test_rounds_last_as_long_as_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    # The clock is read once at the start, then once in each round but the first ones, which are taken anyway.
+    assert len(list(clock.rounds(10))) == clock.LEAST + 9
+
+
+def test_work_that_one_can_count_by_hand() -> None:
+    work = machine.convolution(CPU, torch.float32, channels=8)
+    result = work.call()
+    assert isinstance(result, Tensor)
+    assert result.shape == (1, 8, 64, 64)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert work.amount == 2 * (64 * 64 * 8) * (8 * 3 * 3)
+    assert machine.multiplication(CPU).amount == 2 * (64 * 64) * 512 * 512
+
+
+@pytest.fixture
+def poisoned() -> Iterator[None]:
+    """Native kernels that cannot be called."""
+
+    def native(*arguments: Any) -> Any:
+        raise AssertionError("the native kernel was called")
+
+    with _torch_library._scoped_library("flowcli", "IMPL") as override:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
+            for name in FALLBACKS:
+                override.impl(name, native, "CPU", allow_override=True)
+        yield
+
+
+def test_inside_fallback_no_native_kernel_runs(poisoned: None) -> None:
+    first, second = torch.rand(2, 1, 3, 5, 7)
+    with pytest.raises(AssertionError, match="the native kernel was called"):
+        correlation(first, second, 2)
+    with plain.Fallback():
+        volume = correlation(first, second, 2)
+    assert torch.equal(volume, FALLBACKS["correlation"](first, second, 2, 1))
+
+
+def test_a_whole_network_with_the_fallback(poisoned: None) -> None:
+    engine = setup().open_engine()
+    frames = list(scene.frames(64, 96, 3))
+    network.steps(engine, frames, plain.Fallback())()
+    with pytest.raises(AssertionError, match="the native kernel was called"):
+        network.steps(engine, frames)()
+
+
+def test_the_network_is_the_same_with_the_fallback() -> None:
+    engine = setup().open_engine()
+    flows = []
+    for mode in (None, plain.Fallback()):
+        with mode or torch.no_grad():
+            pair = next(engine.pairs(scene.frames(64, 96, 2)))
+        flows.append(pair.forward.uv)
+    assert flows[0].abs().max() > 1
+    torch.testing.assert_close(*flows, atol=1e-3, rtol=0)
+
+
+def layouts(call: Any, model: nn.Module) -> set[bool]:
+    """Whether what the convolutions give is contiguous."""
+    found: set[bool] = set()
+    hooks = [
+        each.register_forward_hook(lambda module, given, result: found.add(result.is_contiguous()))
+        for each in model.modules()
+        if isinstance(each, nn.Conv2d)
+    ]
+    call()
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def test_layout_of_the_references() -> None:
+    engine = setup().open_engine()
+    frames = list(scene.frames(64, 96, 3))
+    reference = Engine(engine.model, "cpu", "fp32")
+    assert layouts(network.steps(reference, frames), reference.model) == {False}
+    reference.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    assert layouts(network.steps(reference, frames, plain.Contiguous()), reference.model) == {True}
+
+
+def encodes(model: FlowModel, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """A list that from now on gets the shape of everything that is encoded."""
+    shapes: list[tuple[int, ...]] = []
+    encode = model.encode
+
+    def noted(image: Tensor) -> Features:
+        shapes.append(tuple(image.shape))
+        return encode(image)
+
+    monkeypatch.setattr(model, "encode", noted)
+    return shapes
+
+
+def test_a_step_encodes_as_many_frames_as_the_engine_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = setup(batch=2).open_engine()
+    assert engine.batch == 2
+    encoded = encodes(engine.model, monkeypatch)
+    step = network.steps(engine, list(scene.frames(64, 96, 3)))
+    step()
+    encoded.clear()
+    for _ in range(3):
+        step()
+    assert [shape[0] for shape in encoded] == [2, 2, 2]
+
+
+def test_frames_move_as_they_say() -> None:
+    first, second = (frame.image for frame in scene.frames(90, 120, 2))
+    (u, v), (disc_u, disc_v) = scene.MOTIONS
+    np.testing.assert_array_equal(second[1 + v : 11 + v, 1 + u : 11 + u], first[1:11, 1:11])
+    inner = second[40 + disc_v : 50 + disc_v, 55 + disc_u : 65 + disc_u]
+    np.testing.assert_array_equal(inner, first[40:50, 55:65])
+    assert first.std() > 20
+
+
+def test_every_operator_has_a_count() -> None:
+    assert set(kernels.FLOPS) == {name for name in FALLBACKS if not name.endswith("_backward")}
+
+
+def test_counts_of_arithmetic() -> None:
+    first, flow = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
+    assert kernels.FLOPS["correlation"](first, first, 1, 2) == 2 * 9 * (2 * 3 * 4)
+    # Four by four dot products of two channels; twelve blends across and nine down, of three operations each.
+    assert kernels.FLOPS["lookup_correlation"](first, first, flow, 1) == 12 * (2 * 16 * 2 + 3 * (12 + 9))
+
+
+def test_kernels() -> None:
+    result = kernels.measure(setup(batch=2))
+    assert result.flops_per_second > 0
+    assert result.bytes_per_second > 0
+    seen = {(each.network, each.operator) for each in result.kernels}
+    assert {("rpwc", "lookup_correlation"), ("pwcnet", "correlation"), ("flownetc", "correlation")} <= seen
+    for each in result.kernels:
+        assert each.shape[0] == 2
+        assert each.ratio == each.fallback.median / each.seconds.median
+        assert each.of_bound == each.bound / each.seconds.median
+        limits = {"arithmetic": each.flops / result.flops_per_second, "memory": each.bytes / result.bytes_per_second}
+        assert each.bound == limits[each.bound_by] == max(limits.values())
+    (finest,) = (each for each in result.kernels if each.network == "rpwc" and each.settings == "radius 3")
+    # A quarter of 64x96, 32 channels of two maps, two of flow and 49 of costs, four bytes each.
+    assert (finest.shape, finest.dtype, finest.calls) == ((2, 32, 16, 24), "float32", 1)
+    assert finest.bytes == 2 * (16 * 24) * (32 + 32 + 2 + 49) * 4
+    coarse = [each for each in result.kernels if each.network == "rpwc" and each.settings == "radius 4"]
+    assert [(each.shape[2:], each.calls) for each in coarse] == [((2, 3), 2), ((4, 6), 2), ((8, 12), 2)]
+
+
+def test_network(tmp_path: Path) -> None:
+    result = network.measure(random_setup("spynet", tmp_path))
+    rows = {row.what: row for row in result.rows}
+    assert list(rows) == ["encode", "decode", "whole", "float32, contiguous", "torch fallback", "OpenCV DIS"]
+    assert [rows[name].gmacs for name in ("encode", "decode", "whole")] == pytest.approx([0, SPYNET, SPYNET])
+    assert result.flops_per_second > 1e8
+    assert result.memory is None
+    for name in ("encode", "decode", "whole"):
+        row = rows[name]
+        assert row.ratio is None
+        assert row.gmacs is not None
+        share = 2e9 * row.gmacs / row.seconds.median / result.flops_per_second
+        assert row.of_peak == pytest.approx(share)
+    for name in ("float32, contiguous", "torch fallback", "OpenCV DIS"):
+        assert rows[name].ratio == rows[name].seconds.median / rows["whole"].seconds.median
+        assert rows[name].gmacs is None
+
+
+def test_numbers_are_those_of_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def eight(self: Clock, call: clock.Call) -> float:
+        call()
+        return 8.0
+
+    monkeypatch.setattr(Clock, "seconds", eight)
+    result = network.measure(dataclasses.replace(random_setup("spynet", tmp_path), batch=4))
+    assert [row.gmacs for row in result.rows[:3]] == pytest.approx([0, SPYNET, SPYNET])
+    # OpenCV takes one pair at a time.
+    assert [row.seconds.median for row in result.rows] == [2, 2, 2, 2, 2, 8]
+
+
+def test_random_weights_are_of_the_network(tmp_path: Path) -> None:
+    entry = bench.random_weights("pwcnet", tmp_path)
+    assert (entry.name, entry.network) == ("pwcnet-random", "pwcnet")
+    assert entry.parameters == sum(each.numel() for each in models.create("pwcnet").parameters())
+
+
+def test_pwcnet_as_others_run_it(monkeypatch: pytest.MonkeyPatch, poisoned: None) -> None:
+    model = models.create("pwcnet")
+    monkeypatch.setattr(models, "create", {"pwcnet": model}.__getitem__)
+    encoded = encodes(model, monkeypatch)
+    first, second = scene.frames(60, 100, 2)
+    call = plain.pwcnet(first, second, CPU)
+    assert layouts(torch.inference_mode()(call), model) == {True}
+    # Both frames, as large as the network wants them, in float32.
+    assert encoded == [(2, 3, 64, 128)]
+    assert {each.dtype for each in model.parameters()} == {torch.float32}
+
+
+def test_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LEAST", 2)
+    monkeypatch.setattr(pipeline, "_WHILE", 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = pipeline.measure(setup(frames=8))
+    assert result.frames == 8
+    assert list(result.stages) == ["decode", "network", "encode"]
+    bounds = {f"{name} alone": stage.alone.median for name, stage in result.stages.items()}
+    bounds["CPU time"] = result.cpu_seconds.median / result.cores
+    assert result.bound == bounds[result.bound_by] == max(bounds.values())
+    assert result.over_bound == result.seconds.median / result.bound
+    for name, spread in result.references.items():
+        assert result.ratios[name] == spread.median / result.seconds.median
+    assert list(result.references) == ["PWC-Net, plain torch", "OpenCV DIS"]
+    assert all(stage.together.low > 0 for stage in result.stages.values())
+    assert result.seconds.low > 0
+    assert result.first_flow.low > 0
+    # With torch in it, and a small network.
+    assert result.memory is None or 100e6 < result.memory < 5e9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(FlowcliError, match=r"^flowcli estimate failed: no such file: .*clip.mp4$"):
+        pipeline._run_command(setup(), tmp_path / "clip.mp4")
+
+
+def test_a_network_is_not_measured_twice(tmp_path: Path) -> None:
+    result = kernels.measure(random_setup("pwcnet", tmp_path))
+    assert [each.network for each in result.kernels] == ["pwcnet"] * 5 + ["flownetc"]
