@@ -22,6 +22,11 @@ from flowcli.types import Direction, FlowField, FlowPair, Frame, Last
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+TILE = 2048
+"""Side of tiles in pixels, unless another is asked for: frames of up to that size are worked on whole."""
+LEAST_TILE = 256
+"""Where memory is short, tiles get no smaller: they overlap, and what is done twice grows."""
+
 _log = logging.getLogger("flowcli")
 
 
@@ -34,7 +39,11 @@ class Engine:
     batch: frames per step, 1 on a CPU and 4 on a GPU if None; a GPU that runs out of memory gets smaller ones.
     max_side: larger frames are estimated at this length of their longer side, and the flow is brought to full size.
     after: what is done to each pair before it comes out, as part of estimating it.
-    Raises DeviceError for a device that is not there, ValueError for numbers below 1 and unknown precisions.
+    tile: side in pixels of the tiles in which larger frames are worked on, if the model can: less memory, same flow.
+    None for TILE on a CPU and whole frames on a GPU, 0 for whole frames; a GPU that runs out of memory with batches of
+    one gets smaller tiles, but not if 0.
+    Raises DeviceError for a device that is not there, and if tiles are asked for that the model cannot do; ValueError
+    for a negative tile, other numbers below 1 and unknown precisions.
 
     `device`, `precision` and `batch` tell what was chosen; `watch` counts the seconds of the network and its frames.
     """
@@ -47,10 +56,13 @@ class Engine:
         batch: int | None = None,
         max_side: int | None = None,
         after: Callable[[FlowPair], FlowPair] | None = None,
+        tile: int | None = None,
     ) -> None:
-        for name, number in (("batch", batch), ("max_side", max_side)):
-            if number is not None and number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        for name, number, least in (("batch", batch, 1), ("max_side", max_side, 1), ("tile", tile, 0)):
+            if number is not None and number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
+        if tile and not model.tiles:
+            raise DeviceError("this network cannot work in tiles", "leave out --tile; --max-side saves memory too")
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         if self.precision not in model.precisions:
@@ -60,6 +72,8 @@ class Engine:
         self.after = after
         self.watch = _CudaStopwatch(self.device) if self.device.type == "cuda" else Stopwatch()
         self.model = model.eval()
+        self._tiles = model.tiles and tile != 0
+        self.model.tile = tile or (TILE if self._tiles and self.device.type == "cpu" else 0)
         # nn.Module.to takes memory_format by keyword only, which its annotations leave out.
         self.model.to(self.device, DTYPES[self.precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._warned = False
@@ -124,7 +138,8 @@ class Engine:
             return self._step(held, frames, direction)
         except torch.OutOfMemoryError as error:
             height, width = frames[0].image.shape[:2]
-            if len(frames) == 1:
+            tile = self.model.tile // 2 if self.model.tile else TILE
+            if len(frames) == 1 and not (self._tiles and tile >= LEAST_TILE):
                 raise DeviceError(
                     f"not enough memory on {self.device} for frames of {width}x{height}",
                     f"pass --max-side with less than {max(height, width)}, or --device cpu",
@@ -132,6 +147,10 @@ class Engine:
         # Out of the except block, where the error still held the memory of the failed step.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        if len(frames) == 1:
+            self.model.tile = tile
+            _log.warning("not enough memory on %s: working in tiles of %d", self.device, tile)
+            return self._advance(held, frames, direction)
         half = len(frames) // 2
         self.batch = min(self.batch, half)
         if not self._warned:

@@ -7,6 +7,8 @@ every displacement is scaled by exactly W' / W, without an offset.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,21 +39,29 @@ def grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
 def backward_warp(image: Tensor, flow: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
     """`image` sampled bilinearly at x + flow(x), (N, C, h, w) float32, and where that lies inside, (N, 1, h, w) bool.
 
-    image: (N, C, H, W) floating; flow: (N, 2, h, w) float32, any value. Outside the frame the border is repeated;
-    unknown flow (NaN) samples something finite and is not inside. A sample is inside if it is at most `margin` pixels
-    beyond the outermost pixel centres: 0 means that no repeated border enters, 0.5 is the area of the pixels.
+    image: (N, C, H, W) floating; flow: (N, 2, h, w) float32, any value. Otherwise as `sample`.
+    """
+    return sample(image, grid(flow.shape[-2], flow.shape[-1], flow.device) + flow.float(), margin)
+
+
+def sample(image: Tensor, position: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+    """`image` sampled bilinearly at `position`, (N, C, h, w) float32, and whether that lies inside, (N, 1, h, w) bool.
+
+    image: (N, C, H, W) floating; position: (N, 2, h, w) float32 of x, y, any value. Outside the frame the border is
+    repeated; an unknown position (NaN) samples something finite and is not inside. A sample is inside if it is at most
+    `margin` pixels beyond the outermost pixel centres: 0 means that no repeated border enters, 0.5 is the area of the
+    pixels.
     """
     height, width = image.shape[-2:]
-    position = grid(flow.shape[-2], flow.shape[-1], flow.device) + flow.float()
-    last = torch.tensor((width - 1, height - 1), dtype=torch.float32, device=flow.device).view(2, 1, 1)
+    last = torch.tensor((width - 1, height - 1), dtype=torch.float32, device=position.device).view(2, 1, 1)
     inside = ((position >= -margin) & (position <= last + margin)).all(dim=1, keepdim=True)
     # Far positions are cut here: grid_sample converts them to integers, which is undefined for huge values and NaN.
     position = torch.minimum(torch.nan_to_num(position).clamp(min=0), last)
     normal = position * (2 / last.clamp(min=1)) - 1
-    warped = F.grid_sample(
+    sampled = F.grid_sample(
         image.float(), normal.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
     )
-    return warped, inside
+    return sampled, inside
 
 
 def forward_splat(image: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,6 +126,42 @@ def crop(image: Tensor, part: Crop) -> Tensor:
     return image[..., part.top : part.top + part.height, part.left : part.left + part.width]
 
 
+def in_tiles(
+    work: Callable[..., tuple[Tensor, ...]], images: tuple[Tensor, ...], side: int, margin: int
+) -> tuple[Tensor, ...]:
+    """What `work(*images)` returns, made tile by tile if the images are larger than one, which takes less memory.
+
+    images: (N, C, h, w) each. work: of images of any size it gives (N, C', k h, k w) each, with whole k >= 1.
+    side: of a tile without its margin, at most; 0 for all at once. margin: how far the pixels that a result depends on
+    lie from its own; neighbours overlap by that much, so that nothing changes where they meet.
+    """
+    height, width = images[0].shape[-2:]
+    if not side or max(height, width) <= side:
+        return work(*images)
+    wholes: list[Tensor] = []
+    for top, bottom in _spans(height, side):
+        for left, right in _spans(width, side):
+            y, x = max(top - margin, 0), max(left - margin, 0)
+            taken = [image[..., y : bottom + margin, x : right + margin] for image in images]
+            for number, part in enumerate(work(*taken)):
+                k = part.shape[-1] // taken[0].shape[-1]
+                if number == len(wholes):
+                    size = (*part.shape[:2], k * height, k * width)
+                    wholes.append(
+                        torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+                    )
+                inner = part[..., k * (top - y) : k * (bottom - y), k * (left - x) : k * (right - x)]
+                wholes[number][..., k * top : k * bottom, k * left : k * right] = inner
+    return tuple(wholes)
+
+
+def _spans(length: int, most: int) -> list[tuple[int, int]]:
+    """Where parts of about equal length start and end, none longer than `most`."""
+    count = -(-length // most)
+    edges = [length * number // count for number in range(count + 1)]
+    return list(itertools.pairwise(edges))
+
+
 def consistency(forward: Tensor, backward: Tensor, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
     """(N, 1, H, W) bool on the frame of `forward`: True where a pixel is occluded in the other frame, or leaves it.
 
@@ -123,7 +169,23 @@ def consistency(forward: Tensor, backward: Tensor, alpha: float = 0.01, beta: fl
     b = backward(x + f), alpha without unit, beta in px^2; unknown flow (NaN) counts as occluded. Half a pixel beyond
     the outermost centres is still in the frame. Source: Sundaram, Brox, Keutzer 2010, section 3, equation 5.
     """
+    error, limit, inside = _round_trip(forward, backward, alpha, beta)
+    return ~((error <= limit) & inside)
+
+
+def confidence(forward: Tensor, backward: Tensor, alpha: float = 0.01, beta: float = 0.5) -> Tensor:
+    """(N, 1, H, W) float32, 0 to 1: how well each pixel of `forward` comes back to where it was.
+
+    2 ** -(|f + b|^2 / (alpha (|f|^2 + |b|^2) + beta)), with the numbers of `consistency`: 1 where both flows agree, 1/2
+    where `consistency` begins to call pixels occluded, 0 for those that leave the frame or are unknown.
+    """
+    error, limit, inside = _round_trip(forward, backward, alpha, beta)
+    return torch.exp2(-error / limit).nan_to_num_(0.0) * inside
+
+
+def _round_trip(forward: Tensor, backward: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """|f + b|^2, what it may be, and whether x + f is in the frame, (N, 1, H, W) each."""
     back, inside = backward_warp(backward, forward, margin=0.5)
     error = (forward + back).square().sum(dim=1, keepdim=True)
     motion = forward.square().sum(dim=1, keepdim=True) + back.square().sum(dim=1, keepdim=True)
-    return ~((error <= alpha * motion + beta) & inside)
+    return error, alpha * motion + beta, inside

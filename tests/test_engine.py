@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowcli import engine as engine_module
-from flowcli.engine import DTYPES, Engine, choose_device, choose_precision, cpu_has_bf16
+from flowcli.engine import DTYPES, TILE, Engine, choose_device, choose_precision, cpu_has_bf16
 from flowcli.errors import DeviceError, InputError
 from flowcli.models._base import Features, FlowModel
 from flowcli.types import Direction, FlowPair, Frame, Last
@@ -337,6 +337,7 @@ def test_devices_that_are_not_there(
     [
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"max_side": -5}, "max_side must be at least 1, got -5"),
+        ({"tile": -1}, "tile must be at least 0, got -1"),
         ({"precision": "int8"}, "precision must be auto, fp32, bf16, fp16, got 'int8'"),
     ],
 )
@@ -487,3 +488,73 @@ def test_too_little_memory_for_one_frame_is_an_error(batch: int, images: int, pa
         run(Hungry(images, pairs), [frame(index) for index in range(6)], batch=batch)
     assert caught.value.message == "not enough memory on cpu for frames of 97x65"
     assert caught.value.hint == "pass --max-side with less than 97, or --device cpu"
+
+
+class Tiled(Tiny):
+    """Has memory for tiles up to `most`."""
+
+    tiles = True
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def encode(self, image: Tensor) -> Features:
+        if not 0 < self.tile <= self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().encode(image)
+
+
+@pytest.mark.parametrize(
+    ("start", "most", "said"),
+    [
+        # As on a GPU, where whole frames come first.
+        (0, 2048, [2048]),
+        (0, 300, [2048, 1024, 512, 256]),
+        (1000, 500, [500]),
+        (500, 500, []),
+    ],
+)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_smaller_tiles_when_memory_is_short(
+    caplog: pytest.LogCaptureFixture, direction: Direction, start: int, most: int, said: list[int]
+) -> None:
+    frames = [frame(index) for index in range(3)]
+    model = Tiled(most)
+    engine = Engine(model, "cpu", "fp32")
+    model.tile = start
+    with caplog.at_level(logging.WARNING, "flowcli"):
+        got = list(engine.pairs(frames, direction))
+    assert caplog.messages == [f"not enough memory on cpu: working in tiles of {tile}" for tile in said]
+    assert model.tile == (said or [start])[-1]
+    for pair, other in zip(got, run(Tiny(), frames, direction), strict=True):
+        assert same(pair.forward.uv, other.forward.uv)
+
+
+def test_batches_shrink_before_tiles(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "flowcli"):
+        run(Tiled(1024), [frame(index) for index in range(6)], batch=4)
+    assert caplog.messages == [
+        "not enough memory on cpu for 4 frames at once: taking fewer",
+        "not enough memory on cpu: working in tiles of 1024",
+    ]
+
+
+@pytest.mark.parametrize(("settings", "left"), [({}, 256), ({"tile": 0}, 0), ({"tile": 300}, 300)])
+def test_tiles_shrink_only_so_far(settings: dict[str, Any], left: int) -> None:
+    model = Tiled(100)
+    with pytest.raises(DeviceError, match=r"^not enough memory on cpu for frames of 97x65$"):
+        run(model, [frame(0), frame(1)], **settings)
+    assert model.tile == left
+
+
+def test_only_networks_that_can_get_tiles() -> None:
+    assert Engine(Tiled(9), "cpu").model.tile == TILE
+    assert Engine(Tiled(9), "cpu", tile=64).model.tile == 64
+    assert Engine(Tiled(9), "cpu", tile=0).model.tile == 0
+    assert Engine(Tiny(), "cpu").model.tile == 0
+    assert Engine(Tiny(), "cpu", tile=0).model.tile == 0
+    with pytest.raises(DeviceError) as caught:
+        Engine(Tiny(), "cpu", tile=64)
+    assert caught.value.message == "this network cannot work in tiles"
+    assert caught.value.hint == "leave out --tile; --max-side saves memory too"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from flowcli import geometry
 from tests import reference
@@ -161,6 +162,30 @@ def test_consistency_counts_unknown_and_leaving_pixels_as_occluded() -> None:
     assert geometry.consistency(forward, backward).flatten().tolist() == [True, True, True, False]
 
 
+def test_confidence_equals_the_oracle() -> None:
+    forward = 3 + _random(1, 2, 33, 49, scale=0.5)
+    backward = _random(2, 2, 33, 49, scale=0.5)[:1] - 3
+    found = geometry.confidence(forward, backward, alpha=0.05, beta=0.3)[0, 0].numpy()
+    np.testing.assert_allclose(
+        found, reference.confidence(forward[0].numpy(), backward[0].numpy(), 0.05, 0.3), atol=1e-4
+    )
+    # One half is where occlusion begins.
+    hidden = geometry.consistency(forward, backward, alpha=0.05, beta=0.3)[0, 0].numpy()
+    np.testing.assert_array_equal(hidden, found < 0.5)
+
+
+def test_confidence_is_full_where_flows_agree_and_none_where_they_cannot() -> None:
+    forward = torch.zeros(1, 2, 1, 5)
+    forward[0, 0, 0] = torch.tensor((torch.nan, 0.0, 1.9, 0.4, torch.inf))
+    assert geometry.confidence(forward, torch.zeros(1, 2, 1, 5))[0, 0, 0, [0, 4]].tolist() == [0, 0]
+    still = torch.zeros(1, 2, 7, 9)
+    assert geometry.confidence(still, still).min() == 1
+    away = torch.full((1, 2, 7, 9), 4.0)
+    found = geometry.confidence(away, -away)[0, 0]
+    assert found[:3, :5].min() == 1
+    assert found[3:].max() == found[:, 5:].max() == 0
+
+
 def test_resizing_with_and_without_smoothing() -> None:
     stripes = torch.tensor([1.0, -1.0]).repeat(8).expand(1, 2, 8, 16)
     assert geometry.resize_flow(stripes, 8, 8).abs().max() < 0.2, "alternating flow averages out"
@@ -168,3 +193,37 @@ def test_resizing_with_and_without_smoothing() -> None:
     place = (np.arange(14) + 0.5) * 16 / 14 - 0.5
     np.testing.assert_allclose(plain.numpy(), np.interp(place, np.arange(16), stripes[0, 0, 0].numpy()), atol=1e-5)
     assert geometry.resize_flow(stripes, 8, 16) is stripes
+
+
+def _box(radius: int, picture: torch.Tensor) -> torch.Tensor:
+    """Sums over (2 radius + 1)^2 pixels, with zeros beyond the picture, as convolutions do it."""
+    weight = torch.ones(picture.shape[1], 1, 2 * radius + 1, 2 * radius + 1)
+    return functional.conv2d(picture, weight, padding=radius, groups=picture.shape[1])
+
+
+@pytest.mark.parametrize("side", [1, 7, 16, 64, 97, 100, 0])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_tiles_give_what_the_whole_gives(height: int, width: int, side: int) -> None:
+    first, second = _random(2, 3, height, width), _random(2, 1, height, width)
+    sides: list[int] = []
+
+    def work(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        sides.append(max(first.shape[2:]))
+        near = _box(2, first) + second
+        return near.double(), near.repeat_interleave(4, 2).repeat_interleave(4, 3)[:, :1]
+
+    small, large = geometry.in_tiles(work, (first, second), side, 2)
+    assert len(sides) == (-(-height // side) * -(-width // side) if side else 1)
+    assert max(sides) <= (side + 4 if side else 97)
+    expected_small, expected_large = work(first, second)
+    assert small.dtype == torch.float64
+    torch.testing.assert_close(small, expected_small)
+    torch.testing.assert_close(large, expected_large)
+
+
+def test_tiles_with_too_small_a_margin_do_not() -> None:
+    image = _random(1, 1, 30, 30)
+    (tiled,) = geometry.in_tiles(lambda image: (_box(2, image),), (image,), 10, 1)
+    wrong = (tiled - _box(2, image)).abs() > 1e-3
+    assert wrong[0, 0, 9:11].any()
+    assert not wrong[0, 0, 2:8, 2:8].any()

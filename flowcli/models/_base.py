@@ -26,6 +26,10 @@ class FlowModel(nn.Module):
     """Smallest height and width that the network takes; smaller images are padded up to it."""
     precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
     """Those in which its flow changes by less than 0.05 px on average; the engine takes fp32 instead of any other."""
+    tiles: bool = False
+    """Whether it can work tile by tile on large pictures, which takes less memory and gives the same flow."""
+    tile: int = 0
+    """Side of a tile in pixels, 0 for the whole picture at once; the engine's choice."""
 
     def encode(self, image: Tensor) -> Features:
         """Features of each image. `image`: (N, 3, H, W) float32 RGB in [0, 1]."""

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowcli.geometry import backward_warp, resize_flow, resize_image
+from flowcli.geometry import in_tiles, resize_flow, resize_image
 from flowcli.models._base import Features, FlowModel
-from flowcli.ops import lookup_correlation
+from flowcli.ops import convex_upsample, gated_update, lookup_correlation, lucas_kanade
+from flowcli.ops.lucas_kanade import MEASURES
 
 RADIUS = 4
 FINE_RADIUS = 3
@@ -32,13 +33,16 @@ UP = 4
 """From the finest level to full size, by convex upsampling."""
 SHARPEN = 8.0
 """What brings the differences between costs to about one."""
+ENCODER_REACH = 5
+"""How far from a cell the pixels lie that the encoder at 1/4 and the context see for it, cells."""
+UPDATE_REACH = 7
+"""The same of what `Update` sees."""
 CELL = 4
 """Side of the part of a picture that one vector of a level's flow stands for, pixels."""
 WINDOWS = (1, 3)
 """Cells around each one over which a step is measured."""
 DAMPING = 0.01
 """Keeps steps small where there is no texture; brightness has a deviation of one."""
-MEASURES = 4 * len(WINDOWS)
 LEAST_CONTRAST = 0.02
 """Deviation of brightness, of 2 from black to white, that is noise rather than texture."""
 
@@ -49,9 +53,8 @@ def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, dilation: i
 
 def _normalised(features: Tensor) -> Tensor:
     """Each channel with zero mean and unit variance over the whole picture, in float32 inside."""
-    wide = features.float()
-    variance, mean = torch.var_mean(wide, dim=(2, 3), keepdim=True, correction=0)
-    return ((wide - mean) * torch.rsqrt(variance + 1e-5)).to(features.dtype)
+    # Differs from F.instance_norm: that leaves channels_last, in which the convolutions are fast.
+    return torch.cat([F.batch_norm(one, None, None, training=True, eps=1e-5) for one in features.split(1)])
 
 
 def _box(image: Tensor, radius: int) -> Tensor:
@@ -67,39 +70,10 @@ def levelled_brightness(image: Tensor) -> Tensor:
     """
     grey = image.float().mean(1, keepdim=True)
     mean, square = _box(F.avg_pool2d(torch.cat([grey, grey.square()], 1), CELL), 1).split(1, 1)
-    deviation = (square - mean.square()).clamp_min(0).add(LEAST_CONTRAST**2).sqrt()
-    height, width = grey.shape[-2:]
-    return (grey - resize_image(mean, height, width)) / resize_image(deviation, height, width)
-
-
-def _slopes(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences to the right and down, (N, 1, H, W) each."""
-    wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    return (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2, (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
-
-
-@torch.no_grad()
-def measured_steps(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
-    """(N, MEASURES, h, w): for each of WINDOWS a step (u, v) towards the true flow, how sure it is, what does not fit.
-
-    first, second: levelled brightness (N, 1, H, W); flow: (N, 2, h, w), H / h = W / w = CELL. Steps are in pixels of
-    the pictures, one at most in each direction; sureness is in [0, 1), the misfit a deviation, 2 at most.
-    Source: Lucas and Kanade 1981, "An iterative image registration technique"; a single damped step.
-    """
-    warped, inside = backward_warp(second, resize_flow(flow, *first.shape[-2:]))
-    x, y = (slope * inside for slope in _slopes((first + warped) / 2))
-    change = (warped - first) * inside
-    products = torch.cat([x * x, y * y, x * y, x * change, y * change, change * change], 1)
-    cells = F.avg_pool2d(products, CELL)
-    out: list[Tensor] = []
-    for radius in WINDOWS:
-        xx, yy, xy, xc, yc, cc = _box(cells, radius).split(1, 1)
-        xx, yy = xx + DAMPING, yy + DAMPING
-        area = xx * yy - xy * xy
-        step = torch.cat([xy * yc - yy * xc, xy * xc - xx * yc], 1) / area
-        sure = area / (area + xx + yy)
-        out += [step.clamp(-1, 1), sure, cc.sqrt().clamp(max=2)]
-    return torch.cat(out, 1)
+    deviation = (square - mean.square()).clamp_min_(0).add_(LEAST_CONTRAST**2).sqrt_()
+    mean, deviation = resize_image(torch.cat([mean, deviation], 1), *grey.shape[-2:]).split(1, 1)
+    levelled: Tensor = (grey - mean).div_(deviation)
+    return levelled
 
 
 class Residual(nn.Module):
@@ -110,7 +84,8 @@ class Residual(nn.Module):
         self.conv = _conv(channels, channels, dilation=dilation)
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(features + self.conv(features))
+        out: Tensor = self.conv(features)
+        return out.add_(features).relu_()
 
 
 class Encoder(nn.Sequential):
@@ -121,9 +96,9 @@ class Encoder(nn.Sequential):
         super().__init__(
             nn.PixelUnshuffle(2),
             _conv(12, stem),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             _conv(stem, channels, stride=2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Residual(channels),
             Residual(channels),
             Residual(channels, dilation=2),
@@ -137,7 +112,7 @@ class Update(nn.Module):
         super().__init__()
         self.radius = radius
         self.costs = _conv((2 * radius + 1) ** 2, hidden, 1)
-        self.flow = _conv(2 + MEASURES, hidden // 2)
+        self.flow = _conv(2 + MEASURES * len(WINDOWS), hidden // 2)
         self.motion = _conv(hidden + hidden // 2, hidden)
         self.context = _conv(hidden, width)
         self.mix = _conv(2 * hidden, width)
@@ -151,20 +126,22 @@ class Update(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The residual flow (float32) and the new hidden state.
 
-        steps: as `measured_steps` gives them; context: what `self.context` made of it.
+        steps: as `lucas_kanade` gives them for WINDOWS; context: what `self.context` made of it.
         """
-        # What tells cells apart is small beside what they share: centred and scaled, it is learnt from at once.
-        costs = SHARPEN * (costs - costs.mean(1, keepdim=True))
-        known = torch.cat([flow / self.radius, steps], 1).to(hidden.dtype)
-        motion = torch.cat([F.relu(self.costs(costs)), F.relu(self.flow(known))], 1)
-        motion = F.relu(self.motion(motion))
-        mixed = F.relu(self.mix(torch.cat([hidden, motion], 1)) + context)
-        mixed = F.relu(mixed + self.spread(mixed))
-        gate, fresh = self.gate(mixed).chunk(2, 1)
-        hidden = torch.lerp(hidden, torch.tanh(fresh).to(hidden.dtype), torch.sigmoid(gate).to(hidden.dtype))
-        residual, trust = self.step(F.relu(self.head(hidden))).float().split((2, len(WINDOWS)), 1)
+        # What tells cells apart is small beside what they share: centred and scaled, it is learnt from at once. Both
+        # are linear, and done to the weights, of which there are fewer.
+        weight = self.costs.weight.float()
+        weight = SHARPEN * (weight - weight.mean(1, keepdim=True))
+        costs = F.conv2d(costs, weight.to(costs.dtype), self.costs.bias)
+        known = torch.cat([flow / self.radius, steps], 1).to(hidden.dtype, memory_format=torch.channels_last)
+        motion = torch.cat([costs, self.flow(known)], 1).relu_()
+        motion = self.motion(motion).relu_()
+        mixed = self.mix(torch.cat([hidden, motion], 1)).add_(context).relu_()
+        mixed = self.spread(mixed).add_(mixed).relu_()
+        hidden = gated_update(hidden, self.gate(mixed))
+        residual, trust = self.step(self.head(hidden).relu_()).float().split((2, len(WINDOWS)), 1)
         for number, share in enumerate(torch.sigmoid(trust).split(1, 1)):
-            residual = residual + share / CELL * steps[:, 4 * number : 4 * number + 2]
+            residual = residual + share / CELL * steps[:, MEASURES * number : MEASURES * number + 2]
         return residual, hidden
 
 
@@ -174,16 +151,11 @@ class ConvexUp(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.detail = _conv(3 * UP * UP, hidden, 1)
-        self.mask = nn.Sequential(_conv(hidden, 2 * hidden), nn.ReLU(), _conv(2 * hidden, 9 * UP * UP, 1))
+        self.mask = nn.Sequential(_conv(hidden, 2 * hidden), nn.ReLU(inplace=True), _conv(2 * hidden, 9 * UP * UP, 1))
 
     def forward(self, hidden: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
         """`detail`: what `self.detail` made of the picture's own pixels, which know where edges are."""
-        count, _, height, width = flow.shape
-        mask = self.mask(hidden + detail).permute(0, 2, 3, 1).float()
-        weights = mask.view(count, height, width, 9, UP * UP).softmax(3)
-        near = F.unfold(F.pad(UP * flow, (1, 1, 1, 1), mode="replicate"), 3).view(count, 2, 9, height, width)
-        blends = [(weights * part[..., None]).sum(3) for part in near.permute(1, 0, 3, 4, 2)]
-        return F.pixel_shuffle(torch.cat(blends, 3).permute(0, 3, 1, 2), UP)
+        return convex_upsample(flow, self.mask(hidden + detail))
 
 
 class Rpwc(FlowModel):
@@ -196,6 +168,7 @@ class Rpwc(FlowModel):
 
     stride = 32
     least = 64
+    tiles = True
 
     def __init__(
         self,
@@ -217,7 +190,10 @@ class Rpwc(FlowModel):
         self.carry = _conv(hidden, hidden, 1)
         self.update = Update(hidden, width, RADIUS)
         self.fine_encoder = nn.Sequential(
-            _conv(3 * UP * UP, fine_hidden), nn.ReLU(), Residual(fine_hidden), Residual(fine_hidden, dilation=2)
+            _conv(3 * UP * UP, fine_hidden),
+            nn.ReLU(inplace=True),
+            Residual(fine_hidden),
+            Residual(fine_hidden, dilation=2),
         )
         self.fine_matching = _conv(fine_hidden, fine_hidden, 1)
         self.fine_start = _conv(fine_hidden, 2 * fine_hidden, 1)
@@ -235,20 +211,24 @@ class Rpwc(FlowModel):
     def encode(self, image: Tensor) -> Features:
         """Matching features, state, context and brightness of each level, finest first, then detail; (N, C, h, w)."""
         dtype = self.carry.weight.dtype
-        image = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
-        pixels = F.pixel_unshuffle(image, UP).to(dtype)
-        out = _prepared(self.fine_encoder(pixels), self.fine_matching, self.fine_start, self.fine_update)
+        image = (image * 2 - 1).contiguous()
+        pixels = F.pixel_unshuffle(image.to(dtype, memory_format=torch.channels_last), UP)
+        tile = -(-self.tile // UP)
+        out = _prepared(pixels, self.fine_encoder, self.fine_matching, self.fine_start, self.fine_update, tile)
         out.append(levelled_brightness(image))
         for _ in range(LEVELS - 1):
             # The same encoder sees the picture smaller and smaller, so that what one level learns serves all.
-            image = F.avg_pool2d(image, 2)
-            out += _prepared(self.encoder(image.to(dtype)), self.matching, self.start, self.update)
+            image = resize_image(image, image.shape[-2] // 2, image.shape[-1] // 2, smooth=False)
+            out += _prepared(
+                image.to(dtype, memory_format=torch.channels_last), self.encoder, self.matching, self.start, self.update
+            )
             out.append(levelled_brightness(image))
         return *out, self.up.detail(pixels)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         """Flows (N, 2, h, w) of each iteration; those at 1/4 at full size: each of them in training, else the last."""
         flows: list[Tensor] = []
+        tile = -(-self.tile // UP)
         count, _, height, width = first[-3].shape
         flow = torch.zeros(count, 2, height, width, device=first[0].device)
         hidden: Tensor | None = None
@@ -264,20 +244,29 @@ class Rpwc(FlowModel):
                 # Each iteration learns to correct the flow it is given, so no gradient goes through that flow.
                 flow = flow.detach()
                 costs = lookup_correlation(matching, second[4 * level], flow, update.radius)
-                steps = measured_steps(brightness, second[4 * level + 3], flow)
-                residual, hidden = update(costs, steps, flow, hidden, context)
+                steps = lucas_kanade(brightness, second[4 * level + 3], flow, WINDOWS, DAMPING)
+                known = costs, steps, flow, hidden, context
+                residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
                 flow = flow + residual
                 if level:
                     flows.append(flow)
                 elif self.training or iteration == self.iterations[level]:
-                    flows.append(self.up(hidden, first[-1], flow))
+                    flows += in_tiles(lambda *known: (self.up(*known),), (hidden, first[-1], flow), tile, 1)
         return flows
 
 
-def _prepared(features: Tensor, matching: nn.Module, start: nn.Module, update: Update) -> list[Tensor]:
+def _prepared(
+    picture: Tensor, encoder: nn.Module, matching: nn.Module, start: nn.Module, update: Update, tile: int = 0
+) -> list[Tensor]:
     """Normalised matching features, initial state, and what the context contributes to each iteration."""
-    state, context = start(features).chunk(2, 1)
-    return [_normalised(matching(features)), state, update.context(F.relu(context))]
+
+    def parts(picture: Tensor) -> tuple[Tensor, ...]:
+        features = encoder(picture)
+        state, context = start(features).chunk(2, 1)
+        return matching(features), state, update.context(F.relu(context))
+
+    matched, state, context = in_tiles(parts, (picture,), tile, ENCODER_REACH)
+    return [_normalised(matched), state, context]
 
 
 MODEL = Rpwc
