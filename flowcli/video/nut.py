@@ -13,6 +13,7 @@ from functools import cache
 
 RGB24 = b"RGB\x18"
 RGBA = b"RGBA"
+RGB48LE = b"RGB0"
 GBRPF32LE = b"G3\x00\x21"
 
 _FILE_ID = b"nut/multimedia container\0"
@@ -30,7 +31,7 @@ _TEXT_FOLLOWS = b"\x02"
 class Muxer:
     """The bytes before the first frame (`header`) and before each frame (`frame`); it never touches the pictures.
 
-    fourcc: RGB24, RGBA or GBRPF32LE. rate: the nominal one, where a reader has use for it.
+    fourcc: one of those above. rate: the nominal one, where a reader has use for it.
     tick: the unit of the times, in seconds. aspect: width over height of one pixel.
     """
 

@@ -69,7 +69,7 @@ def picture_files(folder: Path) -> list[Path]:
         raise InputError(f"folder is not readable: {folder}", "check its permissions") from error
     if not files:
         raise InputError(f"no pictures in folder: {folder}", f"it may hold {' '.join(sorted(PICTURE_SUFFIXES))}")
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural)
 
 
 def glob_files(pattern: str) -> list[Path]:
@@ -79,7 +79,7 @@ def glob_files(pattern: str) -> list[Path]:
         raise InputError(f"no file matches: {pattern}", "check the pattern")
     for file in files:
         _check_picture(file)
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural)
 
 
 def pair_files(first: Path, second: Path) -> list[Path]:
@@ -102,7 +102,7 @@ def _check_picture(file: Path) -> None:
         raise InputError(f"not a picture file: {file}", "pass a video alone, or two pictures")
 
 
-def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
     """Sorts numbers in a name by their value."""
     parts = re.split(r"(\d+)", str(file))
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], str(file)

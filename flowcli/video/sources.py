@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,24 @@ _FRAME_LINE = re.compile(r"n: *\d+ pts: *(\S+) .* sar:(\d+)/(\d+) s:(\d+x\d+) ")
 _CLOCK_LINE = re.compile(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
 _DURATION = re.compile(r" *Duration: (\d+):(\d+):(\d+)\.(\d+)")
 _MEAN_RATE = re.compile(r" (\d+(?:\.\d+)?)(k?) fps,")
-_STREAM = re.compile(r" *Stream #0:\d+.*?: (Video|Audio): ")
+_STREAM = re.compile(r" *Stream #0:\d+.*?: (Video|Audio): (?:[^,]*, (\w+))?")
+_COMMENT = re.compile(r" *comment *: (.*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How ffmpeg hands over pictures: (H, W, 3) of `dtype`."""
+
+    codec: str
+    format: str
+    depth: bytes
+    """The third line in front of each picture."""
+    dtype: str
+
+
+RGB24 = Pixels("ppm", "rgb24", b"255\n", "u1")
+RGB48 = Pixels("ppm", "rgb48be", b"65535\n", ">u2")
+FLOATS = Pixels("pfm", "gbrpf32le", b"-1.000000\n", "<f4")
 
 
 def open_source(
@@ -61,7 +79,7 @@ def open_source(
     if second is not None:
         return PictureSource(pair_files(path, Path(second)), selection)
     if source == "-":
-        return _open_stdin(selection)
+        return open_video(source, selection)
     if os.path.isdir(path):
         return PictureSource(picture_files(path), selection)
     if not os.path.exists(path):
@@ -70,19 +88,27 @@ def open_source(
         raise InputError(f"no such file: {source}", "check the name")
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return PictureSource([path], selection)
+    return open_video(source, selection)
+
+
+def open_video(source: str, selection: Selection, pixels: Pixels = RGB24) -> VideoSource:
+    """The frames of a video file, or ("-") of a video on stdin. Raises InputError."""
+    if source == "-":
+        return _open_stdin(selection, pixels)
+    path = Path(source)
     if not os.access(path, os.R_OK):
         raise InputError(f"file is not readable: {source}", "check its permissions")
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         # A pipe with a name, such as the shell's <(...): opened here, for a child does not have all our open files.
         with path.open("rb", buffering=0) as pipe:
-            return VideoSource(source, _PIPE, pipe.fileno(), selection)
+            return VideoSource(source, _PIPE, pipe.fileno(), selection, pixels)
     if status.st_size == 0:
         raise InputError(f"file is empty: {source}", "get it again, it has 0 bytes")
-    return VideoSource(source, file_url(path), subprocess.DEVNULL, selection)
+    return VideoSource(source, file_url(path), subprocess.DEVNULL, selection, pixels)
 
 
-def _open_stdin(selection: Selection) -> FrameSource:
+def _open_stdin(selection: Selection, pixels: Pixels) -> VideoSource:
     if sys.stdin is None:
         raise InputError("standard input is closed", "pipe a video into it, or name a file")
     if sys.stdin.isatty():
@@ -91,7 +117,7 @@ def _open_stdin(selection: Selection) -> FrameSource:
     # A file behind `<` is opened by its name: unlike a pipe it can be searched for an index at the end.
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.exists(_STDIN_FILE)
     # ffmpeg reads our own stdin, so that a slow run holds back whoever writes into the pipe.
-    return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else _PIPE, descriptor, selection)
+    return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else _PIPE, descriptor, selection, pixels)
 
 
 class VideoSource:
@@ -100,13 +126,14 @@ class VideoSource:
     Raises InputError if there is none. Frames of another size in mid-stream are scaled to that of the first (logged).
     """
 
-    def __init__(self, name: str, url: str | bytes, stdin: int, selection: Selection) -> None:
+    def __init__(self, name: str, url: str | bytes, stdin: int, selection: Selection, pixels: Pixels = RGB24) -> None:
         self._name = name
+        self._pixels = pixels
         self._piped = url == _PIPE
         self._selection = selection
         self._facts = _Facts()
         self._count = 0
-        self._child = Child(_decoder(url, selection), stdin, subprocess.PIPE, self._facts.note)
+        self._child = Child(_decoder(url, selection, pixels), stdin, subprocess.PIPE, self._facts.note)
         try:
             self._next = self._read()
             if self._next is None:
@@ -120,6 +147,8 @@ class VideoSource:
         if facts.duration is not None:
             frames = len(selection.indices(round(facts.duration * facts.rate), facts.rate))
         self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio)
+        self.comment, self.stored = facts.comment, facts.pixels
+        """The file's `comment` tag, "" if it has none, and the pixel format of what it holds, as ffmpeg calls it."""
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._next) is not None:
@@ -165,11 +194,12 @@ class VideoSource:
         header = [stdout.readline() for _ in range(3)]
         if not header[0]:
             return None
-        if header[2] == b"255\n":
+        if header[2] == self._pixels.depth:
             width, height = map(int, header[1].split())
-            image = np.empty((height, width, 3), np.uint8)
+            image = np.empty((height, width, 3), self._pixels.dtype)
             if stdout.readinto(image.data) == image.nbytes:  # type: ignore[attr-defined]
-                return image
+                # The bottom row of a PFM comes first.
+                return image[::-1] if self._pixels.codec == "pfm" else image
         self._child.wait()
         raise FfmpegError(
             f"frame {self._count} of {self._name} came incomplete: {self._child.last_words()}",
@@ -222,6 +252,8 @@ class _Facts:
         self.video = self.audio = self.cover = False
         self.damage = ""
         self.resized = ""
+        self.comment = ""
+        self.pixels = ""
         self.count = 0
         """Frames decoded so far, wanted or not."""
         self._tick: Fraction | None = None
@@ -278,6 +310,8 @@ class _Facts:
         if match := _DURATION.match(text):
             hours, minutes, seconds, hundredths = map(int, match.groups())
             self.duration = Fraction(hours * 3600 + minutes * 60 + seconds) + Fraction(hundredths, 100)
+        elif match := _COMMENT.fullmatch(text):
+            self.comment = match[1]
         elif match := _STREAM.match(text):
             if match[1] == "Audio":
                 self.audio = True
@@ -285,12 +319,13 @@ class _Facts:
                 self.cover = True
             elif not self.video:
                 self.video = True
+                self.pixels = match[2] or ""
                 if match := _MEAN_RATE.search(text):
                     self._mean_rate = Fraction(match[1]) * (1000 if match[2] else 1)
 
 
-def _decoder(url: str | bytes, selection: Selection) -> object:
-    """ffmpeg's command: PPM pictures on stdout, and on stderr a line for each frame and again for each that is kept.
+def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:
+    """ffmpeg's command: PPM or PFM pictures on stdout; on stderr a line for each frame, and again if it is kept.
 
     reinit_filter=0 keeps the filters' frame numbers running when the size changes in mid-stream; `scale` then scales.
     Behind them the times are renumbered, for the muxer complains of times that repeat. The conversion to RGB is the
@@ -299,6 +334,6 @@ def _decoder(url: str | bytes, selection: Selection) -> object:
     source = ffmpeg.input(url, protocol_whitelist="file,pipe,crypto,data", reinit_filter=0)
     chain = f"showinfo@all=checksum=0,select='{selection.expression()}',showinfo@kept=checksum=0,scale"
     chain += ",settb=1/25,setpts=N"
-    picture = {"c:v": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
+    picture = {"c:v": pixels.codec, "pix_fmt": pixels.format, "f": "image2pipe"}
     timing = {"enc_time_base": "1/25", **every_frame()}
     return ffmpeg.output(source["V:0"], "pipe:1", vf=chain, **picture, **timing)

@@ -15,6 +15,7 @@ import torch
 
 from flowcli.color import flow_to_rgb
 from flowcli.errors import OutputError
+from flowcli.pictures import read_unscaled
 from flowcli.types import Frame, StreamInfo, drain
 from flowcli.video import open_picture_sink, open_source, open_video_sink
 from tests.video import clips
@@ -49,6 +50,20 @@ def write(
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".png"])
+def test_grey_frames(tmp_path: Path, suffix: str) -> None:
+    image = np.repeat(np.arange(48, dtype=np.uint8)[:, None] * 5, 64, axis=1)
+    path = tmp_path / f"a{suffix}"
+    info = StreamInfo(48, 64, Fraction(25))
+    sink = open_picture_sink(path, folder=False) if suffix == ".png" else open_video_sink(path, info, crf=0)
+    drain([Frame(image, 0, Fraction(0))], [sink])
+    if suffix == ".png":
+        np.testing.assert_array_equal(read_unscaled(path), image)
+    else:
+        (stored,) = clips.rgb(path, *clips.SIZE)
+        assert np.abs(stored.astype(int) - image[..., None]).max() <= 2
 
 
 def rounded(times: list[Fraction], suffix: str) -> list[Fraction]:

@@ -1,0 +1,102 @@
+"""`flowcli convert`: flow that is there already, in another format."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
+from flowcli.cli.writing import check_stdout, described, told, write_all
+from flowcli.errors import UsageError
+from flowcli.kinds import COMPARE, NEED_FRAMES
+from flowcli.outputs import OutputOptions, name_outputs, open_outputs, plan
+from flowcli.types import Direction, FlowPair
+
+if TYPE_CHECKING:
+    from flowcli.flowsource import Kind
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What is read, and which way."""
+
+    inputs: tuple[str, ...]
+    kind: Kind | None = None
+    direction: Direction = "forward"
+
+
+@click.command("convert")
+@grouped(
+    "reading",
+    ReadingOptions,
+    click.argument("inputs", metavar="IN...", nargs=-1, required=True),
+    click.option("--from", "kind", type=click.Choice(["i3d"]), help="What an .npy holds, if it is not flow in pixels."),
+    *direction_options,
+)
+@frameless_options
+@talk_options
+def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -> None:
+    """Convert flow to other formats, to colours, and to videos.
+
+    IN is files of flow, folders and quoted globs of them, a video of flow (.mkv, .nut), or - for NUT on stdin:
+    .flo .png (KITTI) .pfm .flo5 .npy .npz .exr, and flow_x_*.jpg with flow_y_*.jpg (tsn).
+
+    \b
+    OUT and KIND are as for `flowcli estimate`, but for what needs the frames:
+      flow/                     a folder of .flo files; with --as exr, npy, tsn, ... of others
+      flow.mp4                  a video of colour-coded flow; --style arrows, trails, ... draws it on black
+      flow.mkv  with --as flow  a video of the flow itself, in 16 bits
+      flow.npy                  one array, (N, 2, H, W); with --as i3d (N, H, W, 2), clipped and scaled
+      ab.exr                    one file, for one flow
+      -  with --as flow         raw floats on stdout, as NUT
+
+    Of X and X_bwd, the flow back in time, X is read; --backward takes X_bwd, and --both the two of them. Occlusion and
+    confidence come of both.
+
+    \b
+    flowcli convert flow/ -o flow.mp4 --max-flow 20
+    flowcli convert flow/ -o exr/ --as exr --both
+    flowcli convert 'kitti/*.png' -o flo/
+    """
+    check_stdout(output)
+    # For what is wrong whatever the inputs are.
+    named = name_outputs(output, direction=reading.direction, pair=True)
+    for each in named:
+        if each.what in NEED_FRAMES:
+            raise UsageError(f"{each.what} needs the frames: {each}", "use flowcli estimate, which has them")
+    direction = "both" if any(each.what in COMPARE for each in named) else reading.direction
+
+    from flowcli.flowsource import open_flow_source, same_size
+    from flowcli.pipeline import prefetch
+
+    began = time.perf_counter()
+    opening = open_flow_source(reading.inputs, direction=direction, bound=output.bound, kind=reading.kind)
+    with opening as source:
+        info = source.info
+        place = Path(reading.inputs[0])
+        only = place if len(reading.inputs) == 1 and place.exists() else None
+        outputs = plan(output, direction=reading.direction, pair=source.single, source=only)
+        opened = open_outputs(outputs, info, output, sys.stdout.buffer)
+        pairs = source if all(each.files for each in outputs) else same_size(source, info)
+        if reading.direction == "backward" != direction:
+            pairs = map(FlowPair.reversed, pairs)
+        with prefetch(pairs) as ahead:
+            count = write_all(ahead, opened, info.frames, show=not talk.quiet)
+    seconds = time.perf_counter() - began
+    if talk.json:
+        summary = {
+            "pairs": count,
+            "width": info.width,
+            "height": info.height,
+            "seconds": round(seconds, 3),
+            "outputs": [described(each) for each in opened],
+        }
+        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+    elif not talk.quiet:
+        click.echo(told(opened, count, info, seconds), err=True)

@@ -1,0 +1,23 @@
+"""Files of flow vectors, one table of formats: .flo, KITTI's .png, .pfm, .flo5, .npy, .npz, .exr and TSN's .jpg."""
+
+from flowcli.flowfile.arrays import open_stack
+from flowcli.flowfile.base import Flow
+from flowcli.flowfile.exr import LAYOUTS, Layout, Motion, read_motion
+from flowcli.flowfile.formats import FORMATS, Format, read_flow, write_flow
+from flowcli.flowfile.sinks import open_exr_sink, open_flow_sink, open_stack_sink
+
+__all__ = [
+    "FORMATS",
+    "LAYOUTS",
+    "Flow",
+    "Format",
+    "Layout",
+    "Motion",
+    "open_exr_sink",
+    "open_flow_sink",
+    "open_stack",
+    "open_stack_sink",
+    "read_flow",
+    "read_motion",
+    "write_flow",
+]

@@ -1,0 +1,222 @@
+"""Motion vectors and STMaps in OpenEXR, as compositing programs expect them. Needs the package OpenEXR.
+
+A file belongs to a frame: `forward` leads from it to the next frame, `backward` to the one before. All numbers are
+float32, in pixels; the rows are stored from the top, but the y axis of these programs points up, so v changes its sign.
+
+    nuke     forward.u, .v and backward.u, .v: to where the pixel is in the next, the previous frame
+    fusion   velX, velY (XY Vector) and rvelX, rvelY (XY BackVector): the same
+    blender  Vector.X, .Y as backward; .Z, .W from where the pixel will be to where it is: forward, negated
+    stmap    R, G: where the pixel is in the next frame, as a fraction of width and height from the lower left corner;
+             pixel centres lie at (x + 0.5) / width
+
+Sources: O_VectorGenerator and VectorBlur, learn.foundry.com; Cycles' motion pass, https://projects.blender.org;
+"Understanding Image Channels" and "Vector Motion Blur" in the manual of Fusion.
+Unknown flow is written as 0. The attribute `flowcli` names the ways that a file really holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from flowcli.errors import InputError
+from flowcli.flowfile.base import Flow, check_size, damaged, known, need, read_bytes, strange
+
+Layout = Literal["nuke", "fusion", "blender", "stmap"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+_MAGIC = b"\x76\x2f\x31\x01"
+_DENSEST = 65_536
+"""Bytes of pixels that one byte of a file is believed to hold; a picture of one colour comes near it."""
+_MARK = "flowcli"
+_BLENDER_LAYER = "ViewLayer."
+"""Where the pass is written; it is read in any layer."""
+_CHANNELS = {
+    "nuke": {"forward": ("forward.u", "forward.v"), "backward": ("backward.u", "backward.v")},
+    "fusion": {"forward": ("velX", "velY"), "backward": ("rvelX", "rvelY")},
+    "blender": {"forward": ("Vector.Z", "Vector.W"), "backward": ("Vector.X", "Vector.Y")},
+}
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The flows that live on one frame."""
+
+    forward: Flow | None
+    backward: Flow | None
+
+
+def read(path: Path) -> Flow:
+    """The forward flow, or the backward flow where there is no other."""
+    motion = read_motion(path)
+    flow = motion.forward or motion.backward
+    assert flow is not None
+    return flow
+
+
+def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
+    write_motion(path, Motion((uv, valid), None))
+
+
+def read_motion(path: Path) -> Motion:
+    """What the file holds, in whichever layout. Raises InputError if that is nothing."""
+    need("OpenEXR", path)
+    data = read_bytes(path)
+    if not data.startswith(_MAGIC):
+        raise strange(path)
+    # The library prints what is wrong with a file.
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            return _motion(_Channels(path, data))
+        except InputError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            raise damaged(path) from error
+
+
+def write_motion(path: Path, motion: Motion, layout: Layout = "nuke") -> None:
+    """Writes both ways, 0 for one that is missing. Raises ValueError if both are, or for an STMap of both."""
+    need("OpenEXR", path)
+    import OpenEXR
+
+    flows = {"forward": motion.forward, "backward": motion.backward}
+    planes = {way: _filled(*flow) for way, flow in flows.items() if flow is not None}
+    if not planes or (layout == "stmap" and len(planes) > 1):
+        raise ValueError(f"{len(planes)} flows for one file of {layout}")
+    if layout == "stmap":
+        channels = _stmap(*planes.values())
+    else:
+        turned = {way: _turned(layout, way, uv) for way, uv in planes.items()}
+        still = np.zeros_like(next(iter(planes.values())))
+        prefix = _BLENDER_LAYER if layout == "blender" else ""
+        channels = {
+            prefix + name: plane
+            for way, names in _CHANNELS[layout].items()
+            for name, plane in zip(names, turned.get(way, still), strict=True)
+        }
+    header = {
+        "compression": OpenEXR.ZIPS_COMPRESSION,
+        "type": OpenEXR.scanlineimage,
+        _MARK: " ".join((layout, *planes)),
+    }
+    buffer = io.BytesIO()
+    OpenEXR.File(header, channels).write(buffer)
+    path.write_bytes(buffer.getvalue())
+
+
+def _filled(uv: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    return np.asarray(uv if valid is None else np.where(valid, uv, 0), np.float32)
+
+
+def _turned(layout: str, way: str, uv: np.ndarray) -> np.ndarray:
+    """From u, v to the numbers of the layout, and back."""
+    turned = uv.copy()
+    turned[0 if (layout, way) == ("blender", "forward") else 1] *= -1
+    return turned
+
+
+def _stmap(uv: np.ndarray) -> dict[str, np.ndarray]:
+    height, width = uv.shape[1:]
+    x, y = _centres(height, width)
+    red, green = (x + uv[0]) / width, 1 - (y + uv[1]) / height
+    return {"R": red.astype(np.float32), "G": green.astype(np.float32), "B": np.zeros((height, width), np.float32)}
+
+
+def _from_stmap(planes: np.ndarray) -> np.ndarray:
+    height, width = planes.shape[1:]
+    x, y = _centres(height, width)
+    red, green = planes.astype(np.float64)
+    return np.stack((red * width - x, (1 - green) * height - y)).astype(np.float32)
+
+
+def _centres(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(width)[None, :] + 0.5, np.arange(height)[:, None] + 0.5
+
+
+def _motion(file: _Channels) -> Motion:
+    flows: dict[str, Flow] = {}
+    for layout, ways in _CHANNELS.items():
+        for way, names in ways.items():
+            if file.holds(names) and (not file.said or way in file.said):
+                flows[way] = known(_turned(layout, way, file.planes(names)))
+        if flows:
+            return Motion(flows.get("forward"), flows.get("backward"))
+    if file.holds(("R", "G")):
+        flow = known(_from_stmap(file.planes(("R", "G"))))
+        return Motion(None, flow) if "backward" in file.said else Motion(flow, None)
+    raise InputError(
+        f"no motion vectors in {file.path}: it has {' '.join(file.names)}", "known are those of Nuke, Fusion, Blender"
+    )
+
+
+class _Channels:
+    """The channels of all parts of a file, read after their sizes were found to make sense."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        import OpenEXR
+
+        self.path = path
+        headers = [part.header for part in OpenEXR.File(io.BytesIO(data), header_only=True).parts]
+        self._display = _corners(headers[0]["displayWindow"])
+        left, top, right, bottom = self._display
+        check_size(path, bottom - top, right - left)
+        size = 4 * (bottom - top) * (right - left)
+        for header in headers:
+            left, top, right, bottom = _corners(header["dataWindow"])
+            check_size(path, bottom - top, right - left)
+            size += 4 * (bottom - top) * (right - left) * len(header["channels"])
+        if size > len(data) * _DENSEST:
+            raise damaged(path, f"promises {size} bytes and has {len(data)}")
+        self.said = str(headers[0].get(_MARK, "")).split()
+        """The ways that this program wrote; nothing in files of others."""
+        parts = OpenEXR.File(io.BytesIO(data), separate_channels=True).parts
+        # The library leaves out a part that it cannot read.
+        if len(parts) != len(headers):
+            raise damaged(path)
+        self._channels = {
+            name: (channel.pixels, _corners(part.header["dataWindow"]))
+            for part in parts
+            for name, channel in part.channels.items()
+        }
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._channels)
+
+    def holds(self, names: tuple[str, str]) -> bool:
+        return self._prefix(names) is not None
+
+    def planes(self, names: tuple[str, str]) -> np.ndarray:
+        """(2, H, W) float32 of the display window, NaN outside the data window."""
+        prefix = self._prefix(names)
+        left, top, right, bottom = self._display
+        planes = np.full((2, bottom - top, right - left), np.nan, np.float32)
+        for plane, name in zip(planes, names, strict=True):
+            pixels, (x, y, x_end, y_end) = self._channels[f"{prefix}{name}"]
+            if pixels.shape != (y_end - y, x_end - x) or pixels.dtype.kind != "f":
+                raise damaged(self.path, f"has {pixels.dtype} {pixels.shape} in {name}")
+            # The part of the data window that lies in the display window, in the coordinates of both.
+            x_in, y_in, x_out, y_out = max(x, left), max(y, top), min(x_end, right), min(y_end, bottom)
+            if x_in < x_out and y_in < y_out:
+                inside = pixels[y_in - y : y_out - y, x_in - x : x_out - x]
+                plane[y_in - top : y_out - top, x_in - left : x_out - left] = inside
+        return planes
+
+    def _prefix(self, names: tuple[str, str]) -> str | None:
+        """The layer that has both channels: "" or a name that ends with a dot; None if there is none."""
+        for name in self.names:
+            prefix = name.removesuffix(names[0])
+            if prefix + names[0] == name and prefix[-1:] in ("", ".") and prefix + names[1] in self._channels:
+                return prefix
+        return None
+
+
+def _corners(window: Any) -> tuple[int, int, int, int]:
+    """Left, top, and right, bottom behind the last pixel."""
+    (left, top), (right, bottom) = ((int(value) for value in corner) for corner in window)
+    return left, top, right + 1, bottom + 1

@@ -1,0 +1,77 @@
+"""The one table of flow files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from flowcli.errors import InputError, OutputError
+from flowcli.flowfile import arrays, exr, kitti, middlebury, pfm, spring, tsn
+from flowcli.flowfile.base import Flow
+from flowcli.packing import TSN_BOUND
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one kind of flow file is read and written.
+
+    write is called with the path, uv (2, H, W) and valid (H, W); it writes uv where valid, whatever stands elsewhere.
+    """
+
+    read: Callable[..., Flow]
+    write: Callable[..., None]
+    bounded: bool = False
+    """Whether read and write take the `bound`, in pixels, that a file cannot say itself."""
+
+    def bind(self, bound: float | None) -> Format:
+        """The same for that bound, None for the usual one."""
+        if not self.bounded or bound is None:
+            return self
+        return Format(partial(self.read, bound=bound), partial(self.write, bound=bound))
+
+
+FORMATS = {
+    ".flo": Format(middlebury.read, middlebury.write),
+    ".png": Format(kitti.read, kitti.write),
+    ".pfm": Format(pfm.read, pfm.write),
+    ".flo5": Format(spring.read, spring.write),
+    ".npy": Format(arrays.read, arrays.write),
+    ".npz": Format(arrays.read_archive, arrays.write_archive),
+    ".exr": Format(exr.read, exr.write),
+    ".jpg": Format(tsn.read, tsn.write, bounded=True),
+}
+"""Suffix, lower case, to format."""
+
+
+def read_flow(path: str | PathLike[str], *, bound: float = TSN_BOUND) -> Flow:
+    """The flow in the file; its suffix names the format. Of an .exr the forward flow, if it has both.
+
+    bound: for flow_x_*.jpg, beside which its flow_y_*.jpg is: the pixels that black and white stand for.
+    Raises InputError if the file is missing, damaged or not a flow, FlowcliError if a package for it is missing.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"unknown kind of flow file: {path}", f"flow is read from {' '.join(FORMATS)}")
+    return FORMATS[suffix].bind(bound).read(path)
+
+
+def write_flow(
+    path: str | PathLike[str], uv: np.ndarray, valid: np.ndarray | None = None, *, bound: float = TSN_BOUND
+) -> None:
+    """Writes the flow in the format that the suffix names. uv: (2, H, W) pixels, NaN where unknown; valid: (H, W) bool.
+
+    An .exr is that of Nuke, with the forward flow alone. bound: as in `read_flow`.
+    Raises OutputError for an unknown suffix, OSError if the file cannot be written, FlowcliError as `read_flow`.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise OutputError(f"unknown kind of flow file: {path}", f"flow is written to {' '.join(FORMATS)}")
+    known = np.isfinite(uv).all(axis=0)
+    FORMATS[suffix].bind(bound).write(path, uv, known if valid is None else known & valid)

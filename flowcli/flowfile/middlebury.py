@@ -1,0 +1,39 @@
+"""Middlebury's .flo: float32, as Sintel and FlyingChairs have it.
+
+Source: the README of the flow code at vision.middlebury.edu.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from flowcli.flowfile.base import LARGEST, Flow, damaged, interleaved, known, strange, unreadable
+
+_MAGIC = b"PIEH"
+_WRITTEN_UNKNOWN = 1e10
+
+
+def read(path: Path) -> Flow:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            header = file.read(12)
+            if header[:4] != _MAGIC or len(header) < 12:
+                raise strange(path)
+            width, height = (int(value) for value in np.frombuffer(header, "<i4", 2, offset=4))
+            # Before anything of this size is allocated.
+            if not (1 <= width <= LARGEST and 1 <= height <= LARGEST) or size != 12 + 8 * width * height:
+                raise damaged(path, f"says {width}x{height} and has {size} bytes")
+            data = file.read()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return known(interleaved(np.frombuffer(data, "<f4").reshape(height, width, 2)))
+
+
+def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
+    height, width = valid.shape
+    data = np.where(valid, uv, _WRITTEN_UNKNOWN).transpose(1, 2, 0).astype("<f4")
+    path.write_bytes(_MAGIC + np.array((width, height), "<i4").tobytes() + data.tobytes())

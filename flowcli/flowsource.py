@@ -1,0 +1,315 @@
+"""Flow that is there already, as pairs: files in every format, arrays and videos of flow."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain, pairwise, zip_longest
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+
+from flowcli.errors import InputError
+from flowcli.flowfile import FORMATS, Flow, Motion, open_stack, read_motion
+from flowcli.flowfile.base import known
+from flowcli.packing import TSN_BOUND, from_i3d
+from flowcli.types import Direction, FlowField, FlowPair, Frame, StreamInfo
+from flowcli.video import FlowVideo
+from flowcli.video.sequence import natural
+
+Kind = Literal["i3d"]
+"""What the name of a file does not say: an .npy is clipped and scaled for I3D."""
+
+_RATE = Fraction(25)
+_STDIN = "-"
+_VIDEOS = (_STDIN, ".mkv", ".nut")
+_BACKWARD = "_bwd"
+_X, _Y = "flow_x_", "flow_y_"
+_NUMBER = re.compile(r"(.*?)(\d{1,9})")
+_KNOWN = f"flow is read from {' '.join(FORMATS)} .mkv .nut; flowcli estimate finds it in other videos and pictures"
+_AGAIN = "make both anew"
+
+
+def open_flow_source(
+    inputs: Sequence[str], *, direction: Direction = "forward", bound: float | None = None, kind: Kind | None = None
+) -> FlowSource:
+    """The flows in files, in folders and globs of them, in a video (.mkv, .nut), or in NUT on stdin ("-").
+
+    direction: of X and X_bwd, "forward" takes X, "backward" takes X_bwd, and "both" the two; if there is only one of
+    them, it is what is asked for. An .exr can hold both ways. bound: of what is clipped, in pixels, 20 if None.
+    Raises InputError, at once or from the iterator.
+    """
+    paths = list(dict.fromkeys(chain.from_iterable(map(_find, inputs))))
+    kinds = sorted(set(map(_kind, paths)))
+    if len(kinds) > 1:
+        raise InputError(f"several kinds of flow: {' '.join(kinds)}", "give one kind at a time, as 'folder/*.flo'")
+    groups = _grouped(paths)
+    if kinds[0] != ".exr":
+        groups = _chosen(groups, direction)
+    if kind and kinds[0] != ".npy":
+        raise InputError(f"--from {kind} is for .npy, not for {kinds[0]}", f"leave out --from {kind}")
+    if kinds[0] in _VIDEOS and len(groups) > 1:
+        raise InputError(f"{len(groups)} videos of flow", "give one at a time")
+    return FlowSource(groups, kinds[0], direction, bound or TSN_BOUND, kind)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The files of one pair, or of one frame (.exr)."""
+
+    stem: str
+    forward: Path | None = None
+    backward: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """A flow, and its time where the file tells it."""
+
+    flow: Flow
+    time: Fraction | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """The flows of one pair, one of them at least."""
+
+    index: int
+    stem: str | None
+    forward: Flow | None
+    backward: Flow | None
+    time: Fraction | None = None
+
+
+class FlowSource:
+    """Pairs in order, whose frames are black; memory holds one pair. A context manager.
+
+    `info` has the size of the first flow, and as `frames` how many flows will come, as far as that is known.
+    """
+
+    def __init__(
+        self, groups: Sequence[_Group], suffix: str, direction: Direction, bound: float, kind: Kind | None
+    ) -> None:
+        self._groups = groups
+        self._suffix = suffix
+        self._direction = direction
+        self._bound = bound
+        self._kind = kind
+        self._indices, self._every = _numbered([group.stem for group in groups])
+        self._videos: dict[Path, FlowVideo] = {}
+        self._opened = ExitStack()
+        try:
+            info = self._open_videos()
+            named = suffix not in (".jpg", *_VIDEOS) and (len(groups) > 1 or info.frames == 1)
+            steps = self._motion_steps() if suffix == ".exr" else self._flow_steps(named)
+            first = next(steps, None)
+            if first is None:
+                what = "flow both ways" if direction == "both" else f"{direction} flow"
+                hint = "--backward, --both or neither takes what is there"
+                raise InputError(f"no {what} in {groups[0].stem}{suffix}", hint)
+        except BaseException:
+            self.close()
+            raise
+        self._steps = chain((first,), steps)
+        flow = first.forward or first.backward
+        assert flow is not None
+        height, width = flow[0].shape[1:]
+        self.info = replace(info, height=height, width=width)
+        self.single = suffix in FORMATS and info.frames == 1
+        """Whether it is one flow, and no video of one."""
+
+    def __iter__(self) -> Iterator[FlowPair]:
+        return map(self._pair, self._steps)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open_videos(self) -> StreamInfo:
+        """What is known beforehand, but for the size."""
+        group = self._groups[0]
+        paths = [path for path in (group.forward, group.backward) if path is not None]
+        if self._suffix in _VIDEOS:
+            self._videos = {path: self._opened.enter_context(FlowVideo(str(path))) for path in paths}
+            return self._videos[paths[0]].info
+        stack = self._suffix == ".npy" and len(self._groups) == 1
+        return StreamInfo(0, 0, _RATE, len(open_stack(paths[0])) if stack else len(self._groups))
+
+    def _flow_steps(self, named: bool) -> Iterator[_Step]:
+        for index, group in zip(self._indices, self._groups, strict=True):
+            paths = [path for path in (group.forward, group.backward) if path is not None]
+            for number, found in enumerate(zip_longest(*map(self._flows, paths))):
+                if None in found:
+                    raise InputError(f"not as many flows in one as in the other: {paths[0]} {paths[1]}", _AGAIN)
+                forward = found[0].flow if group.forward else None
+                backward = found[-1].flow if group.backward else None
+                stem = group.stem if named else None
+                yield _Step(index + number, stem, forward, backward, found[0].time)
+
+    def _flows(self, path: Path) -> Iterator[_Timed]:
+        if path in self._videos:
+            for stored in self._videos[path]:
+                yield _Timed(known(stored.uv, stored.valid), stored.time)
+        elif self._suffix == ".npy" and (len(self._groups) == 1 or self._kind == "i3d"):
+            for values in open_stack(path):
+                yield _Timed(known(from_i3d(values, self._bound) if self._kind == "i3d" else values))
+        else:
+            yield _Timed(FORMATS[self._suffix].bind(self._bound).read(path))
+
+    def _motion_steps(self) -> Iterator[_Step]:
+        """An .exr belongs to a frame: the backward flow of a pair is in the file of its later frame."""
+        before: _Step | None = None
+        for index, group in zip(self._indices, self._groups, strict=True):
+            motion = _motion(group)
+            if self._direction == "both":
+                if before and before.forward and motion.backward and before.index + 1 == index:
+                    yield replace(before, backward=motion.backward)
+                before = _Step(index, group.stem, motion.forward, None)
+            elif self._direction == "forward" and motion.forward:
+                yield _Step(index, group.stem, motion.forward, None)
+            elif self._direction == "backward" and motion.backward:
+                yield _Step(index, _shifted(group.stem, -self._every), None, motion.backward)
+
+    def _pair(self, step: _Step) -> FlowPair:
+        flow = step.forward or step.backward
+        assert flow is not None
+        time = step.index / self.info.rate if step.time is None else step.time
+        image = np.broadcast_to(np.uint8(0), (*flow[0].shape[1:], 3))
+        earlier = Frame(image, step.index, time, step.stem)
+        later = Frame(image, step.index + 1, time + 1 / self.info.rate, step.stem and _shifted(step.stem, self._every))
+        if step.forward is None:
+            return FlowPair(later, earlier, _field(flow))
+        return FlowPair(earlier, later, _field(flow), step.backward and _field(step.backward))
+
+
+def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]:
+    """The same pairs. Raises InputError at one that has not the size in `info`."""
+    for pair in pairs:
+        height, width = pair.forward.uv.shape[1:]
+        if (height, width) != (info.height, info.width):
+            raise InputError(
+                f"flow {pair.earlier.stem} is {width}x{height}, the first one {info.width}x{info.height}",
+                "write a folder of files: they may have sizes of their own",
+            )
+        yield pair
+
+
+def _find(text: str) -> list[Path]:
+    """The files that an input names, in order."""
+    if text == _STDIN:
+        return [Path(text)]
+    if os.path.isdir(text):
+        files = _in_folder(Path(text))
+    elif not os.path.exists(text) and any(sign in text for sign in "*?["):
+        files = sorted((path for path in map(Path, glob.glob(text)) if path.is_file()), key=natural)
+    elif os.path.exists(text):
+        files = [Path(text)]
+    else:
+        raise InputError(f"no such file: {text}", "check the name")
+    files = [path for path in files if not path.name.startswith(_Y)]
+    if not files:
+        raise InputError(f"no files of flow: {text}", _KNOWN)
+    for path in files:
+        if _kind(path) not in FORMATS and _kind(path) not in _VIDEOS:
+            raise InputError(f"not a file of flow: {path}", _KNOWN)
+    return files
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        files = [path for path in folder.iterdir() if _kind(path) in FORMATS and not path.name.startswith(".")]
+    except PermissionError as error:
+        raise InputError(f"folder is not readable: {folder}", "check its permissions") from error
+    files = [path for path in files if _kind(path) != ".jpg" or path.name.startswith(_X)]
+    # Beside flow of another kind, pictures are more likely to be colours.
+    if {".png"} < set(map(_kind, files)):
+        files = [path for path in files if _kind(path) != ".png"]
+    return sorted(files, key=natural)
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower() or str(path)
+
+
+def _grouped(paths: Sequence[Path]) -> list[_Group]:
+    groups: dict[Path, _Group] = {}
+    for path in paths:
+        stem = path.stem.removesuffix(_BACKWARD)
+        key = path.with_stem(stem)
+        group = groups.get(key, _Group(stem))
+        groups[key] = replace(group, backward=path) if path.stem != stem else replace(group, forward=path)
+    return list(groups.values())
+
+
+def _chosen(groups: Sequence[_Group], direction: Direction) -> list[_Group]:
+    """What `direction` takes of them, in its place."""
+    if direction == "both":
+        return list(map(_completed, groups))
+    forward = [group.forward for group in groups if group.forward]
+    backward = [group.backward for group in groups if group.backward]
+    if direction == "forward":
+        return [_Group(path.stem.removesuffix(_BACKWARD), path) for path in forward or backward]
+    return [_Group(path.stem.removesuffix(_BACKWARD), None, path) for path in backward or forward]
+
+
+def _completed(group: _Group) -> _Group:
+    """With the file of the other way beside it. Raises InputError if there is none."""
+    path = group.forward or group.backward
+    assert path is not None
+    forward, backward = path.with_stem(group.stem), path.with_stem(group.stem + _BACKWARD)
+    for each in (forward, backward):
+        if not each.is_file():
+            raise InputError(f"no such file: {each}, for the flow both ways", "masks and --both need it")
+    return _Group(group.stem, forward, backward)
+
+
+def _motion(group: _Group) -> Motion:
+    motion = read_motion(group.forward) if group.forward else Motion(None, None)
+    if group.backward is None:
+        return motion
+    other = read_motion(group.backward)
+    return Motion(motion.forward, other.backward or other.forward)
+
+
+def _numbered(stems: Sequence[str]) -> tuple[list[int], int]:
+    """Frame numbers, and what the numbers in names differ by from one frame to the next.
+
+    Where a name is missing in an even row, as at a cut, a frame is; other names are counted.
+    """
+    matches = [_NUMBER.fullmatch(stem) for stem in stems]
+    numbers = [int(match[2]) for match in matches if match]
+    gaps = [after - before for before, after in pairwise(numbers)]
+    every = min(gaps, default=1)
+    alike = len(numbers) == len(stems) and len({match[1] for match in matches if match}) == 1
+    if not alike or every < 1 or any(gap % every for gap in gaps):
+        return list(range(len(stems))), 1
+    return [(number - numbers[0]) // every for number in numbers], every
+
+
+def _shifted(stem: str, by: int) -> str | None:
+    """The name of the frame that many numbers on, None if that has none."""
+    match = _NUMBER.fullmatch(stem)
+    if match is None or int(match[2]) + by < 0:
+        return None
+    return f"{match[1]}{int(match[2]) + by:0{len(match[2])}d}"
+
+
+def _field(flow: Flow) -> FlowField:
+    import torch
+
+    uv, valid = flow
+    return FlowField(torch.from_numpy(uv), None if valid is None else torch.from_numpy(valid))

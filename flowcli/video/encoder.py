@@ -1,0 +1,170 @@
+"""ffmpeg children that encode: frames on their stdin, a file or a pipe behind them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import BinaryIO
+
+import ffmpeg
+import numpy as np
+
+from flowcli.atomic import Part
+from flowcli.errors import OutputError
+from flowcli.types import Frame, StreamInfo
+from flowcli.video import nut
+from flowcli.video.ffmpeg import Child, every_frame, file_url
+
+_LOG = logging.getLogger("flowcli")
+
+TICK = Fraction(1, 720_000)
+"""Unit of the times in what is written. It divides 1/90000, 1/48000, 1/1000, 1001/24000, 1001/60000 and so on; others
+are rounded by less than a microsecond. In mp4 a frame lasts less than 2^31 ticks, which leaves 49 minutes here."""
+_LONGEST = 2**31 - 1
+REPEATABLE = {"fflags": "+bitexact"}
+"""Muxer options without which Matroska gets random numbers, and no two files are alike."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How ffmpeg writes one kind of file."""
+
+    muxer: str
+    options: dict[str, str]
+    fourcc: bytes = nut.RGB24
+    """What it gets."""
+    crf: int | None = None
+    """The usual one, of codecs that have it."""
+    even: bool = False
+    """Whether height and width must be even."""
+    muxer_options: dict[str, str] = field(default_factory=dict)
+
+
+class Encoder:
+    """An ffmpeg child that gets frames with exact times on its stdin. fourcc: what a frame's image holds."""
+
+    def __init__(self, info: StreamInfo, fps: Fraction | None, fourcc: bytes = nut.RGB24, even: bool = False) -> None:
+        self._shape = (info.height, info.width, 4 if fourcc == nut.RGBA else 3)
+        rows, columns = (info.height % 2, info.width % 2) if even else (0, 0)
+        self.padded = bool(rows or columns)
+        self._padding = ((0, rows), (0, columns), (0, 0))
+        self._fixed = fps is not None
+        self.size = (info.height + rows, info.width + columns)
+        self._muxer = nut.Muxer(fourcc, *self.size, fps or info.rate, 1 / fps if fps else TICK, info.aspect)
+        self._zero: Fraction | None = None
+        self._last = -1
+        self.count = 0
+
+    def start(self, options: dict[str, str], url: str | bytes, stdout: int | BinaryIO) -> None:
+        tick = self._muxer.tick
+        timing = {"enc_time_base": f"{tick.numerator}/{tick.denominator}", **every_frame()}
+        source = ffmpeg.input("pipe:0", f="nut", protocol_whitelist="pipe")
+        command = source.output(filename=url, **timing, **options)
+        self.child = Child(command.overwrite_output(), subprocess.PIPE, stdout)
+        assert self.child.process.stdin is not None
+        self._pipe = self.child.process.stdin
+        self._pipe.write(self._muxer.header)
+
+    def write(self, frame: Frame) -> None:
+        image = frame.image
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        if image.shape != self._shape:
+            raise ValueError(f"frame {frame.index} is {image.shape}, the video {self._shape}")
+        if self._zero is None:
+            self._zero = frame.time
+        image = np.pad(image, self._padding, "edge") if self.padded else image
+        ticks = self.count if self._fixed else round((frame.time - self._zero) / self._muxer.tick)
+        if ticks - self._last > _LONGEST:
+            raise OutputError(f"frame {frame.index} comes more than 49 minutes after the one before it", "use --fps")
+        # A damaged stream can repeat a time or step back; no container takes that.
+        self._last = max(ticks, self._last + 1)
+        self._pipe.write(self._muxer.frame(self._last, image.nbytes))
+        self._pipe.write(np.ascontiguousarray(image).data)
+        self.count += 1
+
+    def finish(self) -> int:
+        """ffmpeg's exit status when all is written. Raises BrokenPipeError if it ended before."""
+        self._pipe.close()
+        return self.child.wait()
+
+
+class VideoSink:
+    """A video file. comment: asked for at the end, for its `comment` tag."""
+
+    def __init__(
+        self,
+        part: Part,
+        encoding: Encoding,
+        info: StreamInfo,
+        fps: Fraction | None = None,
+        crf: int | None = None,
+        comment: Callable[[], str] | None = None,
+    ) -> None:
+        self._part = part
+        self._encoding = encoding
+        self._comment = comment
+        self._encoder = Encoder(info, fps, encoding.fourcc, encoding.even)
+        options = {"f": encoding.muxer, **encoding.options}
+        if encoding.crf is not None:
+            options["crf"] = str(encoding.crf if crf is None else crf)
+        if comment is None:
+            options |= encoding.muxer_options
+        self._encoder.start(options, file_url(part.path), subprocess.DEVNULL)
+
+    def write(self, frame: Frame) -> None:
+        try:
+            self._encoder.write(frame)
+        except OSError as error:
+            raise self._failed() from error
+
+    def close(self) -> None:
+        if not self._encoder.count:
+            self.abort()
+            raise OutputError(f"no frame was written to {self._part.target}", "check the input")
+        try:
+            if self._encoder.finish():
+                raise self._failed()
+            if self._comment is not None:
+                self._tag(self._comment())
+            self._part.publish()
+        except OSError as error:
+            raise self._failed() from error
+        except BaseException:
+            self.abort()
+            raise
+        if self._encoder.padded:
+            size = "{1}x{0}".format(*self._encoder.size)
+            _LOG.warning("%s is %s: H.264 needs even sizes, the border is repeated", self._part.target, size)
+
+    def abort(self) -> None:
+        self._encoder.child.stop()
+        self._part.discard()
+
+    def _tag(self, comment: str) -> None:
+        """Copies the packets into a second file, since a tag stands where it must be known before the first frame."""
+        untagged = self._part.path
+        tagged = untagged.with_stem(f"{untagged.stem}.tagged")
+        options = {"c": "copy", "f": self._encoding.muxer, "metadata": f"comment={comment}"}
+        options |= self._encoding.muxer_options
+        command = ffmpeg.input(file_url(untagged)).output(filename=file_url(tagged), **options)
+        copy = Child(command.overwrite_output())
+        try:
+            if copy.wait():
+                raise self._error(copy)
+            os.replace(tagged, untagged)
+        finally:
+            copy.stop()
+            tagged.unlink(missing_ok=True)
+
+    def _failed(self) -> OutputError:
+        self._encoder.child.wait()
+        self.abort()
+        return self._error(self._encoder.child)
+
+    def _error(self, child: Child) -> OutputError:
+        return OutputError(f"cannot write {self._part.target}: {child.last_words()}", "check the free space and memory")
