@@ -1,0 +1,168 @@
+"""`flowcli stats`: what moves in a video, as numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
+from flowcli.cli.columns import print_columns
+from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options
+from flowcli.cli.progress import track
+from flowcli.errors import OutputError
+from flowcli.tables import KINDS, Table, open_tables, plan
+from flowcli.types import StreamInfo, drain
+
+if TYPE_CHECKING:
+    from flowcli.api import Run
+    from flowcli.stats import Summary
+
+LISTED = 10
+"""Frames that the table names, of those that are cuts or duplicates."""
+
+
+@click.command("stats")
+@source_options
+@click.option(
+    "-o",
+    "--out",
+    "targets",
+    type=click.Path(),
+    multiple=True,
+    metavar="OUT",
+    help="Where to write; may be repeated. See below.",
+)
+@click.option(
+    "--as", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of file; one per --out.  [default: its suffix]"
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--cuts", is_flag=True, help="Keep shots apart: no flow is estimated across a cut.")
+@grouped(
+    "engine",
+    EngineOptions,
+    *flow_options,
+    click.option(
+        "--both",
+        "direction",
+        flag_value="both",
+        default=EngineOptions.direction,
+        help="Flow both ways, for fb_error and occluded: takes about twice as long.",
+    ),
+)
+@talk_options
+def command(
+    source: SourceOptions,
+    targets: tuple[str, ...],
+    kinds: tuple[str, ...],
+    overwrite: bool,
+    cuts: bool,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> None:
+    """Measure what moves: speed, direction, camera, objects, cuts and duplicate frames.
+
+    INPUT and SECOND are those of `flowcli estimate`. A table of the whole is printed; OUT gets a row for each frame,
+    about how it came from the one before it.
+
+    \b
+    OUT                            is
+      rows.csv .jsonl .parquet       rows (Parquet: pip install 'flowcli[parquet]')
+      motion.png .svg                a plot over time (pip install 'flowcli[plot]')
+      -                              rows on stdout, as csv or --as jsonl
+
+    \b
+    frame time                     number and seconds, as in the source
+    cut cut_score                  true above a score of 0.5: a shot begins here
+    duplicate                      1: repeats the frame before, 0: changes as usual
+    speed_mean _median _p95 _max   pixels per frame
+    direction                      of the mean motion: degrees, 0 right, 90 down
+    coherence                      1: all moves that way, 0: no way prevails
+    moving_area                    share of pixels faster than 0.5 pixels per frame
+    pan tilt                       camera: shift of the picture's centre, pixels to the right and down
+    zoom roll                      camera: factor of growth; degrees of turn, clockwise as seen
+    object_speed object_area       mean speed without the camera's; share of pixels that move on their own
+    fb_error occluded              with --both: pixels by which flow there and back misses; share of pixels lost
+
+    The signs are the picture's: a camera that turns right has a negative pan. Empty means unknown: there is no motion
+    to the first frame and, with --cuts, to the first frame of a shot.
+
+    \b
+    flowcli stats in.mp4
+    flowcli stats in.mp4 --cuts -o motion.csv -o motion.svg
+    flowcli stats in.mp4 -o - --as jsonl -q | grep '"cut": true'
+    """
+    inputs = [name for name in (source.input, source.second) if name is not None]
+    tables = plan(targets, kinds, overwrite=overwrite, inputs=inputs)
+    entry = find_weights(engine)
+
+    from flowcli.stats import Meter, Row, Summary
+
+    began = time.perf_counter()
+    meter, summary = Meter(cuts), Summary()
+    with open_input(source) as frames, open_run(meter.watch(frames), source.input, entry, engine) as run:
+        info = frames.info
+        rows = track(summary.over(meter.rows(run.pairs)), info.frames, show=not talk.quiet)
+        try:
+            drain(rows, open_tables(tables, Row, overwrite, sys.stdout))
+        except BrokenPipeError as error:
+            files = [str(table.path) for table in tables if table.path is not None]
+            if not files:
+                raise
+            raise OutputError(
+                f"the reader of stdout went away: {', '.join(files)} not written", "leave out --out -"
+            ) from error
+    seconds = time.perf_counter() - began
+    to_stderr = any(table.path is None for table in tables)
+    if talk.json:
+        click.echo(json.dumps(_described(run, info, summary, tables, seconds)), err=to_stderr)
+    elif not talk.quiet:
+        _tell(source.input, info, summary, to_stderr)
+        if summary.cuts and not cuts:
+            click.echo("note: cuts were measured as motion: --cuts leaves them out", err=True)
+
+
+def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table], seconds: float) -> dict[str, Any]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 6)
+
+    return {
+        "frames": summary.frames,
+        "measured": summary.measured,
+        "width": info.width,
+        "height": info.height,
+        "seconds": round(seconds, 3),
+        "device": str(run.engine.device),
+        "precision": run.engine.precision,
+        "model": run.entry.name,
+        "weights": run.entry.file and {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
+        "cuts": summary.cuts,
+        "duplicates": summary.duplicates,
+        "direction": rounded(summary.direction),
+        "coherence": rounded(summary.coherence),
+        "columns": {
+            name: {"mean": rounded(each.mean), "least": each.least, "most": each.most, "at": each.at}
+            for name, each in summary.ranges.items()
+        },
+        "outputs": [{"out": str(table.path or "-"), "kind": table.kind} for table in tables],
+    }
+
+
+def _tell(name: str, info: StreamInfo, summary: Summary, err: bool) -> None:
+    size = f"{info.width}x{info.height}"
+    click.echo(f"{name}: {summary.frames} frames of {size}, {summary.measured} of them with motion", err=err)
+    for what, found in (("cuts", summary.cuts), ("duplicates", summary.duplicates)):
+        places = ", ".join(map(str, found[:LISTED])) + ", ..." * (len(found) > LISTED)
+        click.echo(f"{what}: {len(found)}" + (f", at {places}" if found else ""), err=err)
+    if summary.direction is not None:
+        direction = f"{summary.direction:.0f} degrees (0 right, 90 down), coherence {summary.coherence:.2f}"
+        click.echo(f"direction: {direction}", err=err)
+    rows = []
+    for column, each in summary.ranges.items():
+        digits = 4 if column == "zoom" else 3
+        numbers = (f"{value:.{digits}f}" for value in (each.mean, each.least, each.most))
+        rows.append((column, *numbers, str(each.at)))
+    print_columns(("column", "mean", "least", "most", "at frame"), rows, left=1, err=err)

@@ -1,0 +1,147 @@
+"""Where a picture differs from those before it: duplicates, and cuts, at which a shot ends and another begins."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+
+import numpy as np
+
+from flowcli.types import Frame
+
+CUT = 0.5
+"""Scores above this are cuts."""
+DUPLICATE = 0.9
+"""Scores above this are duplicate frames."""
+REACH = 3
+"""A cut is judged by so many frames before it and after it; what is over sooner is a flash."""
+
+_SAMPLES = (288, 512)
+"""Rows and columns of pixels that are looked at, whatever the size of the picture."""
+_BLOCK = 16
+"""Side of the squares of samples that a duplicate must all repeat."""
+_REGIONS = 4
+"""Regions per side in which colours are compared for cuts, on every fourth sample."""
+_UNIT = 0.03
+"""Excess of the difference (0 to 1) above which it is a cut. Of 115 cuts between clips, shots and moving photos 109
+have more; of 5802 other frames, with fast motion, dissolves, fades and flashes, none. It was chosen on these."""
+_USUAL = 12
+"""Frames that tell how much usually changes."""
+_NOISE = 2.0
+"""Levels (of 255) by which a block may change between frames of a still scene."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a frame differs from the one before it; scores are None for the first frame."""
+
+    frame: Frame
+    duplicate: float | None = None
+    """1 where nothing changes, 0 where as much as usual does."""
+    cut_score: float | None = None
+    """0 to 1: how much further the frames from here on are from those before than neighbours around here are."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether a shot begins here."""
+        return (self.cut_score or 0) > CUT
+
+    @property
+    def marked(self) -> Frame:
+        """The frame, marked where a shot begins."""
+        return replace(self.frame, cut=True) if self.cut else self.frame
+
+
+def compare(frames: Iterable[Frame]) -> Iterator[Change]:
+    """Each frame with its scores, REACH - 1 frames late: flashes and dissolves are no cuts.
+
+    A cut is where even the two most alike of the REACH frames before and the REACH frames after differ by far more
+    than neighbours do. The difference is that of local histograms (after Nagasaka and Tanaka 1991), by earth mover's
+    distance, which is the mean difference of the sorted values.
+    """
+    window: deque[_Look | None] = deque([None] * REACH, maxlen=2 * REACH)
+    for look in chain(_look(frames), (None,) * (REACH - 1)):
+        window.append(look)
+        if len(window) == 2 * REACH:
+            yield _judge(list(window))
+
+
+def shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
+    """The frames from each cut to the next, to be read in turn; a shot of one frame, which has no flow, is left out."""
+    number = 0
+
+    def shot(frame: Frame) -> int:
+        nonlocal number
+        number += frame.cut
+        return number
+
+    for group in (group for _, group in groupby(frames, shot)):
+        first, second = next(group), next(group, None)
+        if second is not None:
+            yield chain((first, second), group)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    frame: Frame
+    colours: np.ndarray
+    """(regions, values, 3) uint8, sorted along the values."""
+    step: float | None
+    """Difference of the colours to those of the frame before, 0 to 1."""
+    duplicate: float | None
+
+
+def _look(frames: Iterable[Frame]) -> Iterator[_Look]:
+    usual: deque[float] = deque(maxlen=_USUAL)
+    last: tuple[np.ndarray, np.ndarray] | None = None
+    for frame in frames:
+        samples = _sampled(frame.image)
+        colours = _colours(samples)
+        step = duplicate = None
+        if last is not None:
+            step = _distance(last[1], colours)
+            most = _most_changed(last[0], samples)
+            # The second largest, so that a cut among them does not count.
+            level = sorted(usual)[-2] if len(usual) > 1 else 0.0
+            duplicate = max(0.0, 1 - most / max(level, _NOISE))
+            usual.append(most)
+        last = samples, colours
+        yield _Look(frame, colours, step, duplicate)
+
+
+def _judge(window: Sequence[_Look | None]) -> Change:
+    """The change at the middle of the window, which has None where there is no frame."""
+    before, after = ([each for each in part if each] for part in (window[:REACH], window[REACH:]))
+    look = after[0]
+    if not before:
+        return Change(look.frame)
+    apart = min(_distance(one.colours, other.colours) for one in before for other in after)
+    around = [each.step for each in window[1:] if each and each is not look and each.step is not None]
+    excess = max(0.0, apart - 2 * float(np.median(around or 0)))
+    return Change(look.frame, look.duplicate, excess / (excess + _UNIT))
+
+
+def _sampled(image: np.ndarray) -> np.ndarray:
+    rows, columns = (np.arange(count) * size // count for count, size in zip(_SAMPLES, image.shape, strict=False))
+    samples: np.ndarray = image[rows][:, columns]
+    return samples
+
+
+def _colours(samples: np.ndarray) -> np.ndarray:
+    height, width = (side // (4 * _REGIONS) for side in _SAMPLES)
+    regions = samples[::4, ::4].reshape(_REGIONS, height, _REGIONS, width, 3).swapaxes(1, 2)
+    colours: np.ndarray = np.sort(regions.reshape(_REGIONS**2, height * width, 3), axis=1)
+    return colours
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean()) / 255
+
+
+def _most_changed(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean difference within the block that changes most, in levels."""
+    difference = np.maximum(one, other) - np.minimum(one, other)
+    height, width = (side // _BLOCK for side in _SAMPLES)
+    return float(difference.reshape(height, _BLOCK, width, _BLOCK, 3).mean((1, 3, 4)).max())
