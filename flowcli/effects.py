@@ -8,26 +8,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.color import RunningScale, flow_to_rgb, legend
+from flowcli import geometry
+from flowcli.color import RunningScale
 from flowcli.geometry import backward_warp, consistency
-from flowcli.pictures import draw_text
-from flowcli.types import FlowField, FlowPair, Frame
+from flowcli.styles import open_drawing
+from flowcli.types import FlowPair, Frame, Style
 
 Holes = Literal["black", "keep", "transparent"]
 
 
 class Color:
-    """The forward flow as colours; unknown pixels are black.
+    """The forward flow as a picture.
 
-    scale: the length in pixels that gets full colour, and above which colours are darker; None for one that follows the
-    video (RunningScale), above which they stay full, since it may lag behind. legend: draw the wheel and its scale into
-    the lower left corner. One object serves one video, since the scale remembers.
+    scale: the length in pixels that gets full colour, and above which wheel colours are darker; None for one that
+    follows that percentile of the lengths in the video (RunningScale), above which they stay full, since it may lag
+    behind. legend: draw what explains the picture into the lower left corner. style, dim: as for `open_drawing`. One
+    object serves one video, since the scale remembers, and so do trails.
     """
 
-    def __init__(self, scale: float | None = None, legend: bool = False) -> None:
+    percentile = 99.0
+    """The usual one."""
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        legend: bool = False,
+        style: Style = "wheel",
+        *,
+        percentile: float = percentile,
+        dim: float = 0.4,
+    ) -> None:
         self._fixed = scale
-        self._running = RunningScale()
+        self._running = RunningScale(percentile)
         self._legend = legend
+        self._drawing = open_drawing(style, darken=scale is not None, dim=dim)
 
     @property
     def scale_range(self) -> tuple[float, float]:
@@ -37,8 +51,8 @@ class Color:
     def __call__(self, pair: FlowPair) -> Frame:
         flow = pair.forward
         scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
-        image = flow_to_rgb(flow.uv, scale, flow.valid, darken=self._fixed is not None).cpu().numpy()
-        return _frame(pair, _draw_legend(image, scale) if self._legend else image)
+        image = self._drawing.draw(pair, scale)
+        return _frame(pair, self._drawing.explain(image, scale) if self._legend else image)
 
 
 class Warp:
@@ -53,12 +67,12 @@ class Warp:
         self._holes = holes
 
     def __call__(self, pair: FlowPair) -> Frame:
-        forward = _known(pair.forward)
+        forward = pair.forward.known[None]
         second = torch.tensor(pair.second.image, device=forward.device).permute(2, 0, 1)[None]
         warped, inside = backward_warp(second.float(), forward, margin=0.5)
         image = warped.round_().to(torch.uint8)
         if self._holes != "keep":
-            hole = ~inside if pair.backward is None else consistency(forward, _known(pair.backward))
+            hole = ~inside if pair.backward is None else consistency(forward, pair.backward.known[None])
             if self._holes == "black":
                 image = image.masked_fill_(hole, 0)
             else:
@@ -66,21 +80,33 @@ class Warp:
         return _frame(pair, image[0].permute(1, 2, 0).contiguous().cpu().numpy())
 
 
+def occlusion(pair: FlowPair) -> Frame:
+    """A grey picture: white where a pixel of the first frame is hidden in the second, or outside; otherwise black.
+
+    By `consistency` of the flow both ways. Raises ValueError without backward flow.
+    """
+    return _grey(pair, consistency(*_both(pair)).float())
+
+
+def confidence(pair: FlowPair) -> Frame:
+    """A grey picture: white where the flow both ways agrees, darker where it does less, below 128 where it is occluded.
+
+    255 times the `confidence` of geometry. Raises ValueError without backward flow.
+    """
+    return _grey(pair, geometry.confidence(*_both(pair)))
+
+
+def _both(pair: FlowPair) -> tuple[Tensor, Tensor]:
+    if pair.backward is None:
+        raise ValueError("the pair has no backward flow")
+    return pair.forward.known[None], pair.backward.known[None]
+
+
+def _grey(pair: FlowPair, part: Tensor) -> Frame:
+    """part: (1, 1, H, W), white at 1."""
+    return _frame(pair, (part[0, 0] * 255).round_().to(torch.uint8).cpu().numpy())
+
+
 def _frame(pair: FlowPair, image: np.ndarray) -> Frame:
     earlier = pair.earlier
     return Frame(image, earlier.index, earlier.time, earlier.name)
-
-
-def _known(flow: FlowField) -> Tensor:
-    """(1, 2, H, W): the flow, NaN where it is unknown."""
-    return (flow.uv if flow.valid is None else flow.uv.where(flow.valid, torch.nan))[None]
-
-
-def _draw_legend(image: np.ndarray, scale: float) -> np.ndarray:
-    """A copy of the picture with the wheel and the scale in its lower left corner."""
-    size = min(image.shape[0], image.shape[1], max(32, image.shape[0] // 6))
-    disc = legend(size).numpy()
-    image = image.copy()
-    corner = image[-size:, :size]
-    corner[disc[..., 3] > 0] = disc[..., :3][disc[..., 3] > 0]
-    return draw_text(image, f"{scale:.3g} px", size + 4, image.shape[0] - 4, height=max(9, size // 5))

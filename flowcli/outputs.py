@@ -2,59 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from flowcli.atomic import check_free
 from flowcli.errors import OutputError, UsageError
-from flowcli.types import Direction, FlowPair, Frame, Sink, StreamInfo
+from flowcli.kinds import COMPARE, FORMATS, STYLES, What, check_holds, either, parse_kind, suffix_of
+from flowcli.types import Direction, FlowPair, Frame, Sink, StreamInfo, Style
 
 if TYPE_CHECKING:
     from flowcli.effects import Color, Holes
+    from flowcli.flowfile import Layout
     from flowcli.pipeline import Background, Stopwatch
 
-What = Literal["color", "flow", "warp"]
-WHATS: tuple[What, ...] = get_args(What)
 BACKWARD_TAG = "_bwd"
 
 Product = TypeVar("Product")
 
 
 @dataclass(frozen=True)
-class Format:
-    """A way to store pictures or flow."""
-
-    place: Literal["video", "files", "stdout"]
-    """`files`: one file for a pair of pictures, a folder of files for a video."""
-    whats: tuple[What, ...]
-    """What it can hold, the default first."""
-    alpha: bool = False
-    """Whether it holds transparency."""
-
-
-FORMATS = {
-    "mp4": Format("video", ("color", "warp")),
-    "mkv": Format("video", ("color", "warp")),
-    "mov": Format("video", ("color", "warp"), alpha=True),
-    "webm": Format("video", ("color", "warp"), alpha=True),
-    "gif": Format("video", ("color", "warp")),
-    "flo": Format("files", ("flow",)),
-    "png": Format("files", ("color", "warp", "flow"), alpha=True),
-    "jpg": Format("files", ("color", "warp")),
-    "y4m": Format("stdout", ("color", "warp")),
-    "nut": Format("stdout", ("flow",)),
-}
-
-
-@dataclass(frozen=True)
 class OutputOptions:
     """What the user asked for; `kinds` is empty or as long as `targets`."""
 
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     max_flow: float | None = None
     """Magnitude in pixels at which colours are full; None follows the video."""
@@ -63,6 +38,31 @@ class OutputOptions:
     fps: Fraction | None = None
     crf: int | None = None
     overwrite: bool = False
+    bound: float | None = None
+    """Pixels at which flow is clipped, where a format has to; None for the usual ones."""
+    exr: Layout = "nuke"
+    occlusion: tuple[str, ...] = ()
+    """Targets of that kind, besides those above; `confidence` likewise."""
+    confidence: tuple[str, ...] = ()
+    style: Style | None = None
+    """How `color` is drawn; None for the wheel."""
+    percentile: float | None = None
+    """Of the speeds, in percent: where colours are full if the scale follows the video; None for the usual one."""
+    dim: float = 0.4
+    """How much darker and greyer frames are below what is drawn on them, 0 to 1."""
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Each target, and the kind that is named for it or "". Raises UsageError for kinds that do not match."""
+        if self.kinds and len(self.kinds) != len(self.targets):
+            raise UsageError(
+                f"{len(self.kinds)} --as for {len(self.targets)} --out", "give one --as per --out, in the same order"
+            )
+        masks = {"occlusion": self.occlusion, "confidence": self.confidence}
+        return [
+            *zip(self.targets, self.kinds or ("",) * len(self.targets), strict=True),
+            *((target, kind) for kind, targets in masks.items() for target in targets),
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ class Output:
     folder: bool = False
     backward: bool = False
     """Holds the backward flow of a pair that has both."""
+    stack: bool = False
+    """One file of the `files` for all flows."""
+    both: bool = False
+    """Is shown the flow both ways, if there is; others are not, so that they are the same whatever is beside them."""
 
     @property
     def tag(self) -> str:
@@ -82,8 +86,18 @@ class Output:
         return BACKWARD_TAG if self.backward and self.folder else ""
 
     @property
+    def style(self) -> Style | None:
+        """How the flow is drawn; None for what is no drawing of it."""
+        return "wheel" if self.what == "color" else next((style for style in STYLES if style == self.what), None)
+
+    @property
     def video(self) -> bool:
         return FORMATS[self.format].place == "video"
+
+    @property
+    def files(self) -> bool:
+        """Whether each flow gets a file of its own, and may have a size of its own."""
+        return FORMATS[self.format].place in ("files", "folder") and not self.stack
 
     def __str__(self) -> str:
         return "stdout" if self.path is None else f"{self.path}{'/' if self.folder else ''}"
@@ -115,7 +129,7 @@ class Opened:
     watch: Stopwatch
     """Counts the time that drawing and writing took."""
     color: Color | None
-    """The colouring, which knows its scale; None where the output is not coloured."""
+    """What draws it and knows its scale; None where the output has none."""
 
 
 def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Path | None = None) -> list[Output]:
@@ -124,19 +138,7 @@ def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Pa
     pair: exactly one flow will come. source: the input if it is a file or a folder, which no output may replace.
     Raises UsageError for a contradiction, OutputError for a name that cannot be written.
     """
-    if not options.targets:
-        raise UsageError("no output is named", "add --out flow.mp4, --out flow/ (a folder of .flo files) or --out -")
-    if options.kinds and len(options.kinds) != len(options.targets):
-        raise UsageError(
-            f"{len(options.kinds)} --as for {len(options.targets)} --out", "give one --as per --out, in the same order"
-        )
-    kinds = options.kinds or ("",) * len(options.targets)
-    outputs = [_output(target, kind) for target, kind in zip(options.targets, kinds, strict=True)]
-    for output in outputs:
-        _check_kind(output, options, direction, pair)
-    if direction == "both":
-        outputs = [each for output in outputs for each in (output, _backward(output))]
-    _check_distinct(outputs)
+    outputs = name_outputs(options, direction=direction, pair=pair)
     for output in outputs:
         if output.path is not None:
             if source is not None and output.path.exists() and output.path.samefile(source):
@@ -145,22 +147,31 @@ def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Pa
     return outputs
 
 
-def parse_kind(word: str) -> tuple[What | None, str | None]:
-    """What and format that an `--as` word names: WHAT, FORMAT or WHAT.FORMAT. Raises UsageError."""
-    first, dot, rest = word.partition(".")
-    what = first if dot or word in WHATS else None
-    form = rest if dot else None if what else word
-    if what not in (None, *WHATS) or form not in (None, *FORMATS):
-        known = [*WHATS, *FORMATS, *(f"{each}.{name}" for name in FORMATS for each in FORMATS[name].whats)]
-        close = difflib.get_close_matches(word, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {' '.join([*WHATS, *FORMATS])}, or both as warp.png"
-        raise UsageError(f"unknown kind of output: --as {word}", hint)
-    if what and form and what not in FORMATS[form].whats:
-        raise UsageError(f"{form} cannot hold {what}: --as {word}", f"{form} holds {_either(FORMATS[form].whats)}")
-    return what, form
+def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = False) -> list[Output]:
+    """As `plan`, whatever is at their places already."""
+    named = options.named
+    if not named:
+        raise UsageError("no output is named", "add --out flow.mp4, --out flow/ (a folder of .flo files) or --out -")
+    if options.percentile is not None and options.max_flow is not None:
+        raise UsageError("--percentile and --max-flow contradict each other", "leave one out")
+    outputs = [_output(target, word, options, pair) for target, word in named]
+    if options.style and not any(output.style for output in outputs):
+        raise UsageError(f"--style {options.style}, but nothing is drawn", "write a video, or a folder with --as png")
+    for output in outputs:
+        _check_kind(output, options, direction, pair)
+    if direction == "both":
+        outputs = [replace(each, both=True) for output in outputs for each in _both(output, options)]
+    _check_distinct(outputs)
+    return outputs
 
 
-def _output(target: str, word: str) -> Output:
+def _output(target: str, word: str, options: OutputOptions, pair: bool) -> Output:
+    output = _place(target, word, pair)
+    what = options.style or output.what if output.what == "color" else output.what
+    return replace(output, what=what, both=what in COMPARE or what == "trails")
+
+
+def _place(target: str, word: str, pair: bool) -> Output:
     what, form = parse_kind(word) if word else (None, None)
     if target == "-":
         form = form or ("nut" if what == "flow" else "y4m")
@@ -171,35 +182,57 @@ def _output(target: str, word: str) -> Output:
     folder = target.endswith("/") or path.is_dir() or not path.suffix
     if folder:
         form = form or ("flo" if what in (None, "flow") else "png")
-        if FORMATS[form].place != "files":
+        if FORMATS[form].place not in ("files", "folder"):
             raise UsageError(f"{form} is not written into a folder: {target}", _place_hint(form, path))
     else:
-        suffix = path.suffix[1:].lower()
-        suffix = "jpg" if suffix == "jpeg" else suffix
-        if suffix not in FORMATS or FORMATS[suffix].place == "stdout":
-            known = " ".join(f".{name}" for name, each in FORMATS.items() if each.place != "stdout")
-            raise OutputError(f"unknown suffix {path.suffix}: {target}", f"use {known}, or end a folder's name with /")
-        if form not in (None, suffix):
-            raise UsageError(
-                f"--as {word} contradicts the suffix of {target}", f"leave out {form}, or change the suffix"
-            )
-        form = suffix
-    if what and what not in FORMATS[form].whats:
-        raise UsageError(f"{form} cannot hold {what}: {target}", f"{form} holds {_either(FORMATS[form].whats)}")
-    return Output(path, what or FORMATS[form].whats[0], form, folder)
+        form = _form(path, form, word)
+    if what:
+        check_holds(form, what, target)
+    stack = FORMATS[form].stack and not folder and not pair
+    return Output(path, what or FORMATS[form].whats[0], form, folder, stack=stack)
+
+
+def _form(path: Path, form: str | None, word: str) -> str:
+    """The format of a file, `form` if its suffix is that of the path. word: the --as that named it."""
+    suffix = path.suffix.lower().replace(".jpeg", ".jpg")
+    known = {f".{name}": name for name, each in FORMATS.items() if each.place != "stdout" and not each.suffix}
+    if suffix not in known:
+        hint = f"use {' '.join(known)}, or end a folder's name with /"
+        raise OutputError(f"unknown suffix {path.suffix}: {path}", hint)
+    if form and FORMATS[form].place == "folder":
+        raise UsageError(f"{form} is several files: {path}", f"give a folder: --out {path.stem}/")
+    if form and suffix_of(form) != suffix:
+        raise UsageError(f"--as {word} contradicts the suffix of {path}", f"leave out {form}, or change the suffix")
+    return form or known[suffix]
 
 
 def _check_kind(output: Output, options: OutputOptions, direction: Direction, pair: bool) -> None:
     form = FORMATS[output.format]
-    if form.place == "files" and not output.folder and not pair:
-        raise UsageError(f"one file cannot hold the flows of a sequence: {output}", "give a folder: --out flow/")
+    if form.needs and find_spec(form.needs) is None:
+        raise OutputError(
+            f"{form.needs} is needed to write {output.format}: {output}", "pip install 'flowcli[formats]'"
+        )
+    if form.place == "files" and not output.folder and not pair and not output.stack:
+        kind = "" if output.format == "flo" else f" --as {output.what}.{output.format}"
+        raise UsageError(f"one file cannot hold the flows of a sequence: {output}", f"give a folder: --out flow/{kind}")
     if output.what == "warp" and options.holes == "transparent" and not form.alpha:
         raise UsageError(
             f"{output.format} has no transparency for --holes transparent: {output}",
-            f"write {_either([name for name, each in FORMATS.items() if each.alpha])}, or use --holes black or keep",
+            f"write {either([name for name, each in FORMATS.items() if each.alpha])}, or use --holes black or keep",
         )
-    if output.path is None and direction == "both":
+    if output.what == "trails" and direction == "backward":
+        raise UsageError(f"trails go forward in time: {output}", "leave out --backward")
+    if output.path is None and direction == "both" and output.what != "trails":
         raise UsageError("--both makes two outputs, stdout takes one", "use --backward, or write to files")
+
+
+def _both(output: Output, options: OutputOptions) -> list[Output]:
+    """The outputs for the flow both ways."""
+    if output.what == "trails":
+        return [output]
+    if FORMATS[output.format].both and output.folder and options.exr != "stmap":
+        return [output]
+    return [output, _backward(output)]
 
 
 def _backward(output: Output) -> Output:
@@ -219,12 +252,8 @@ def _check_distinct(outputs: Sequence[Output]) -> None:
         seen.add(key)
 
 
-def _either(names: Sequence[str]) -> str:
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
 def _place_hint(form: str, path: Path) -> str:
-    return f"use --out {path.name or 'flow'}.{form}" if FORMATS[form].place == "video" else "use --out -"
+    return "use --out -" if FORMATS[form].place == "stdout" else f"use --out {path.name or 'flow'}{suffix_of(form)}"
 
 
 def open_outputs(outputs: Sequence[Output], info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> list[Opened]:
@@ -241,31 +270,28 @@ def open_outputs(outputs: Sequence[Output], info: StreamInfo, options: OutputOpt
 
 
 def _open(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Opened:
-    from flowcli.effects import Color, Warp
-    from flowcli.pipeline import Background, Stopwatch
+    from flowcli.effects import Color, Warp, confidence, occlusion
+    from flowcli.pipeline import Background, Stopwatch, use_threads
 
-    color = Color(options.max_flow, options.legend) if output.what == "color" else None
+    color = None
+    if output.style:
+        percentile = options.percentile or Color.percentile
+        color = Color(options.max_flow, options.legend, output.style, percentile=percentile, dim=options.dim)
     sink: Sink[FlowPair]
     if output.what == "flow":
         sink = _open_flow(output, info, options, stdout)
     else:
-        sink = Mapped(color or Warp(options.holes), _open_pictures(output, info, options, color, stdout))
+        masks = {"occlusion": occlusion, "confidence": confidence}
+        effect = color or masks.get(output.what) or Warp(options.holes)
+        sink = Mapped(effect, _open_pictures(output, info, options, color, stdout))
     if output.backward:
         sink = Mapped(FlowPair.reversed, sink)
+    if not output.both:
+        sink = Mapped(lambda pair: replace(pair, backward=None), sink)
     watch = Stopwatch()
-    return Opened(output, Background(sink, watch=watch, begin=_one_thread), watch, color)
-
-
-def _one_thread() -> None:
-    """For the thread of an output: torch computes in it alone.
-
-    A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 20 frames per second,
-    measured with colours of 384x256 on two cores.
-    """
-    import torch
-
-    # Of this thread and those that start later; the one that runs the network has its number already.
-    torch.set_num_threads(1)
+    # A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 20 frames per second,
+    # measured with colours of 384x256 on two cores.
+    return Opened(output, Background(sink, watch=watch, begin=partial(use_threads, 1)), watch, color)
 
 
 def _open_flow(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Sink[FlowPair]:
@@ -273,10 +299,27 @@ def _open_flow(output: Output, info: StreamInfo, options: OutputOptions, stdout:
         from flowcli.video import open_nut_sink
 
         return open_nut_sink(stdout, info)
-    from flowcli.flowfile import open_flow_sink
+    from flowcli.flowfile import open_exr_sink, open_flow_sink, open_stack_sink
+    from flowcli.packing import TSN_BOUND
+    from flowcli.video import open_flow_video_sink
 
-    suffix = f".{output.format}"
-    return open_flow_sink(output.path, folder=output.folder, suffix=suffix, tag=output.tag, overwrite=options.overwrite)
+    path, bound, overwrite = output.path, options.bound, options.overwrite
+    if output.video:
+        return open_flow_video_sink(path, info, bound=bound, fps=options.fps, overwrite=overwrite)
+    if output.format == "i3d" or output.stack:
+        return open_stack_sink(
+            path, overwrite=overwrite, bound=(bound or TSN_BOUND) if output.format == "i3d" else None
+        )
+    if output.format == "exr":
+        return open_exr_sink(path, folder=output.folder, layout=options.exr, tag=output.tag, overwrite=overwrite)
+    return open_flow_sink(
+        path,
+        folder=output.folder,
+        suffix=suffix_of(output.format),
+        tag=output.tag,
+        overwrite=overwrite,
+        bound=bound,
+    )
 
 
 def _open_pictures(
@@ -284,6 +327,8 @@ def _open_pictures(
 ) -> Sink[Frame]:
     from flowcli.video import open_picture_sink, open_video_sink, open_y4m_sink
 
+    if output.what == "side-by-side":
+        info = replace(info, width=2 * info.width)
     if output.path is None:
         return open_y4m_sink(stdout, info, fps=options.fps)
     if not output.video:
@@ -297,7 +342,7 @@ def _open_pictures(
         fps=options.fps,
         crf=options.crf,
         overwrite=options.overwrite,
-        alpha=color is None and options.holes == "transparent",
+        alpha=output.what == "warp" and options.holes == "transparent",
         comment=None if color is None else lambda: scale_text(color),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,14 +34,14 @@ def read_unscaled(path: Path) -> np.ndarray:
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Writes (H, W, 3) RGB or (H, W, 4) RGBA, uint8 (or uint16 for .png and .tif), in the format that the suffix names.
+    """Writes (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8 (or uint16 for .png and .tif), as the suffix says.
 
     Raises OutputError if the format cannot hold the picture, OSError if the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in PICTURE_SUFFIXES:
         raise OutputError(f"unknown kind of picture: {path}", f"use one of {' '.join(PICTURE_SUFFIXES)}")
-    if image.shape[2] == 4 and suffix not in ALPHA_SUFFIXES:
+    if image.shape[2:] == (4,) and suffix not in ALPHA_SUFFIXES:
         raise OutputError(f"{suffix} cannot hold transparency: {path}", f"use one of {' '.join(ALPHA_SUFFIXES)}")
     try:
         encoded, data = cv2.imencode(suffix, _swap(image))
@@ -80,6 +81,76 @@ def draw_line(image: np.ndarray, points: Sequence[tuple[float, float]], colour: 
     # OpenCV draws nothing through one point, but a line without length is a dot.
     places = np.rint(np.array([*points, points[-1]]) * 16).astype(np.int32)
     return cv2.polylines(image.copy(), [places], False, colour, 2, cv2.LINE_AA, shift=4)
+
+
+def dimmed(image: np.ndarray, dim: float) -> np.ndarray:
+    """A copy of the uint8 RGB picture, darker and greyer: as it is at 0, black at 1."""
+    image = np.ascontiguousarray(image)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    light = 1 - dim
+    return cv2.addWeighted(image, light**2, grey, light * dim, 0)
+
+
+def draw_arrows(
+    image: np.ndarray, tails: np.ndarray, moves: np.ndarray, colours: np.ndarray, thickness: float
+) -> np.ndarray:
+    """A copy of the uint8 RGB picture with arrows in a dark outline, dots where the move is zero.
+
+    tails: (N, 2) x, y; moves: (N, 2) from there to the tips; colours: (N, 3) uint8; thickness: of the shafts. All in
+    pixels.
+    """
+    drawn = image.copy()
+    outline = max(1, round(0.6 * thickness + 0.3))
+    for tail, move, colour in zip(tails, moves, colours.tolist(), strict=True):
+        length = math.hypot(*move)
+        if length:
+            along = move / length
+            shape = tail + _arrow(length, thickness) @ np.array((along, (-along[1], along[0])))
+        else:
+            shape = tail + _DOT * (0.35 * thickness)
+        corners = np.rint(shape * 16).astype(np.int32)
+        cv2.polylines(drawn, [corners], True, (0, 0, 0), outline, cv2.LINE_AA, 4)
+        cv2.fillPoly(drawn, [corners], colour, cv2.LINE_AA, 4)
+    return drawn
+
+
+_DOT = np.array([(math.cos(angle), math.sin(angle)) for angle in np.arange(8) * math.pi / 4])
+
+
+def _arrow(length: float, thickness: float) -> np.ndarray:
+    """(7, 2): an arrow's corners along and across, from its tail; it grows thicker towards the head."""
+    # A short arrow is mostly head, and that is smaller.
+    wing = min(1.3 * thickness, 0.32 * length)
+    neck = length - 1.8 * wing
+    barb = neck - 0.25 * wing
+    half = min(0.5 * thickness, 0.35 * wing)
+    right = [(0, 0.35 * half), (neck, half), (barb, wing)]
+    return np.array([*right, (length, 0), *((along, -across) for along, across in reversed(right))])
+
+
+def draw_trails(image: np.ndarray, paths: np.ndarray, colours: np.ndarray, thickness: float) -> np.ndarray:
+    """A copy of the uint8 RGB picture with paths that fade towards their older ends, and dots where they go on.
+
+    paths: (L, N, 2) x, y in pixels, oldest first, NaN where a path is not; those of one place alone are not drawn.
+    colours: (L - 1, N, 3) uint8, from each place to the next.
+    """
+    steps = len(paths) - 1
+    places = np.rint(np.nan_to_num(paths) * 16).astype(np.int32)
+    known = np.isfinite(paths[..., 0])
+    known = known[:-1] & known[1:]
+    # The colours, wider than what is seen of them, and how much is.
+    paint, cover = image.copy(), np.zeros(image.shape[:2], np.uint8)
+    width, radius = max(1, round(thickness)), round(16 * (thickness + 0.5))
+    for step in range(steps):
+        lines = np.stack((places[step], places[step + 1]), axis=1)[known[step]]
+        cv2.polylines(cover, list(lines), False, 255 * ((step + 1) / steps) ** 1.5, width, cv2.LINE_AA, 4)
+        for line, colour in zip(lines, colours[step, known[step]].tolist(), strict=True):
+            cv2.polylines(paint, [line], False, colour, width + 2, cv2.LINE_8, 4)
+    for place, colour in zip(places[-1, known[-1]].tolist(), colours[-1, known[-1]].tolist(), strict=True):
+        cv2.circle(paint, place, radius + 16, colour, -1, cv2.LINE_8, 4)
+        cv2.circle(cover, place, radius, 255, -1, cv2.LINE_AA, 4)
+    seen = cover.astype(np.float32) / 255
+    return cv2.blendLinear(paint, image, seen, 1 - seen)
 
 
 def heat(values: np.ndarray) -> np.ndarray:

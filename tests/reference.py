@@ -110,8 +110,18 @@ def resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def occluded(forward: np.ndarray, backward: np.ndarray, alpha: float, beta: float) -> np.ndarray:
     """(H, W): True where the forward flow (2, H, W) is not undone by the backward flow, or ends outside."""
+    return round_trip(forward, backward, alpha, beta) > 1
+
+
+def confidence(forward: np.ndarray, backward: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """(H, W): 1 where the forward flow (2, H, W) is undone by the backward flow, halved for each limit it is off."""
+    return np.exp(-math.log(2) * round_trip(forward, backward, alpha, beta))
+
+
+def round_trip(forward: np.ndarray, backward: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """(H, W): by how much forward and backward flow disagree, as a part of what they may; infinite outside."""
     height, width = forward.shape[1:]
-    result = np.zeros((height, width), bool)
+    result = np.zeros((height, width))
     for row in range(height):
         for column in range(width):
             there = forward[:, row, column].astype(np.float64)
@@ -119,5 +129,5 @@ def occluded(forward: np.ndarray, backward: np.ndarray, alpha: float, beta: floa
             back = bilinear(backward.astype(np.float64), x, y)
             away = not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5)
             limit = alpha * (there @ there + back @ back) + beta
-            result[row, column] = away or (there + back) @ (there + back) > limit
+            result[row, column] = math.inf if away else (there + back) @ (there + back) / limit
     return result

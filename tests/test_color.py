@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Iterable
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcli.color import RunningScale, flow_to_rgb, legend, wheel
+from flowcli.color import RunningScale, flow_to_hsv, flow_to_rgb, legend, wheel
 from tests import reference
 
 
@@ -84,10 +86,39 @@ def test_invalid_pixels_are_black_and_the_others_as_without_them() -> None:
     assert torch.equal(rgb[valid], flow_to_rgb(uv, 1.0)[valid])
 
 
+def test_hsv_is_hue_for_direction_and_value_for_speed() -> None:
+    uv = 6 * torch.randn(2, 33, 49, generator=torch.Generator().manual_seed(1))
+    uv[:, 0, :4] = torch.tensor([[5.0, 0.0, -5.0, 0.0], [0.0, 5.0, 0.0, -5.0]])
+    rgb = flow_to_hsv(uv, 8.0)
+    assert rgb[0, :4].tolist() == [[159, 0, 0], [80, 159, 0], [0, 159, 159], [80, 0, 159]]
+    for u, v, colour in zip(*uv.double().flatten(1).tolist(), rgb.flatten(0, 1).tolist(), strict=True):
+        hue = math.atan2(v, u) / (2 * math.pi) % 1
+        exact = [255 * part for part in colorsys.hsv_to_rgb(hue, 1, min(math.hypot(u, v) / 8, 1))]
+        assert np.abs(np.array(colour) - exact).max() <= 0.5 + 1e-3
+
+
+def test_hsv_is_that_of_the_tutorial() -> None:
+    uv = 6 * torch.randn(2, 33, 49, generator=torch.Generator().manual_seed(2))
+    speed, angle = cv2.cartToPolar(uv[0].numpy(), uv[1].numpy())
+    hsv = np.full((33, 49, 3), 255, np.uint8)
+    hsv[..., 0] = angle * 180 / np.pi / 2
+    hsv[..., 2] = cv2.normalize(speed, np.empty(0), 0, 255, cv2.NORM_MINMAX)
+    theirs = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(int)
+    # Its hue comes in steps of two degrees, rounded down: 255 / 60 levels each.
+    assert np.abs(flow_to_hsv(uv, float(speed.max())).numpy() - theirs).max() <= 2 * 255 / 60 + 3
+
+
+def test_hsv_of_what_is_unknown_is_black() -> None:
+    uv = torch.tensor([[9.0, math.nan, math.inf, 9.0], [0.0, 1.0, 1.0, 0.0]])[:, None]
+    valid = torch.tensor([[True, True, True, False]])
+    assert flow_to_hsv(uv, 3, valid)[0].tolist() == [[255, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
 def test_the_flow_is_not_changed() -> None:
     uv = torch.randn(2, 9, 13)
     before = uv.clone()
     flow_to_rgb(uv, 2.0)
+    flow_to_hsv(uv, 2.0)
     RunningScale().update(uv)
     assert torch.equal(uv, before)
 
@@ -102,6 +133,13 @@ def test_legend_shows_each_motion_at_the_end_of_its_arrow(size: int) -> None:
             assert disc[row, column, 3] == (255 if math.hypot(u, v) <= 1 else 0)
             colour = reference.middlebury_colour(u, v, 1.0)
             assert np.abs(disc[row, column, :3] - (np.array(colour) - 0.5)).max() <= 0.5 + 2e-3
+
+
+def test_legend_of_other_colours() -> None:
+    disc = legend(33, flow_to_hsv)
+    assert disc[16, 16].tolist() == [0, 0, 0, 255]
+    assert disc[16, 32, 0] > 240
+    assert disc[16, 32, 1:].tolist() == [0, 0, 255]
 
 
 def _frame(length: float, height: int = 20, width: int = 30) -> torch.Tensor:
@@ -164,6 +202,13 @@ def test_scale_is_a_percentile_so_that_few_wild_pixels_do_not_count() -> None:
     uv[:, :1] = 1e6
     uv[:, 7] = math.nan
     assert RunningScale().update(uv) == pytest.approx(5)
+
+
+@pytest.mark.parametrize("percentile", [10, 50, 99, 100])
+def test_scale_is_the_percentile_that_is_asked_for(percentile: float) -> None:
+    # Speeds of 1 to 101 pixels, a row each.
+    uv = torch.stack((torch.arange(1.0, 102.0)[:, None].expand(101, 8), torch.zeros(101, 8)))
+    assert RunningScale(percentile).update(uv) == pytest.approx(1 + percentile, abs=0.2)
 
 
 def test_scale_measures_valid_pixels_only() -> None:

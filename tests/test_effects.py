@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from flowcli.color import legend
-from flowcli.effects import Color, Holes, Warp
+from flowcli.effects import Color, Holes, Warp, confidence, occlusion
 from flowcli.types import FlowField, FlowPair, Frame
 from tests import reference
 
@@ -34,15 +35,40 @@ def _picture(height: int = 65, width: int = 97) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def _moving_square() -> FlowPair:
+    """A white square of 6 px moves 4 px to the right over a grey ground at rest."""
+    second = np.full((20, 20, 3), 60, np.uint8)
+    second[5:11, 9:15] = 255
+    forward, backward = torch.zeros(2, 20, 20), torch.zeros(2, 20, 20)
+    forward[0, 5:11, 5:11], backward[0, 5:11, 9:15] = 4, -4
+    return _pair(second, forward, backward=FlowField(backward))
+
+
 def _constant(u: float, v: float, height: int = 65, width: int = 97) -> torch.Tensor:
     return torch.tensor((u, v), dtype=torch.float32).view(2, 1, 1).repeat(1, height, width)
 
 
-@pytest.mark.parametrize("effect", [Color(), Color(3.0, legend=True), Warp(), Warp("keep"), Warp("transparent")])
+EFFECTS = [
+    Color(),
+    Color(3.0, legend=True),
+    Color(3.0, style="arrows"),
+    Color(style="overlay", percentile=50, dim=1),
+    Warp(),
+    Warp("keep"),
+    Warp("transparent"),
+    occlusion,
+    confidence,
+]
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 300), (65, 97)])
-def test_frames_carry_the_place_of_the_earlier_frame(effect: Color | Warp, height: int, width: int) -> None:
-    pair = _pair(_picture(height, width), _constant(0.5, 0.25, height, width))
-    swapped = FlowPair(pair.second, pair.first, pair.forward)
+def test_frames_carry_the_place_of_the_earlier_frame(
+    effect: Callable[[FlowPair], Frame], height: int, width: int
+) -> None:
+    flow = _constant(0.5, 0.25, height, width)
+    pair = _pair(_picture(height, width), flow, backward=FlowField(-flow))
+    swapped = FlowPair(pair.second, pair.first, pair.forward, pair.backward)
     for frame in (effect(pair), effect(swapped)):
         assert (frame.index, frame.time, frame.name) == (FIRST, Fraction(1, 3), "left")
         assert frame.image.dtype == np.uint8
@@ -75,6 +101,22 @@ def test_color_without_a_scale_follows_the_video() -> None:
     low, high = color.scale_range
     assert low == pytest.approx(4)
     assert 4 < high <= 4 * 1.04**3
+
+
+def test_color_follows_the_percentile_that_is_asked_for() -> None:
+    uv = _constant(4, 0)
+    uv[0, :, 60:] = 12
+    for percentile, scale in ((50, 4), (90, 12)):
+        color = Color(style="magnitude", percentile=percentile)
+        color(_pair(_picture(), uv))
+        assert color.scale_range == pytest.approx((scale, scale))
+
+
+def test_color_draws_the_first_frame_below_its_flow() -> None:
+    picture = _picture()
+    pair = _pair(picture, _constant(0, 0))
+    seen = FlowPair(pair.second, pair.first, pair.forward)
+    np.testing.assert_array_equal(Color(5.0, style="overlay", dim=0)(seen).image, picture)
 
 
 def test_color_measures_valid_pixels_only() -> None:
@@ -155,17 +197,54 @@ def test_noise_at_the_border_makes_no_holes() -> None:
 
 
 def test_backward_flow_finds_occluded_pixels() -> None:
-    # A white square of 6 px moves 4 px to the right over a grey ground at rest.
-    second = np.full((20, 20, 3), 60, np.uint8)
-    second[5:11, 9:15] = 255
-    forward, backward = torch.zeros(2, 20, 20), torch.zeros(2, 20, 20)
-    forward[0, 5:11, 5:11], backward[0, 5:11, 9:15] = 4, -4
+    pair = _moving_square()
     ghost = np.full((20, 20), 60)
     ghost[5:11, 5:15] = 255
-    np.testing.assert_array_equal(Warp()(_pair(second, forward)).image[..., 0], ghost)
+    alone = FlowPair(pair.first, pair.second, pair.forward)
+    np.testing.assert_array_equal(Warp()(alone).image[..., 0], ghost)
     clean = ghost.copy()
     clean[5:11, 11:15] = 0
-    both = Warp()(_pair(second, forward, backward=FlowField(backward)))
-    np.testing.assert_array_equal(both.image[..., 0], clean)
-    unknown = FlowField(backward, torch.zeros(20, 20, dtype=torch.bool))
-    assert not Warp()(_pair(second, forward, backward=unknown)).image.any()
+    np.testing.assert_array_equal(Warp()(pair).image[..., 0], clean)
+    assert pair.backward is not None
+    unknown = FlowField(pair.backward.uv, torch.zeros(20, 20, dtype=torch.bool))
+    assert not Warp()(FlowPair(pair.first, pair.second, pair.forward, unknown)).image.any()
+
+
+def test_occlusion_is_white_where_something_is_hidden() -> None:
+    pair = _moving_square()
+    expected = np.zeros((20, 20), np.uint8)
+    expected[5:11, 11:15] = 255
+    np.testing.assert_array_equal(occlusion(pair).image, expected)
+    # Seen from the second frame, what the square has uncovered is hidden in the first.
+    expected = np.zeros((20, 20), np.uint8)
+    expected[5:11, 5:9] = 255
+    np.testing.assert_array_equal(occlusion(pair.reversed()).image, expected)
+
+
+def test_occlusion_takes_in_what_leaves_the_frame_or_is_unknown() -> None:
+    valid = torch.ones(20, 30, dtype=torch.bool)
+    valid[3, 4] = False
+    uv = _constant(5, 0, 20, 30)
+    expected = np.zeros((20, 30), np.uint8)
+    expected[:, 25:] = expected[3, 4] = 255
+    pair = _pair(_picture(20, 30), uv, valid, FlowField(-uv))
+    np.testing.assert_array_equal(occlusion(pair).image, expected)
+
+
+def test_confidence_is_grey_between_agreement_and_none() -> None:
+    pair = _moving_square()
+    image = confidence(pair).image
+    hidden = occlusion(pair).image == 255
+    assert (image[~hidden] == 255).all()
+    assert image[hidden].max() < 128
+    # f + b of 1 px at 4 px: 2 ** -(1 / (0.01 * (16 + 9) + 0.5)).
+    uv = _constant(4, 0, 20, 30)
+    found = confidence(_pair(_picture(20, 30), uv, backward=FlowField(-uv + torch.tensor([1.0, 0.0]).view(2, 1, 1))))
+    assert set(found.image[:, :26].flatten().tolist()) == {round(255 * 2 ** -(1 / 0.75))}
+    assert not found.image[:, 26:].any()
+
+
+@pytest.mark.parametrize("effect", [occlusion, confidence])
+def test_what_compares_needs_the_flow_both_ways(effect: Callable[[FlowPair], Frame]) -> None:
+    with pytest.raises(ValueError, match=r"^the pair has no backward flow$"):
+        effect(_pair(_picture(), _constant(1, 0)))

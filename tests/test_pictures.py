@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -14,8 +15,11 @@ from flowcli.errors import InputError, OutputError
 from flowcli.pictures import (
     ALPHA_SUFFIXES,
     PICTURE_SUFFIXES,
+    dimmed,
+    draw_arrows,
     draw_line,
     draw_text,
+    draw_trails,
     heat,
     read_picture,
     read_unscaled,
@@ -223,3 +227,81 @@ def test_a_line_goes_through_its_points() -> None:
     for x, y in ((2, 3), (14, 3), (25, 3), (25, 9), (25, 15)):
         assert drawn[y, x].tolist() == [250, 10, 20]
     assert not drawn[8:, :20].any()
+
+
+def test_dimmed_pictures_are_darker_and_greyer() -> None:
+    image = np.array([[(200, 100, 50), (255, 255, 255), (0, 0, 0)]], np.uint8)
+    np.testing.assert_array_equal(dimmed(image, 0), image)
+    np.testing.assert_array_equal(dimmed(image, 1), 0 * image)
+    # Half as bright, and half as far from grey: 0.299 R + 0.587 G + 0.114 B is 124.2.
+    expected = [(81, 56, 44), (127.5,) * 3, (0,) * 3]
+    np.testing.assert_allclose(dimmed(image, 0.5)[0], expected, atol=1)
+    assert dimmed(np.broadcast_to(np.uint8(90), (4, 5, 3)), 0.5).tolist() == np.full((4, 5, 3), 45).tolist()
+
+
+def _arrow(x: float, y: float, thickness: float = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An arrow from the middle of a grey picture: (N, 2) x, y of its pixels, how full they are, and those darker."""
+    image = np.full((121, 121, 3), 100, np.uint8)
+    colour = np.array([(0, 250, 0)], np.uint8)
+    drawn = draw_arrows(image, np.full((1, 2), 60.0), np.array([(x, y)], float), colour, thickness)
+    assert (image == 100).all()
+    full = (drawn[..., 1].astype(float) - drawn[..., 0]) / 250
+    places, dark = (np.argwhere(mask)[:, ::-1] - 60 for mask in (full > 0.2, drawn[..., 1] < 90))
+    return places, full[full > 0.2], dark
+
+
+@pytest.mark.parametrize("angle", range(0, 360, 15))
+@pytest.mark.parametrize("length", [12, 40])
+def test_an_arrow_points_where_it_should(angle: int, length: int) -> None:
+    ahead = np.array((math.cos(math.radians(angle)), math.sin(math.radians(angle))))
+    places, full, dark = _arrow(*(length * ahead))
+    along, across = places @ ahead, places @ (-ahead[1], ahead[0])
+    assert -2 <= along.min() <= 1
+    assert length - 2 <= along.max() <= length + 1.5
+    assert abs(np.average(across, weights=full)) < 0.3
+    widest = np.abs(across).max()
+    assert widest > 1.5 * np.abs(across[along < length / 6]).max(), "the tail is thin"
+    assert length / 4 < along[np.abs(across) > 0.9 * widest].mean() < length
+    # The outline lies around it.
+    assert (dark @ ahead).min() < 0
+    assert (dark @ ahead).max() > length
+    assert np.abs(dark @ (-ahead[1], ahead[0])).max() > np.abs(across).max()
+
+
+def test_no_move_is_a_dot() -> None:
+    places, full, dark = _arrow(0, 0, thickness=9)
+    assert np.hypot(*places.T).max() < 5
+    assert np.abs(np.average(places, axis=0, weights=full)).max() < 0.3
+    assert 2 < np.hypot(*dark.T).max() < 8
+
+
+def test_no_arrows_are_no_change() -> None:
+    image = _smooth()
+    none = np.zeros((0, 2))
+    np.testing.assert_array_equal(draw_arrows(image, none, none, np.zeros((0, 3), np.uint8), 3), image)
+    paths = np.full((5, 2, 2), np.nan, np.float32)
+    np.testing.assert_array_equal(draw_trails(image, paths, np.full((4, 2, 3), 9, np.uint8), 3), image)
+
+
+def test_trails_fade_towards_their_older_ends() -> None:
+    x = np.arange(5, 106, 10, dtype=np.float32)
+    going = np.stack((x, np.full_like(x, 10)), axis=1)
+    ended = going + np.array((0, 20))
+    ended[-3:] = np.nan
+    begun = going + np.array((0, 40))
+    begun[:-3] = np.nan
+    colours = np.tile(np.array([(250, 100, 0), (0, 250, 100), (100, 0, 250)], np.uint8), (10, 1, 1))
+    drawn = draw_trails(np.zeros((60, 120, 3), np.uint8), np.stack((going, ended, begun), axis=1), colours, 1.5)
+    line = drawn[10, :, 0].astype(int)
+    assert (np.diff(line[5:105]) >= -2).all()
+    assert line[8] < 15 < line[40] < line[70] < 240 < line[103]
+    np.testing.assert_allclose(drawn[10, 40:100] / line[40:100, None], np.tile((1, 0.4, 0), (60, 1)), atol=0.02)
+    # A path that has ended keeps its place in time, and has no dot.
+    np.testing.assert_allclose(drawn[30, 8:70, 1], line[8:70], atol=2)
+    assert not drawn[30, 78:].any()
+    assert drawn[27:34, 72:80].max() <= drawn[30, 70].max()
+    assert not drawn[50, :83].any()
+    assert (drawn[50, 90:104, 2] > 150).all()
+    # A dot is wider than the line before it.
+    assert (drawn[7:14, 105, 0] > 150).sum() > (drawn[7:14, 90, 0] > 150).sum() > 0
+    assert not drawn[15:25].any()
