@@ -10,8 +10,8 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
 from flowcli import weights
-from flowcli.errors import InputError, WeightsError
-from flowcli.types import Direction, FlowPair, Frame, Last
+from flowcli.errors import InputError, UsageError, WeightsError
+from flowcli.types import Direction, FlowPair, Frame, FrameSource, Last, StreamInfo
 
 if TYPE_CHECKING:
     from flowcli.engine import Engine
@@ -23,13 +23,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is read: `input` and `second` as `open_source` takes them."""
+    """What is read: `input` and `second` as `open_source` takes them. Raises UsageError for a stop before the start."""
 
-    input: str
+    input: str = ""
     second: str | None = None
     start: int | Fraction | None = None
     stop: int | Fraction | None = None
     every: int = 1
+
+    def __post_init__(self) -> None:
+        start, stop = self.start, self.stop
+        if stop is not None and (stop <= 0 or (start is not None and type(start) is type(stop) and start >= stop)):
+            raise UsageError(
+                "--stop is not after --start", "stop is exclusive: --start 10 --stop 12 takes frames 10 and 11"
+            )
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class EngineOptions:
     variational: bool = False
     weights: str | None = None
     """A file of weights for the network `model`, as they were published or saved by `flowcli train`."""
+    tile: int | None = None
+    """Side of tiles in pixels, 0 for whole frames, None for the engine's choice."""
+    batch: int | None = None
+    """Frames in a step of the network, None for the engine's choice."""
+    check: bool = False
+    """Estimates the flow the other way as well, for `backward` of each pair, whatever the direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +87,26 @@ def estimate(
     direction: Direction = "forward",
     last: Last = "drop",
     variational: bool = False,
+    tile: int | None = None,
+    batch: int | None = None,
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
-    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames.
+    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames;
+    no flow leads to a frame that is marked as a cut.
     start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes each nth frame.
     max_side: estimates on a picture no larger than this, and returns flow of full size.
     last: what the last frame gets, which has no successor: nothing, the flow before it, or zero flow.
     variational: refines each flow by minimising an energy (OpenCV's variational refinement).
+    tile: side in pixels of the tiles in which a network that can works on larger frames, None for what suits the
+    device, 0 for whole frames; smaller ones take less memory, and the flow is the same.
+    batch: frames in a step of the network, None for 1 on a CPU and 4 on a GPU: small frames are faster together.
     The generator opens the source when the first pair is asked for; closing it closes all it opened, and frames that
     have a `close`. Raises FlowcliError: InputError if there are fewer than two frames, WeightsError, DeviceError...
     """
-    options = EngineOptions(model, refine, device, precision, max_side, direction, last, variational)
+    options = EngineOptions(
+        model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch
+    )
     with ExitStack() as stack:
         frames: Iterable[Frame]
         if isinstance(source, str | PathLike):
@@ -117,14 +138,25 @@ def find_weights(options: EngineOptions) -> weights.Entry:
     return entry
 
 
-def open_engine(entry: weights.Entry, options: EngineOptions) -> Engine:
-    """The network with these weights, ready for frames; `options` are what `entry` was found by."""
+def open_engine(entry: weights.Entry, options: EngineOptions, model: FlowModel | None = None) -> Engine:
+    """The network with these weights, ready for frames; `options` are what `entry` was found by.
+
+    model: that network, where it is loaded already.
+    """
     from flowcli.engine import Engine
 
     after: Callable[[FlowPair], FlowPair] | None = None
     if options.variational:
         from flowcli.classic import refined as after
-    return Engine(_model(entry, options), options.device, options.precision, max_side=options.max_side, after=after)
+    return Engine(
+        model or _model(entry, options),
+        options.device,
+        options.precision,
+        max_side=options.max_side,
+        after=after,
+        tile=options.tile,
+        batch=options.batch,
+    )
 
 
 def _model(entry: weights.Entry, options: EngineOptions) -> FlowModel:
@@ -142,15 +174,41 @@ def _model(entry: weights.Entry, options: EngineOptions) -> FlowModel:
     return Classic(entry.name)
 
 
+def open_input(source: SourceOptions) -> FrameSource:
+    """The frames that `source` names. Raises InputError, as `open_source` does."""
+    from flowcli.video import open_source
+
+    return open_source(source.input, source.second, start=source.start, stop=source.stop, every=source.every)
+
+
+def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
+    """How many pairs will come of such frames, None where nobody knows."""
+    return info.frames and max(info.frames - (options.last == "drop"), 0)
+
+
 @contextmanager
-def open_run(frames: Iterable[Frame], name: str, entry: weights.Entry, options: EngineOptions) -> Iterator[Run]:
-    """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work."""
+def open_run(
+    frames: Iterable[Frame], name: str, entry: weights.Entry, options: EngineOptions, engine: Engine | None = None
+) -> Iterator[Run]:
+    """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work.
+
+    engine: what `open_engine` made of `entry` and `options`, where that was done already.
+    """
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
     with prefetch(_two_or_more(frames, name), watch=decode) as ahead:
-        engine = open_engine(entry, options)
-        yield Run(entry, engine, engine.pairs(ahead, direction=options.direction, last=options.last), decode)
+        engine = engine or open_engine(entry, options)
+        yield Run(entry, engine, _pairs(engine, ahead, options), decode)
+
+
+def _pairs(engine: Engine, frames: Iterable[Frame], options: EngineOptions) -> Iterator[FlowPair]:
+    from flowcli.shots import shots
+
+    direction = "both" if options.check else options.direction
+    for shot in shots(frames):
+        for pair in engine.pairs(shot, direction=direction, last=options.last):
+            yield pair.reversed() if options.check and options.direction == "backward" else pair
 
 
 def _two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:

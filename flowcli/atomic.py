@@ -33,11 +33,7 @@ class Part:
     def publish(self) -> None:
         try:
             if self.folder and self.target.is_dir():
-                for file in sorted(path for path in self.path.rglob("*") if path.is_file()):
-                    place = self.target / file.relative_to(self.path)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(file, place)
-                shutil.rmtree(self.path)
+                merge(self.path, self.target)
             else:
                 os.replace(self.path, self.target)
         except OSError as error:
@@ -62,6 +58,15 @@ class Part:
         self.discard()
         if isinstance(error, OSError):
             raise write_error(self.target, error) from error
+
+
+def merge(source: Path, target: Path) -> None:
+    """Moves all files of the folder `source` to the same places in the folder `target`, and removes `source`."""
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
+    shutil.rmtree(source)
 
 
 def check_free(target: Path, overwrite: bool = False, folder: bool = False) -> None:

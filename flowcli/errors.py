@@ -40,3 +40,9 @@ class WeightsError(FlowcliError):
 
 class DeviceError(FlowcliError):
     """The device or precision that was asked for is not there, or its memory is too small."""
+
+
+class BatchError(FlowcliError):
+    """A batch came to its end, but some of its items failed."""
+
+    exit_code = 3

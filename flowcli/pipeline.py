@@ -124,6 +124,15 @@ class Background(Generic[Item]):
         self._sink.abort()
 
 
+def use_threads(count: int) -> None:
+    """From now on torch computes in this thread with so many threads, whatever is set in others."""
+    import torch
+
+    # Asking makes the number this thread's own; at its first work it would take what was last set in any other.
+    torch.get_num_threads()
+    torch.set_num_threads(count)
+
+
 class _Channel(Generic[Item]):
     """A bounded queue from one thread to another; the sender ends it by `finish`, the receiver by `refuse`."""
 

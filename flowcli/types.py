@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 Direction = Literal["forward", "backward", "both"]
 Last = Literal["drop", "repeat", "zero"]
+Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails"]
+"""How flow is drawn."""
 
 Item = TypeVar("Item", contravariant=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture. `image`: (H, W, 3) uint8 RGB, or (H, W, 4) RGBA from an effect; nobody writes into it."""
+    """One picture. `image`: (H, W, 3) uint8 RGB, or from an effect (H, W, 4) RGBA or (H, W) grey; never changed."""
 
     image: np.ndarray
     index: int
@@ -29,6 +31,8 @@ class Frame:
     """Presentation time in seconds."""
     name: str | None = None
     """The source's own file name without suffix; None in a video."""
+    cut: bool = False
+    """Whether a shot is known to begin here: no flow is estimated from the frame before."""
 
     @property
     def stem(self) -> str:
@@ -43,6 +47,11 @@ class FlowField:
     uv: torch.Tensor
     valid: torch.Tensor | None = None
     """(H, W) bool, False where the flow is unknown; None where all of it is known."""
+
+    @property
+    def known(self) -> torch.Tensor:
+        """(2, H, W): `uv`, but NaN where it is not valid."""
+        return self.uv if self.valid is None else self.uv.where(self.valid, float("nan"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import flowcli
 from flowcli import classic, weights
 from flowcli.api import EngineOptions, Precision, open_engine
 from flowcli.datasets import find_examples
+from flowcli.effects import confidence, occlusion
 from flowcli.evaluation import evaluate, network, summarise
 from flowcli.video import open_source
 from tests import sample
@@ -29,6 +30,23 @@ def test_sample_clip_against_its_true_flow() -> None:
     assert len(errors["rpwc"]) == 8
     assert np.mean(errors["rpwc"]) < np.mean(errors["farneback"])
     assert np.mean(errors["rpwc"]) < 0.2 * np.mean(errors["zero"])
+
+
+def test_masks_of_the_sample_clip_against_the_truth() -> None:
+    """What is hidden is 6 % of the pixels there."""
+    hidden, found, sure = [], [], []
+    errors = []
+    for index, pair in enumerate(flowcli.estimate(sample.PATH, stop=9, device="cpu", direction="both")):
+        truth, occluded = (tensor.numpy() for tensor in sample.flow(index))
+        hidden.append(occluded)
+        found.append(occlusion(pair).image == 255)
+        sure.append(confidence(pair).image > 127)
+        errors.append(np.linalg.norm(pair.forward.uv.numpy() - truth, axis=0))
+    one, other, agrees, error = map(np.stack, (hidden, found, sure, errors))
+    assert (one & other).sum() > 0.8 * one.sum()
+    assert (one & other).sum() > 0.4 * (one | other).sum()
+    np.testing.assert_array_equal(agrees, ~other)
+    assert error[~agrees].mean() > 3 * error[agrees].mean()
 
 
 def test_the_sample_clip_is_the_one_that_the_generator_renders() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 import flowcli
 from flowcli import Frame
-from flowcli.errors import InputError, WeightsError
+from flowcli.api import EngineOptions, find_weights, open_run
+from flowcli.errors import DeviceError, InputError, WeightsError
+from flowcli.types import Direction, Last
 from tests.tiny import DOWN, write_pictures
 
 
@@ -41,10 +44,35 @@ def test_options_reach_the_engine(table: Path) -> None:
     assert motions(frames(3), refine=3) == [(30, DOWN)] * 2
     assert motions(frames(2), last="repeat") == [(10, DOWN)] * 2
     assert motions(frames(2), last="zero") == [(10, DOWN), (0, 0)]
+    with pytest.raises(DeviceError, match=r"^this network cannot work in tiles$"):
+        motions(frames(2), tile=64)
     assert motions(frames(2), model=str(table / "rpwc.safetensors")) == [(10, DOWN)]
     (pair,) = flowcli.estimate(frames(2), device="cpu", precision="fp32", direction="both")
     assert pair.backward is not None
     np.testing.assert_allclose(pair.backward.uv[0], -10, atol=1e-4)
+
+
+@pytest.mark.parametrize(("direction", "u"), [("forward", 10), ("backward", -10), ("both", 10)])
+def test_both_ways_whatever_the_direction(table: Path, direction: Direction, u: float) -> None:
+    options = EngineOptions(device="cpu", precision="fp32", direction=direction, check=True, last="repeat")
+    with open_run(frames(3), "x", find_weights(options), options) as run:
+        pairs = list(run.pairs)
+    assert len(pairs) == 3
+    for pair in pairs:
+        assert pair.backward is not None
+        assert float(pair.forward.uv[0].mean()) == pytest.approx(u, abs=1e-3)
+        assert float(pair.backward.uv[0].mean()) == pytest.approx(-u, abs=1e-3)
+    assert [pair.first.index for pair in pairs] == ([1, 2, 2] if u < 0 else [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [("drop", [(0, 1), (3, 4), (4, 5)]), ("zero", [(0, 1), (1, 1), (3, 4), (4, 5), (5, 5)])],
+)
+def test_no_pair_crosses_a_cut(table: Path, last: Last, expected: list[tuple[int, int]]) -> None:
+    given = [replace(frame, cut=frame.index in (2, 3)) for frame in frames(6)]
+    pairs = list(flowcli.estimate(given, device="cpu", precision="fp32", last=last))
+    assert [(pair.first.index, pair.second.index) for pair in pairs] == expected
 
 
 def test_folder_of_pictures(table: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import tempfile
 import time
@@ -30,14 +29,15 @@ SPYNET = 49 * (8 * 32 + 32 * 64 + 64 * 32 + 32 * 16 + 16 * 2) * (64 * 64 + 32 * 
 """10^9 multiply-adds for pictures of 64x64: five 7x7 convolutions there and at half of it; its encoder has none."""
 
 
-def setup(model: str = "rpwc", **options: Any) -> bench.Setup:
-    engine = EngineOptions(model, device="cpu", precision="fp32")
+def setup(model: str = "rpwc", batch: int | None = None, **options: Any) -> bench.Setup:
+    engine = EngineOptions(model, device="cpu", precision="fp32", batch=batch)
     return bench.Setup(find_weights(engine), engine, height=64, width=96, seconds=0, **options)
 
 
-def random_setup(network: str, folder: Path) -> bench.Setup:
+def random_setup(network: str, folder: Path, batch: int | None = None) -> bench.Setup:
     entry = bench.random_weights(network, folder)
-    return bench.Setup(entry, EngineOptions(str(entry.file), device="cpu"), height=64, width=64, seconds=0)
+    engine = EngineOptions(str(entry.file), device="cpu", batch=batch)
+    return bench.Setup(entry, engine, height=64, width=64, seconds=0)
 
 
 def test_spread_of_numbers_that_one_can_sort_by_hand() -> None:
@@ -226,7 +226,7 @@ def test_numbers_are_those_of_one_pair(tmp_path: Path, monkeypatch: pytest.Monke
         return 8.0
 
     monkeypatch.setattr(Clock, "seconds", eight)
-    result = network.measure(dataclasses.replace(random_setup("spynet", tmp_path), batch=4))
+    result = network.measure(random_setup("spynet", tmp_path, batch=4))
     assert [row.gmacs for row in result.rows[:3]] == pytest.approx([0, SPYNET, SPYNET])
     # OpenCV takes one pair at a time.
     assert [row.seconds.median for row in result.rows] == [2, 2, 2, 2, 2, 8]

@@ -13,18 +13,23 @@ import pytest
 LAYERS = """
     __main__
     cli
-    train bench doctor fetch
+    train batch bench doctor fetch
     flowcli
     api
     outputs
+    kinds
     evaluation
-    effects datasets published
+    tables
+    plot
+    effects datasets published stats flowsource
+    styles
     checkpoints foreign
     pickles torch7
     engine classic video flowfile weights
     models
-    color metrics
-    ops geometry
+    color metrics camera shots packing tracks
+    ops
+    geometry
     pictures
     pipeline atomic
     types
@@ -37,9 +42,29 @@ OWNERS = {
     "imageio_ffmpeg": {"video"},
     "click": {"cli"},
     "rich": {"cli"},
+    "matplotlib": {"plot"},
+    "pyarrow": {"tables"},
+    "h5py": {"flowfile"},
+    "OpenEXR": {"flowfile"},
+    "ray": {"batch"},
 }
 SLOW = {"torch", "numpy", "cv2"}
-LIGHT = {"flowcli", "__main__", "errors", "types", "atomic", "pipeline", "outputs", "weights", "api", "doctor", "cli"}
+LIGHT = {
+    "flowcli",
+    "__main__",
+    "errors",
+    "types",
+    "atomic",
+    "pipeline",
+    "outputs",
+    "kinds",
+    "weights",
+    "api",
+    "doctor",
+    "batch",
+    "tables",
+    "cli",
+}
 
 
 def unit(module: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flowcli.pipeline import Background, Stopwatch, prefetch
+from flowcli.pipeline import Background, Stopwatch, prefetch, use_threads
 from flowcli.types import drain
 
 
@@ -379,3 +379,29 @@ def test_depth_below_one_is_a_bug(depth: int) -> None:
         prefetch([], depth)
     with pytest.raises(ValueError, match=f"^depth must be at least 1, got {depth}$"):
         Background(Record(), depth)
+
+
+def test_threads_of_torch_are_a_threads_own() -> None:
+    """Whatever is set in another thread meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    set_by_others, seen = threading.Event(), []
+
+    def work() -> None:
+        use_threads(3)
+        set_by_others.wait(30)
+        torch.ones(100_000).add_(1)
+        seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    try:
+        thread.start()
+        other = threading.Thread(target=use_threads, args=(1,))
+        other.start()
+        other.join()
+        set_by_others.set()
+        thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3]

@@ -1,7 +1,8 @@
-"""What the README shows, run as it stands there."""
+"""What the README and the pages in docs show, run as it stands there."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import click
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import flowcli
 from flowcli.cli.main import commands, main
@@ -24,6 +26,13 @@ from tests.pairs import write_pair
 README = Path(__file__).parent.parent / "README.md"
 SHORT = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0"]
 """For training, so that it takes seconds."""
+QUICK = {"train": SHORT, "bench": ["network", "--size", "64x64", "--seconds", "0"]}
+"""What is added to an example of these commands."""
+
+
+def without_numbers(text: str) -> str:
+    """Numbers depend on the machine, and the width of columns on numbers."""
+    return " ".join(re.sub(r"-?\d+(\.\d+)?", "N", text).split())
 
 
 def block(name: str) -> str:
@@ -37,18 +46,33 @@ def examples() -> list[str]:
     return [line.split("  #")[0].rstrip() for line in block("examples").splitlines()]
 
 
+CLIPS = ("in.mp4", "in.mkv", "shot.mov", "clips/a.mp4", "clips/b.mp4", "videos/a.mp4", "videos/more/b.mp4")
+PICTURES = ("first.png", "second.png", "a.png", "b.png", "photos/a.png")
+FRAMES = tuple(f"{folder}/{number}.png" for folder in ("frames", "plate") for number in (1, 2, 10))
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all the inputs that the README speaks of."""
+    """A folder with all the inputs that the pages speak of, `flowcli` and `ffmpeg` on PATH, and a home of its own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".home"))
+    tools = tmp_path / ".tools"
+    tools.mkdir()
+    (tools / "ffmpeg").symlink_to(ffmpeg_path())
+    paths = [str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(paths))
     monkeypatch.chdir(tmp_path)
-    for name in ("in.mp4", "in.mkv"):
-        source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=3"]
-        subprocess.run([ffmpeg_path(), "-v", "error", *source, name], check=True, stdin=subprocess.DEVNULL)
     dice = np.random.default_rng(0)
-    for folder in ("frames", "photos"):
-        Path(folder).mkdir()
-    for name in ("first.png", "second.png", "frames/1.png", "frames/2.png", "frames/10.png", "photos/a.png"):
-        cv2.imwrite(name, dice.integers(0, 256, (64, 96, 3), np.uint8))
+    for name in (*CLIPS, *PICTURES, *FRAMES):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name in CLIPS:
+            source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=3"]
+            subprocess.run([ffmpeg_path(), "-v", "error", *source, name], check=True, stdin=subprocess.DEVNULL)
+        else:
+            cv2.imwrite(name, dice.integers(0, 256, (64, 96, 3), np.uint8))
+    Path("flow_files").mkdir()
+    for number in range(2):
+        flowcli.write_flow(f"flow_files/{number}.flo", dice.normal(0, 3, (2, 64, 96)).astype(np.float32))
     write_pair(Path("pairs"))
     return tmp_path
 
@@ -61,14 +85,16 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert main(["train", "runs/mine", *SHORT]) == 0
         capsys.readouterr()
     before = set(place.iterdir())
-    assert main([*words[1:], *(SHORT if words[1] == "train" else [])]) == 0, capsys.readouterr().err
+    assert main([*words[1:], *QUICK.get(words[1], [])]) == 0, capsys.readouterr().err
     out, _ = capsys.readouterr()
-    if words[1] == "estimate":
-        outputs = {word for option, word in pairwise(words) if option == "--out"}
+    if words[1] in ("estimate", "convert", "stats", "batch"):
+        outputs = {word for option, word in pairwise(words) if option in ("--out", "--occlusion", "--confidence")}
         backward = {"warped_bwd.webm"} & {name.replace(".", "_bwd.") for name in outputs}
         assert {path.name for path in set(place.iterdir()) - before} == {
             name.rstrip("/") for name in outputs
         } | backward
+        if words[1] == "stats":
+            assert "speed_mean" in out
         if "both/" in outputs:
             assert sorted(path.name for path in Path("both").iterdir()) == ["1.flo", "1_bwd.flo", "2.flo", "2_bwd.flo"]
     elif words[1] == "train":
@@ -79,14 +105,17 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert Path("sheets/dis/pairs/a_sheet.png").is_file()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def in_bash(line: str) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash")
+    if shutil.which("flowcli") is None:
+        pytest.skip("flowcli is not installed in this environment")
+    subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True, timeout=120)
+
+
 @pytest.mark.parametrize("line", [line for line in examples() if "|" in line])
 def test_example_in_a_pipe(line: str, place: Path) -> None:
-    scripts = Path(sys.executable).parent
-    if not (scripts / "flowcli").is_file():
-        pytest.skip("flowcli is not installed in this environment")
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True, env=environment, timeout=120)
+    in_bash(line)
     (made,) = set(place.iterdir()) & {place / line.split(">")[1].strip()}
     planes = 3 * 64 * 96 * 4
     assert 29 * planes < made.stat().st_size < 29 * (planes + 200) + 1000
@@ -114,3 +143,48 @@ def test_the_main_job(place: Path, root: Path, capsys: pytest.CaptureFixture[str
 def test_every_command_is_shown() -> None:
     shown = {line.split()[1] for line in examples() if line.startswith("flowcli ")}
     assert shown == set(commands.list_commands(click.Context(commands)))
+
+
+def test_the_five_commands(place: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they print, but for numbers, is what they print."""
+    shutil.copy(root / "tests/data/sample.mp4", "in.mp4")
+    shutil.copy("in.mp4", "clips/a.mp4")
+    commands_and_outputs = re.findall(r"^\$ flowcli (.*)\n((?:[^$].*\n)*)", block("five"), re.M)
+    assert len(commands_and_outputs) == 5
+    for line, shown in commands_and_outputs:
+        assert main(shlex.split(line)) == 0
+        out, err = capsys.readouterr()
+        assert without_numbers(out + err) == without_numbers(shown), line
+
+
+PAGES = sorted((README.parent / "docs").glob("*.md"))
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.M | re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_of_the_documentation(page: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All blocks of `sh` and `python`, one after the other, in one folder; `text` is not for every machine."""
+    if page.stem == "research":
+        torch.manual_seed(0)
+        names = json.loads((Path(__file__).parent / "models/keys/spynet.json").read_text())["keys"]
+        torch.save({key: 0.01 * torch.randn(shape) for key, shape in names}, "network.pth")
+    count = 0
+    for _, language, content in FENCE.findall(page.read_text(encoding="utf-8")):
+        assert language in ("sh", "python", "text"), language
+        lines = content.splitlines() if language == "sh" else []
+        for line in (line.split("  #")[0].strip() for line in lines):
+            words = shlex.split(line)
+            if not words:
+                continue
+            count += 1
+            if words[0] == "flowcli" and not {"|", ">", "<"} & set(words):
+                assert main([*words[1:], *QUICK.get(words[1], [])]) == 0, (line, capsys.readouterr().err)
+                capsys.readouterr()
+            else:
+                in_bash(line)
+        if language == "python":
+            count += 1
+            exec(compile(content, page.name, "exec"), {})
+    assert count
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -24,8 +24,6 @@ class Setup:
     """What `entry` was found by, and how it runs."""
     height: int = 436
     width: int = 1024
-    batch: int | None = None
-    """Frames in a step of the network; None for what the engine takes by itself."""
     seconds: float = 10.0
     """Each part is measured for so long, and a few times at least."""
     frames: int = 40
@@ -33,9 +31,7 @@ class Setup:
 
     def open_engine(self) -> Engine:
         """The engine that `flowcli estimate` would run. Raises WeightsError, DeviceError."""
-        engine = api.open_engine(self.entry, self.engine)
-        engine.batch = self.batch or engine.batch
-        return engine
+        return api.open_engine(self.entry, self.engine)
 
 
 def random_weights(network: str, folder: Path) -> weights.Entry:

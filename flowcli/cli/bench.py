@@ -16,7 +16,7 @@ from flowcli.api import EngineOptions, find_weights
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import (
     TalkOptions,
-    Value,
+    batch_option,
     device_option,
     grouped,
     model_option,
@@ -24,6 +24,7 @@ from flowcli.cli.options import (
     refine_option,
     talk_options,
 )
+from flowcli.cli.values import Value
 from flowcli.errors import FfmpegError, UsageError, WeightsError
 
 if TYPE_CHECKING:
@@ -58,12 +59,6 @@ def parse_size(text: str) -> tuple[int, int]:
     help="Of the pictures.",
 )
 @click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Frames in a step of the network.  [default: as estimate, 1 on a CPU, 4 on a GPU]",
-)
-@click.option(
     "--seconds",
     type=click.FloatRange(0, 3600),
     default=10,
@@ -73,12 +68,11 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.option(
     "--frames", type=click.IntRange(min=3), default=40, show_default=True, help="Length of the pipeline's clip."
 )
-@grouped("engine", EngineOptions, model_option, refine_option, device_option, precision_option)
+@grouped("engine", EngineOptions, model_option, refine_option, device_option, precision_option, batch_option)
 @talk_options
 def command(
     parts: tuple[str, ...],
     size: tuple[int, int],
-    batch: int | None,
     seconds: float,
     frames: int,
     engine: EngineOptions,
@@ -123,7 +117,7 @@ def command(
         if entry is None:
             entry = bench.random_weights(engine.model, Path(folder))
             engine = dataclasses.replace(engine, model=str(entry.file))
-        setup = bench.Setup(entry, engine, height, width, batch, seconds, frames)
+        setup = bench.Setup(entry, engine, height, width, seconds, frames)
         facts = bench.facts(setup)
         if not talk.json:
             _print_facts(facts)

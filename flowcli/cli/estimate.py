@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowcli import __version__
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_run
+from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
 from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
-from flowcli.cli.progress import track
-from flowcli.errors import OutputError, UsageError
-from flowcli.outputs import Opened, Output, OutputOptions, open_outputs, plan
-from flowcli.types import StreamInfo, drain
+from flowcli.cli.writing import check_stdout, described, told, write_all
+from flowcli.outputs import Opened, OutputOptions, open_outputs, plan
+from flowcli.types import StreamInfo
 
 if TYPE_CHECKING:
     from flowcli.api import Run
@@ -36,65 +36,62 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
     OUT                          is
       flow.mp4 .mkv .mov .webm .gif  a video of colour-coded flow
       flow/                          a folder of .flo files
-      flow/   with --as png          a folder of colour-coded pictures
+      flow/     with --as png        a folder of colour-coded pictures
+      flow/     with --as exr        motion vectors for Nuke, Fusion or Blender, or STMaps: see --exr
+      flow/     with --as tsn        flow_x_00001.jpg, flow_y_00001.jpg and so on, clipped: see --bound
+      flow.npy  with --as i3d        one array (N, H, W, 2), clipped and scaled to -1...1; otherwise (N, 2, H, W)
+      flow.mkv  with --as flow       a video of the flow itself, in 16 bits
       ab.flo ab.png                  one file, for a pair of pictures
       -                              colour-coded flow on stdout, as y4m
 
     \b
     KIND is what to write, how, or both:
       color flow warp                what: colours, vectors, the second frame brought onto the first
-      flo png jpg mp4 ... y4m nut    how: y4m and nut (float vectors: G=u, B=v, R=known) are for stdout
+      arrows overlay trails ...      what: the flow drawn in that style; color is the one of --style
+      occlusion confidence           what: where the next frame hides something; how well both ways agree
+      flo pfm flo5 npy npz exr tsn   how: files of flow, most of them float32
+      png jpg mp4 mkv ... y4m nut    how: y4m and nut (float vectors: G=u, B=v, R=known) are for stdout
       warp.png flow.png color.jpg    both; flow.png is KITTI's 16-bit format
 
     \b
+    STYLE is
+      wheel         Middlebury colours: hue is direction, white is rest
+      hsv           hue is direction, brightness is speed
+      magnitude     speed alone, from black over orange to pale yellow
+      overlay       the hues of the wheel over the frame
+      arrows        over the frame
+      trails        over the frame: the paths of points in the last 15 frames
+      side-by-side  the frame and, right of it, wheel
+
+    \b
     flowcli estimate in.mp4 -o flow.mp4 -o vectors/
+    flowcli estimate in.mp4 -o arrows.mp4 --style arrows --legend
+    flowcli estimate in.mp4 --occlusion masks/ --confidence confidence.mp4
     flowcli estimate in.mp4 -o warped.webm --as warp --both --holes transparent
     ffmpeg -i in.mp4 -f nut - | flowcli estimate - -o - | ffplay -
 
     Exit codes: 0 done (also when the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
     """
-    _check(source, output)
+    check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
     one = source.second is not None and engine.last == "drop"
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
+    engine = replace(engine, check=any(each.both for each in outputs))
     entry = find_weights(engine)
 
-    from flowcli.video import open_source
-
     began = time.perf_counter()
-    reading = open_source(source.input, source.second, start=source.start, stop=source.stop, every=source.every)
-    with reading as frames, open_run(frames, source.input, entry, engine) as run:
+    with open_input(source) as frames, open_run(frames, source.input, entry, engine) as run:
         info = frames.info
         if info.audio and not talk.quiet and any(each.video for each in outputs):
             click.echo("note: audio is not copied", err=True)
         opened = open_outputs(outputs, info, output, sys.stdout.buffer)
-        total = info.frames and max(info.frames - (engine.last == "drop"), 0)
-        try:
-            count = drain(track(run.pairs, total, show=not talk.quiet), [each.sink for each in opened])
-        except BrokenPipeError as error:
-            others = [str(each) for each in outputs if each.path is not None]
-            if not others:
-                raise
-            raise OutputError(
-                f"the reader of stdout went away: {', '.join(others)} not written", "leave out --out -"
-            ) from error
+        count = write_all(run.pairs, opened, count_pairs(info, engine), show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = _summary(run, info, opened, count, seconds)
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         _tell(run, info, opened, count, seconds, talk.verbose)
-
-
-def _check(source: SourceOptions, output: OutputOptions) -> None:
-    """Raises UsageError for what is wrong whatever the input is."""
-    start, stop = source.start, source.stop
-    if stop is not None and (stop <= 0 or (start is not None and type(start) is type(stop) and start >= stop)):
-        raise UsageError(
-            "--stop is not after --start", "stop is exclusive: --start 10 --stop 12 takes frames 10 and 11"
-        )
-    if "-" in output.targets and sys.stdout.isatty():
-        raise UsageError("stdout is a terminal", "pipe it into something: ... --out - | ffplay -")
 
 
 def _rates(run: Run, opened: list[Opened]) -> dict[str, float | None]:
@@ -124,7 +121,7 @@ def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, secon
         "kernel": _native.status(run.engine.device.type).kernel,
         "model": run.entry.name,
         "weights": run.entry.file and {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
-        "outputs": [_described(each) for each in opened],
+        "outputs": [described(each) for each in opened],
         "versions": {
             "flowcli": __version__,
             "python": platform.python_version(),
@@ -134,23 +131,8 @@ def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, secon
     }
 
 
-def _described(opened: Opened) -> dict[str, Any]:
-    output: Output = opened.output
-    scale = None if opened.color is None else [round(each, 4) for each in opened.color.scale_range]
-    return {
-        "out": "-" if output.path is None else str(output),
-        "what": output.what,
-        "format": output.format,
-        "backward": output.backward,
-        "scale": scale,
-    }
-
-
 def _tell(run: Run, info: StreamInfo, opened: list[Opened], count: int, seconds: float, verbose: bool) -> None:
-    names = ", ".join(str(each.output) for each in opened)
-    flows = "1 flow" if count == 1 else f"{count} flows"
-    speed = f"{seconds:.1f} s ({count / seconds:.1f} per second)"
-    click.echo(f"wrote {names}: {flows}, {info.width}x{info.height}, {speed}", err=True)
+    click.echo(told(opened, count, info, seconds), err=True)
     if verbose:
         stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, opened).items())
         click.echo(f"frames per second: {stages}", err=True)

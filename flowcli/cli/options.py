@@ -5,18 +5,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import click
 
 from flowcli.api import EngineOptions, SourceOptions
+from flowcli.cli.values import (
+    Value,
+    parse_as,
+    parse_device,
+    parse_dim,
+    parse_max_flow,
+    parse_percentile,
+    parse_pixels,
+    parse_rate,
+    parse_tile,
+    parse_time,
+)
 from flowcli.errors import UsageError
-from flowcli.outputs import OutputOptions, parse_kind
+from flowcli.kinds import STYLES
+from flowcli.outputs import OutputOptions
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
@@ -32,70 +42,6 @@ class TalkOptions:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
-
-
-class Value(click.ParamType[Any]):
-    """An option's value, read by `parse`, which raises ValueError with what is expected."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self.parse = parse
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.parse(value)
-        except ValueError as error:
-            self.fail(f"{value!r} is not {error}", parameter, context)
-
-
-def parse_time(text: str) -> int | Fraction:
-    """A frame number, or seconds as a Fraction: `250`, `2.5s`, `1:02.5`, `00:01:02.5`. Raises ValueError."""
-    if re.fullmatch(r"[0-9]+", text):
-        return int(text)
-    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)s", text):
-        return Fraction(match[1])
-    if match := re.fullmatch(r"(?:([0-9]+):)?([0-9]+):([0-9]+(?:\.[0-9]+)?)", text):
-        return int(match[1] or 0) * 3600 + int(match[2]) * 60 + Fraction(match[3])
-    raise ValueError("a frame number (250) or a time (2.5s, 00:01:02.5)")
-
-
-def parse_rate(text: str) -> Fraction:
-    """Frames per second: `25`, `29.97`, `30000/1001`. Raises ValueError."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise ValueError("a number of frames per second (25, 29.97, 30000/1001)")
-    return rate
-
-
-def parse_max_flow(text: str) -> float | None:
-    """Pixels, None for `auto`. Raises ValueError."""
-    if text == "auto":
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise ValueError("a number of pixels above 0, or auto")
-    return number
-
-
-def parse_device(text: str) -> str:
-    """A device's name. Raises ValueError."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", text):
-        raise ValueError("auto, cpu, cuda or cuda:N")
-    return text
-
-
-def parse_as(text: str) -> str:
-    """The word of an `--as`, checked. Raises UsageError."""
-    parse_kind(text)
-    return text
 
 
 def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
@@ -117,11 +63,7 @@ def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
     return decorate
 
 
-source_options = grouped(
-    "source",
-    SourceOptions,
-    click.argument("input"),
-    click.argument("second", required=False),
+_selection_options = (
     click.option(
         "--start", type=Value("time", parse_time), metavar="TIME", help="First frame: a number, 2.5s or 00:01:02.5."
     ),
@@ -129,6 +71,17 @@ source_options = grouped(
         "--stop", type=Value("time", parse_time), metavar="TIME", help="Frame to stop before, written the same way."
     ),
     click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame."),
+)
+
+selection_options = grouped("source", SourceOptions, *_selection_options)
+"""For commands that take inputs in a way of their own."""
+
+source_options = grouped(
+    "source",
+    SourceOptions,
+    click.argument("input", type=click.Path()),
+    click.argument("second", type=click.Path(), required=False),
+    *_selection_options,
 )
 
 device_option = click.option(
@@ -140,26 +93,52 @@ device_option = click.option(
     help="Where the network runs; auto is the GPU if there is one.",
 )
 
+model_option = click.option(
+    "-m",
+    "--model",
+    default=EngineOptions.model,
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What `flowcli models` lists, or a file of weights.",
+)
+refine_option = click.option(
+    "--refine",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refinements at 1/8 of full size: fewer are faster.  [default: 2]",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Of the network; flow is always float32.",
+)
+
+batch_option = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Frames in a step: small ones are faster together.  [default: 1 on a CPU, 4 on a GPU]",
+)
+
 _network_options = (
-    click.option(
-        "--refine",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Refinements at 1/8 of full size: fewer are faster.  [default: 2]",
-    ),
+    refine_option,
     device_option,
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-        default="auto",
-        show_default=True,
-        help="Of the network; flow is always float32.",
-    ),
+    precision_option,
     click.option(
         "--max-side",
         type=click.IntRange(min=1),
         metavar="PX",
         help="Estimate on smaller pictures; the flow has full size again.",
+    ),
+    click.option(
+        "--tile",
+        type=Value("tile", parse_tile),
+        default="auto",
+        show_default=True,
+        metavar="PX|auto|off",
+        help="Work on larger frames in tiles: smaller ones take less memory, for the same flow.",
     ),
     click.option(
         "--variational", is_flag=True, help="Refine each flow by OpenCV's variational method: slower, smoother."
@@ -169,21 +148,17 @@ _network_options = (
 network_options = grouped("engine", EngineOptions, *_network_options)
 """For commands that take pairs, and choose models in a way of their own."""
 
-engine_options = grouped(
-    "engine",
-    EngineOptions,
-    click.option(
-        "-m",
-        "--model",
-        default=EngineOptions.model,
-        show_default=True,
-        metavar="NAME|FILE",
-        help="What `flowcli models` lists, or a file of weights.",
-    ),
+flow_options = (
+    model_option,
     click.option(
         "--weights", metavar="FILE", help="Weights for the network that --model names, as their authors published them."
     ),
     *_network_options,
+    batch_option,
+)
+"""For commands that need flow in directions of their own."""
+
+direction_options = (
     click.option("--backward", "direction", flag_value="backward", help="Flow from each frame to the one before it."),
     click.option(
         "--both",
@@ -192,6 +167,13 @@ engine_options = grouped(
         default=EngineOptions.direction,
         help="Flow both ways; outputs NAME_bwd hold the backward flow.",
     ),
+)
+
+engine_options = grouped(
+    "engine",
+    EngineOptions,
+    *flow_options,
+    *direction_options,
     click.option(
         "--last",
         type=click.Choice(["drop", "repeat", "zero"]),
@@ -201,11 +183,15 @@ engine_options = grouped(
     ),
 )
 
-output_options = grouped(
-    "output",
-    OutputOptions,
+_naming_options = (
     click.option(
-        "-o", "--out", "targets", multiple=True, metavar="OUT", help="Where to write; may be repeated. See below."
+        "-o",
+        "--out",
+        "targets",
+        type=click.Path(),
+        multiple=True,
+        metavar="OUT",
+        help="Where to write; may be repeated. See below.",
     ),
     click.option(
         "--as",
@@ -216,6 +202,23 @@ output_options = grouped(
         help="What to write there; one per --out, in order. See below.",
     ),
     click.option(
+        "--occlusion",
+        type=click.Path(),
+        multiple=True,
+        metavar="OUT",
+        help="Write masks there: white is hidden in the next frame, or outside; as --out OUT --as occlusion.",
+    ),
+    click.option(
+        "--confidence",
+        type=click.Path(),
+        multiple=True,
+        metavar="OUT",
+        help="Write there, in grey, how well the flow agrees with that back in time: black is not at all.",
+    ),
+)
+
+_drawing_options = (
+    click.option(
         "--max-flow",
         type=Value("pixels", parse_max_flow),
         default="auto",
@@ -223,13 +226,42 @@ output_options = grouped(
         metavar="PX|auto",
         help="Speed at which colours are full; auto follows the video without flicker.",
     ),
-    click.option("--legend", is_flag=True, help="Draw the colour wheel with its scale."),
     click.option(
-        "--holes",
-        type=click.Choice(["black", "keep", "transparent"]),
-        default="black",
+        "--percentile",
+        type=Value("percent", parse_percentile),
+        metavar="P",
+        help="Percentile of the speeds that auto follows.  [default: 99]",
+    ),
+    click.option(
+        "--style",
+        type=click.Choice(STYLES),
+        metavar="STYLE",
+        help=f"How flow is drawn: {', '.join(STYLES)}.  [default: wheel]",
+    ),
+    click.option(
+        "--dim",
+        type=Value("part", parse_dim),
+        default=OutputOptions.dim,
         show_default=True,
-        help="Pixels of a warped frame that nothing is known of.",
+        metavar="0...1",
+        help="How much darker frames are below arrows, trails and an overlay.",
+    ),
+    click.option("--legend", is_flag=True, help="Draw the scale, and what colours mean."),
+)
+
+_storing_options = (
+    click.option(
+        "--bound",
+        type=Value("pixels", parse_pixels),
+        metavar="PX",
+        help="Where tsn, i3d and flow in .mkv clip the flow.  [default: 20, .mkv 512]",
+    ),
+    click.option(
+        "--exr",
+        type=click.Choice(["nuke", "fusion", "blender", "stmap"]),
+        default="nuke",
+        show_default=True,
+        help="Whose channels and signs an .exr has.",
     ),
     click.option(
         "--fps",
@@ -242,6 +274,24 @@ output_options = grouped(
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
+
+writing_options = (
+    *_drawing_options,
+    click.option(
+        "--holes",
+        type=click.Choice(["black", "keep", "transparent"]),
+        default="black",
+        show_default=True,
+        help="Pixels of a warped frame that nothing is known of.",
+    ),
+    *_storing_options,
+)
+"""For commands that name their outputs in a way of their own."""
+
+output_options = grouped("output", OutputOptions, *_naming_options, *writing_options)
+
+frameless_options = grouped("output", OutputOptions, *_naming_options, *_drawing_options, *_storing_options)
+"""For commands that have flow, but not the frames that it is of."""
 
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:

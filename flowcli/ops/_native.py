@@ -49,7 +49,7 @@ _FLAGS = ["-std=c++20", "-O3"]
 class NativeStatus:
     """Which kernels run on a device, and why; `path`: the library that was loaded, `hint`: how to get native ones."""
 
-    kernel: Literal["native", "fallback"]
+    kernel: Literal["native", "fallback", "unused"]
     reason: str
     path: Path | None = None
     hint: str = ""
@@ -61,7 +61,7 @@ _lock = threading.RLock()
 
 def status(device: str = "cpu") -> NativeStatus:
     """What runs on devices of this type so far. Builds and loads nothing; see `ensure`."""
-    return _known.get(device, NativeStatus("fallback", "not loaded yet"))
+    return _known.get(device, NativeStatus("unused", "no operator has run"))
 
 
 def ensure(device: str = "cpu") -> NativeStatus:

@@ -7,8 +7,8 @@
 
 #include "correlation.h"
 #include "dots.h"
+#include "parallel.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -162,7 +162,7 @@ struct Scratch {
 // Calls body(pixel, window, scratch) for each pixel, in parallel, with the places of its window in scratch.rows.
 template <typename T, typename Grid, typename Body>
 void each_pixel(const Grid& grid, const Shape& shape, const T* second, Body body) {
-  at::parallel_for(0, shape.count * shape.height, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, shape.count * shape.height, 1, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch(grid, shape);
     for (int64_t row = begin; row < end; ++row) {
       const int64_t image = row / shape.height;
@@ -209,7 +209,7 @@ void backward_second(const Grid& grid, const Shape& shape, const T* grad, const 
   const int64_t channels = shape.channels, places = grid.places(), cells = grid.side * grid.side;
   const int64_t threads = at::get_num_threads();
   const int64_t bands = shape.count % threads ? std::min(threads, shape.height) : 1;
-  at::parallel_for(0, shape.count * bands, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, shape.count * bands, 1, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch(grid, shape);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t image = task / bands, band = task % bands;

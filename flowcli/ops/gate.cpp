@@ -1,8 +1,8 @@
 // CPU kernel of gate.py's operator; gate.h has what calls it.
 
 #include "gate.h"
+#include "parallel.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
@@ -31,7 +31,7 @@ void update(const S* hidden, const S* gates, int64_t pixels, int64_t channels, S
   using T = at::opmath_type<S>;
   constexpr int64_t lanes = Vectorized<S>::size();
   const int64_t grain = std::max<int64_t>(1, 16384 / channels);
-  at::parallel_for(0, pixels, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, pixels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t pixel = begin; pixel < end; ++pixel) {
       const S *old = hidden + pixel * channels, *gate = gates + 2 * pixel * channels, *fresh = gate + channels;
       for (int64_t c = 0; c < channels; c += lanes) {

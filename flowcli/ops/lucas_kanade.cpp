@@ -4,8 +4,7 @@
 // hand and one above and below. All inner loops run along rows, without branches, so that they become vectors.
 
 #include "lucas_kanade.h"
-
-#include <ATen/Parallel.h>
+#include "parallel.h"
 
 #include <algorithm>
 #include <vector>
@@ -186,7 +185,7 @@ void measure(const Pictures& pictures, at::IntArrayRef windows, float damping, f
   const int64_t rows = pictures.rows(), plane = rows * pictures.columns();
   // Few, long bands: each begins with rows that the one before it has warped, too.
   const int64_t bands = std::min<int64_t>(rows, at::divup(4 * at::get_num_threads(), pictures.count));
-  at::parallel_for(0, pictures.count * bands, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, pictures.count * bands, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const int64_t image = task / bands, number = task % bands;
       Band band(pictures, image);
@@ -195,7 +194,7 @@ void measure(const Pictures& pictures, at::IntArrayRef windows, float damping, f
     }
   });
   const int64_t kinds = static_cast<int64_t>(windows.size());
-  at::parallel_for(0, pictures.count * kinds * rows, rows, [&](int64_t begin, int64_t end) {
+  parallel_for(0, pictures.count * kinds * rows, rows, [&](int64_t begin, int64_t end) {
     std::vector<float> sums, means(kProducts * pictures.columns());
     for (int64_t task = begin; task < end; ++task) {
       const int64_t image = task / rows / kinds, kind = task / rows % kinds;

@@ -1,8 +1,8 @@
 // CPU kernel of upsample.py's operator; upsample.h has what calls it.
 
 #include "upsample.h"
+#include "parallel.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/cpu/vec/vec.h>
 
 #include <algorithm>
@@ -72,7 +72,7 @@ template <typename T>
 template <typename T, typename S>
 void blend(const Grid& grid, const T* flow, const S* mask, T* upsampled) {
   const int64_t cells = grid.cells(), plane = grid.height * grid.width;
-  at::parallel_for(0, grid.count * grid.height, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, grid.count * grid.height, 1, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch(cells);
     const auto rows = [&](int64_t factor) {
       for (int64_t task = begin; task < end; ++task) {

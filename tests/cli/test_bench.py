@@ -134,7 +134,7 @@ def test_what_is_printed_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     monkeypatch.setattr(pipeline, "measure", measure)
     assert main(["bench", "pipeline", "-m", "dis", "--size", "96x64", "--frames", "7", "--batch", "2", "-q"]) == 0
-    assert [seen[0].height, seen[0].width, seen[0].frames, seen[0].batch] == [64, 96, 7, 2]
+    assert [seen[0].height, seen[0].width, seen[0].frames, seen[0].engine.batch] == [64, 96, 7, 2]
     assert capsys.readouterr().out.splitlines()[1:] == [
         "",
         "pipeline: 40 frames, 4 pairs per second, 250 (125-500) ms each",

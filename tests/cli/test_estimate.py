@@ -15,7 +15,7 @@ import pytest
 from flowcli import weights
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow
-from flowcli.pictures import read_picture
+from flowcli.pictures import read_picture, read_unscaled
 from flowcli.video import ffmpeg_path
 from tests.tiny import DOWN, alive, children, start, write_pictures
 
@@ -104,6 +104,68 @@ def test_warped_pictures_with_transparent_holes(pictures: Path) -> None:
     np.testing.assert_array_equal(image[..., 3], np.broadcast_to(255 * seen, (13, 18)))
 
 
+def test_every_style_in_one_pass(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    styles = ("wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails")
+    outs = [word for style in styles for word in ("-o", f"{style}/", "--as", f"{style}.png")]
+    assert main(["estimate", str(pictures), *outs, *CPU, "--legend", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [output["what"] for output in summary["outputs"]] == list(styles)
+    assert all(10 <= output["scale"][0] <= output["scale"][1] <= 11 for output in summary["outputs"])
+    drawn = [read_picture(Path(style, "f3.png")) for style in styles]
+    assert [image.shape for image in drawn] == [(13, 36 if style == "side-by-side" else 18, 3) for style in styles]
+    assert len({image.tobytes() for image in drawn}) == len(styles)
+    np.testing.assert_array_equal(drawn[5][:, :18], 30)
+
+
+def test_style_is_for_what_is_drawn(pictures: Path) -> None:
+    drawing = ("--style", "overlay", "--dim", "1", "--percentile", "50")
+    assert main(["estimate", str(pictures), "-o", "a/", "-o", "b/", "--as", "png", "--as", "flo", *drawing, *CPU]) == 0
+    assert main(["estimate", str(pictures), "-o", "c/", "--as", "overlay", *drawing[2:], *CPU]) == 0
+    assert names(Path("b")) == [f"f{index}.flo" for index in range(4)]
+    for name in names(Path("a")):
+        assert Path("a", name).read_bytes() == Path("c", name).read_bytes()
+
+
+def test_masks(pictures: Path) -> None:
+    # 10 pixels to the right and 0.5 down from each picture to the next; 10 to the left and 0.5 down back again.
+    warp = ("--as", "warp")
+    assert main(["estimate", str(pictures), "-o", "a/", *warp, *CPU, "--occlusion", "o/", "--confidence", "c/"]) == 0
+    assert names(Path("o")) == names(Path("c")) == names(Path("a")) == [f"f{index}.png" for index in range(4)]
+    for name in names(Path("o")):
+        hidden, agreement = read_unscaled(Path("o", name)), read_unscaled(Path("c", name))
+        np.testing.assert_array_equal(hidden, np.broadcast_to(255 * (np.arange(18) > 7.5), (13, 18)))
+        # f + b is 1 px.
+        expected = 255 * 2 ** -(1 / (0.01 * 2 * (10**2 + 0.5**2) + 0.5))
+        assert np.abs(agreement[:, :8] - expected).max() <= 1
+        assert not agreement[:, 8:].any()
+    assert main(["estimate", str(pictures), "-o", "b/", *warp, *CPU]) == 0
+    for name in names(Path("a")):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes(), "with masks beside them or without"
+
+
+def test_masks_back_in_time(pictures: Path) -> None:
+    assert main(["estimate", str(pictures), "-o", "a/", "--occlusion", "o/", "--backward", *CPU]) == 0
+    assert names(Path("a")) == [f"f{index}.flo" for index in range(4)]
+    check_flow(Path("a/f2.flo"), -10)
+    expected = np.broadcast_to(255 * (np.arange(18) < 9.5), (13, 18))
+    np.testing.assert_array_equal(read_unscaled(Path("o/f2.png")), expected)
+    assert main(["estimate", str(pictures), "--occlusion", "both/", "--both", "--last", "zero", *CPU]) == 0
+    assert names(Path("both")) == [f"f{index}{tag}.png" for index in range(5) for tag in ("", "_bwd")]
+    np.testing.assert_array_equal(read_unscaled(Path("both/f2_bwd.png")), expected)
+    assert not read_unscaled(Path("both/f4.png")).any()
+
+
+def test_masks_as_videos_and_of_one_pair(pictures: Path, clip: Path) -> None:
+    assert main(["estimate", str(clip), "--occlusion", "o.mkv", "--confidence", "c.gif", *CPU, "--crf", "0"]) == 0
+    assert [frame_count(Path(name)) for name in ("o.mkv", "c.gif")] == [11, 11]
+    transparent = ("-o", "w.webm", "--as", "warp", "--holes", "transparent")
+    assert main(["estimate", str(clip), *transparent, "--occlusion", "o.webm", *CPU]) == 0
+    assert [frame_count(Path(name)) for name in ("w.webm", "o.webm")] == [11, 11]
+    pair = (str(pictures / "f0.png"), str(pictures / "f1.png"))
+    assert main(["estimate", *pair, "--occlusion", "o.png", "-o", "t.png", "--as", "trails", *CPU]) == 0
+    assert read_unscaled(Path("o.png"))[0].tolist() == [0] * 8 + [255] * 10
+
+
 def test_many_outputs_in_one_pass(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outs = ("-o", "a.mp4", "-o", "b.webm", "-o", "c/", "-o", "d/", "-o", "e.gif")
     kinds = [word for kind in ("color", "warp", "flo", "png", "color") for word in ("--as", kind)]
@@ -161,6 +223,27 @@ def test_odd_names_are_just_files(clip: Path, name: str) -> None:
     clip.rename(name)
     assert main(["estimate", *CPU, "-o", "out.flo/", "--stop", "2", "--", name]) == 0
     assert names(Path("out.flo")) == ["000000.flo"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--percentile", "0", "Invalid value for '--percentile': '0' is not a number above 0, and not above 100"),
+        ("--dim", "1.5", "Invalid value for '--dim': '1.5' is not a number from 0 to 1"),
+        (
+            "--style",
+            "arrow",
+            "Invalid value for '--style': 'arrow' is not one of 'wheel', 'hsv', 'arrows', 'magnitude', 'overlay', "
+            "'side-by-side', 'trails'.",
+        ),
+    ],
+)
+def test_drawing_options_that_make_no_sense(
+    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["estimate", "x", "-o", "y.mp4", option, value]) == 2
+    first, _ = capsys.readouterr().err.splitlines()
+    assert first == f"error: {message}"
 
 
 def test_stop_must_be_after_start(capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,6 +315,9 @@ def test_through_pipes(clip: Path, table: Path) -> None:
     assert out.startswith(b"YUV4MPEG2 W64 H48 ")
     assert out.count(b"FRAME\n") == 11
     assert json.loads(err)["outputs"][0]["out"] == "-"
+    out, err = start(table, [*arguments, "--style", "side-by-side"], **pipes).communicate(stream, timeout=60)
+    assert out.startswith(b"YUV4MPEG2 W128 H48 ")
+    assert out.count(b"FRAME\n") == 11
     process = start(table, [*arguments, "--as", "flow", "-q"], **pipes)
     out, err = process.communicate(stream, timeout=60)
     Path("flow.nut").write_bytes(out)

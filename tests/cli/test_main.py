@@ -140,3 +140,21 @@ def test_reader_of_stdout_that_went_away(root: Path) -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a shell is told that may stand in the place of the last word."""
+    monkeypatch.setenv("_FLOWCLI_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert main([]) == 0
+    return capsys.readouterr().out.split()
+
+
+def test_completion_in_a_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert completed("flowcli est", monkeypatch, capsys) == ["plain,estimate"]
+    assert completed("flowcli estimate --st", monkeypatch, capsys) == ["plain,--start", "plain,--stop", "plain,--style"]
+    assert completed("flowcli estimate in", monkeypatch, capsys) == ["file,in"], "the shell completes names of files"
+    monkeypatch.setenv("_FLOWCLI_COMPLETE", "bash_source")
+    assert main([]) == 0
+    assert "_FLOWCLI_COMPLETE=bash_complete" in capsys.readouterr().out

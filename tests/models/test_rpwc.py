@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.models.rpwc import UP, ConvexUp, Rpwc, _normalised, levelled_brightness, measured_steps
+from flowcli.models.rpwc import UP, ConvexUp, Rpwc, _normalised, levelled_brightness
 
 
 def test_training_starts_from_steps_alone() -> None:
@@ -79,13 +79,6 @@ def batched(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).float().permute(2, 0, 1)[None] / 255
 
 
-def shifted(image: np.ndarray, u: float, v: float) -> np.ndarray:
-    """What was at (x, y) is at (x + u, y + v)."""
-    height, width = image.shape[:2]
-    moved = np.array([[1, 0, u], [0, 1, v]], np.float32)
-    return cv2.warpAffine(image, moved, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-
-
 def test_levelled_brightness_forgets_light_and_contrast() -> None:
     image = batched(smooth_noise(64, 96))
     levelled = levelled_brightness(image * 2 - 1)
@@ -96,43 +89,6 @@ def test_levelled_brightness_forgets_light_and_contrast() -> None:
     assert (other - levelled).abs().mean() < 0.05
     flat = levelled_brightness(torch.full((1, 3, 32, 32), 0.3))
     assert flat.abs().max() < 1e-3
-
-
-@pytest.mark.parametrize(("u", "v"), [(0.4, 0.0), (0.0, -0.3), (0.25, 0.35), (0.0, 0.0)])
-def test_steps_lead_to_the_true_flow(u: float, v: float) -> None:
-    picture = smooth_noise(128, 160)
-    first, second = (levelled_brightness(batched(each) * 2 - 1) for each in (picture, shifted(picture, u, v)))
-    near, far = measured_steps(first, second, torch.zeros(1, 2, 32, 40)).chunk(2, 1)
-    for measured, tolerance in ((near, 0.05), (far, 0.04)):
-        step, sure, misfit = (part[0, :, 4:-4, 4:-4] for part in measured.split((2, 1, 1), 1))
-        expected = torch.tensor([u, v])[:, None, None]
-        assert (step - expected).abs().mean() < tolerance
-        assert ((sure > 0) & (sure < 1)).all()
-        if (u, v) == (0, 0):
-            assert misfit.max() < 1e-3
-    # At the true flow, in cells of four pixels, nothing is left to do, but for what bilinear sampling blurs.
-    flow = torch.tensor([u, v])[None, :, None, None].expand(1, 2, 32, 40) / 4
-    left = measured_steps(first, second, flow)[0, :2, 4:-4, 4:-4]
-    assert left.abs().mean() < 0.04
-
-
-def test_steps_where_nothing_can_be_measured() -> None:
-    picture = smooth_noise(64, 96)
-    flat = torch.zeros(1, 1, 64, 96)
-    near = measured_steps(flat, flat, torch.zeros(1, 2, 16, 24))
-    assert not near[:, :2].any()
-    assert near[:, 2].max() < 0.01, "not sure of anything"
-    first = levelled_brightness(batched(picture))
-    outside = measured_steps(first, first, torch.full((1, 2, 16, 24), 1000.0))
-    assert not outside[:, :2].any()
-    assert outside.isfinite().all()
-    stripes = levelled_brightness(batched(np.repeat(picture[:1], 64, 0)))
-    along = measured_steps(stripes, levelled_brightness(batched(shifted(np.repeat(picture[:1], 64, 0), 0.3, 0.3))),
-                           torch.zeros(1, 2, 16, 24))  # fmt: skip
-    assert along[0, 0, 4:-4, 4:-4].mean() == pytest.approx(0.3, abs=0.05)
-    assert along[0, 1, 4:-4, 4:-4].abs().max() < 0.02, "the aperture problem: no step along the stripes"
-    assert along[0, 2].max() < 0.012, "hardly more than where there is nothing"
-    assert measured_steps(first, first, torch.zeros(1, 2, 16, 24))[0, 2].min() > 0.02
 
 
 @torch.inference_mode()

@@ -62,7 +62,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
 
 
 def test_builds_and_loads_once_and_says_so(compiler: Compiler, caplog: pytest.LogCaptureFixture) -> None:
-    assert _native.status("cpu") == NativeStatus("fallback", "not loaded yet")
+    assert _native.status("cpu") == NativeStatus("unused", "no operator has run")
     environment = dict(os.environ)
     status = _native.ensure("cpu")
     (path,) = compiler.cache.iterdir()

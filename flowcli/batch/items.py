@@ -1,0 +1,159 @@
+"""The inputs of a batch: videos and folders of frames, each with a name of its own."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowcli.errors import InputError, UsageError
+
+VIDEO_SUFFIXES = frozenset((
+    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+))  # fmt: skip
+"""What is taken for a video in a folder, lower case; a file that is named itself may have any suffix."""
+
+_LOG = logging.getLogger("flowcli")
+_LIST = ".txt"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A video, or a folder of frames; `path` is absolute."""
+
+    name: str
+    """Its path below the folder or glob that was named, with slashes; no two items of a batch have the same."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells that an input has changed: bytes, and nanoseconds of the latest change. All 0: it is not there."""
+
+    size: int = 0
+    mtime: int = 0
+    files: int = 0
+
+
+def find_items(inputs: Iterable[str], out: Path, root: Path | None = None) -> list[Item]:
+    """The items that `inputs` name, in the order of their names.
+
+    inputs: videos, folders of frames, folders that hold such, globs, lists (.txt, or "-" for stdin) of any of these.
+    out: the folder of the outputs, which is not searched. root: items are named by their path below it; otherwise by
+    that below the folder or glob that they were found in, or by their own name alone. A file that a list names need
+    not be there. Raises InputError for an input that is not there or holds nothing, UsageError for two equal names.
+    """
+    items: dict[str, Item] = {}
+    for path, base in _expanded(inputs, os.path.realpath(out)):
+        top = Path(os.path.abspath(root)) if root else base
+        if top not in path.parents:
+            raise UsageError(f"input is not below --root {root}: {path}", "name a folder above all inputs")
+        name = path.relative_to(top).as_posix()
+        if items.setdefault(name, Item(name, path)).path != path:
+            raise UsageError(
+                f"two inputs have the name {name}: {items[name].path} and {path}",
+                "--root FOLDER names them by their path below FOLDER",
+            )
+    return sorted(items.values(), key=lambda item: item.name)
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a video, or of the pictures in a folder."""
+    try:
+        own = path.stat()
+        if not path.is_dir():
+            return Stamp(own.st_size, own.st_mtime_ns, 1)
+        files = [each.stat() for each in os.scandir(path) if _is_picture(each.name) and each.is_file()]
+    except OSError:
+        return Stamp()
+    # The folder's own time changes when a picture is renamed.
+    return Stamp(sum(each.st_size for each in files), max(each.st_mtime_ns for each in [own, *files]), len(files))
+
+
+def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path, Path]]:
+    """Each item's absolute path, and the folder below which its name begins."""
+    for text in inputs:
+        if text != "-" and not (text.endswith(_LIST) and os.path.isfile(text)):
+            yield from _found(text, out)
+            continue
+        for line in _lines(text):
+            try:
+                yield from _found(line, out)
+            except InputError:
+                path = Path(os.path.abspath(line))
+                yield path, path.parent
+
+
+def _lines(text: str) -> list[str]:
+    try:
+        if text != "-":
+            data = Path(text).read_bytes()
+        elif sys.stdin is None or sys.stdin.isatty():
+            raise InputError("standard input is a terminal", "pipe names into it, one a line, or name a list: list.txt")
+        else:
+            data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"cannot read {text}: {error.strerror}", "check its permissions") from error
+    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
+
+
+def _found(text: str, out: str) -> list[tuple[Path, Path]]:
+    if os.path.exists(text):
+        base, paths = None, [text]
+    elif any(sign in text for sign in "*?["):
+        fixed = text[: min(text.find(sign) for sign in "*?[" if sign in text)]
+        base, paths = Path(os.path.abspath(os.path.dirname(fixed))), sorted(glob.glob(text, recursive=True))
+    else:
+        raise InputError(f"no such file: {text}", "check the name")
+    found: list[tuple[Path, Path]] = []
+    for path in map(Path, map(os.path.abspath, paths)):
+        if path.is_dir():
+            found += [(each, base or (path.parent if each == path else path)) for each in _searched(path, out)]
+        elif _is_picture(path.name):
+            if base is None:
+                raise InputError(f"a picture is no sequence: {path}", "name the folder that it is in")
+        else:
+            found.append((path, base or path.parent))
+    if not found:
+        raise InputError(f"no videos and no folders of frames in {text}", "name a folder that holds some")
+    return found
+
+
+def _searched(top: Path, out: str) -> Iterator[Path]:
+    """`top` itself if it is a folder of frames, or the videos and folders of frames below it."""
+    if os.path.realpath(top) == out:
+        raise UsageError(f"outputs would lie among the inputs: {top}", "choose another folder for --out")
+    waiting, seen = [top], {out}
+    while waiting:
+        folder = waiting.pop()
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        except OSError as error:
+            raise InputError(f"cannot read {folder}: {error.strerror}", "check its permissions") from error
+        videos = [folder / each.name for each in entries if _is_video(each.name) and each.is_file()]
+        frames = sum(_is_picture(each.name) for each in entries) > 1
+        if frames and not videos:
+            yield folder
+            continue
+        if frames:
+            _LOG.warning("pictures beside videos are left out: %s", folder)
+        yield from videos
+        waiting += [folder / each.name for each in entries if each.is_dir()]
+
+
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def _is_picture(name: str) -> bool:
+    from flowcli.pictures import PICTURE_SUFFIXES
+
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES

@@ -1,0 +1,80 @@
+"""The crew of a batch on this machine: threads, each with an engine; those on one device share its model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from flowcli.batch.work import Job, Made, Task, Worker
+from flowcli.pipeline import use_threads
+
+if TYPE_CHECKING:
+    from flowcli.models._base import FlowModel
+
+Report = Callable[[str, int, int | None], None]
+"""Is told an item's name, its flows so far and how many there will be; called in the worker's thread."""
+
+
+class _Stopped(BaseException):
+    """Ends a job in the middle."""
+
+
+def local_crew(
+    jobs: Sequence[Job], task: Task, count: int | None, report: Report = lambda name, done, total: None
+) -> Generator[tuple[Job, Made]]:
+    """Does the jobs with `count` workers, one for each device if None. Raises DeviceError, WeightsError."""
+    if not jobs:
+        return
+    import torch
+
+    workers = _workers(task, count)
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+    stop = threading.Event()
+
+    def do(job: Job) -> Made:
+        def watch(done: int, total: int | None) -> None:
+            if stop.is_set():
+                raise _Stopped
+            report(job.name, done, total)
+
+        worker = idle.get()
+        try:
+            return worker.make(job, watch)
+        finally:
+            idle.put(worker)
+
+    threads = max(1, torch.get_num_threads() // len(workers))
+    pool = ThreadPoolExecutor(len(workers), "flowcli-worker", use_threads, (threads,))
+    try:
+        futures = {pool.submit(do, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _workers(task: Task, count: int | None) -> list[Worker]:
+    devices = _devices(task.engine.device)
+    models: dict[str, FlowModel] = {}
+    workers = []
+    for number in range(count or len(devices)):
+        device = devices[number % len(devices)]
+        worker = Worker(replace(task, engine=replace(task.engine, device=device)), models.get(device))
+        models[device] = worker.engine.model
+        workers.append(worker)
+    return workers
+
+
+def _devices(name: str) -> list[str]:
+    """The devices that a name stands for: "auto" and "cuda" for all GPUs."""
+    import torch
+
+    gpus = torch.cuda.device_count() if name in ("auto", "cuda") and torch.cuda.is_available() else 0
+    return [f"cuda:{index}" for index in range(gpus)] or [name]

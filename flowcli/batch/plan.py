@@ -1,0 +1,110 @@
+"""Where the outputs of each item go."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from flowcli.batch.items import Item
+from flowcli.errors import OutputError, UsageError
+from flowcli.kinds import sequence_kind
+from flowcli.outputs import Output, OutputOptions, name_outputs
+from flowcli.types import Direction
+
+TEMPLATE = "{folder}/{stem}"
+FIELDS = ("folder", "stem", "name", "what", "format")
+"""What may stand in a template: the item's folder, its name without and with suffix; what is written, and how."""
+
+_HINT = f"there are {' '.join(f'{{{field}}}' for field in FIELDS)}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An item and its outputs, with their final paths in the folder `out`."""
+
+    item: Item
+    outputs: tuple[Output, ...]
+    out: Path
+
+    @property
+    def places(self) -> list[str]:
+        """The outputs' paths below `out`, each once."""
+        return list(dict.fromkeys(_below(self.out, output) for output in self.outputs))
+
+
+def plan_items(
+    items: Sequence[Item], out: Path, options: OutputOptions, direction: Direction, template: str = TEMPLATE
+) -> list[Plan]:
+    """The outputs of each item, one or (both directions) two for each of `options.kinds`.
+
+    template: what an output is called below `out`, without suffix; see FIELDS. Raises UsageError for a field that is
+    not known, and for outputs that would have the same place or lie one in the other.
+    """
+    _check_template(template)
+    plans = [Plan(item, _outputs(item, out, options, direction, template), out) for item in items]
+    owners: dict[str, Item] = {}
+    for plan in plans:
+        for place in plan.places:
+            other = owners.setdefault(place, plan.item)
+            if other != plan.item:
+                raise _clash(f"{other.name} and {plan.item.name} have the same output: {place}")
+    for place, item in owners.items():
+        for parent in PurePosixPath(place).parents:
+            if (other_item := owners.get(str(parent))) is not None:
+                raise _clash(f"the output of {item.name} would lie in that of {other_item.name}: {place}")
+    return plans
+
+
+def check_places(plans: Sequence[Plan], owned: set[str], overwrite: bool) -> None:
+    """Raises OutputError if an output would replace what is not in `owned`, the places that the batch wrote before."""
+    inputs = {os.path.realpath(plan.item.path) for plan in plans}
+    for plan in plans:
+        for place in plan.places:
+            path = plan.out / place
+            if os.path.realpath(path) in inputs:
+                raise OutputError(f"output would replace the input: {path}", "choose another folder, or a --name")
+            if place in owned or not path.exists():
+                continue
+            if path.is_dir() and any(path.iterdir()):
+                raise OutputError(f"output folder holds other files: {path}", "choose another folder, or a --name")
+            if not path.is_dir() and not overwrite:
+                raise OutputError(f"output exists already: {path}", "pass -y to replace it, or choose another folder")
+
+
+def _outputs(item: Item, out: Path, options: OutputOptions, direction: Direction, template: str) -> tuple[Output, ...]:
+    name = PurePosixPath(item.name)
+    stem = name.name if item.path.is_dir() else name.stem
+    folder = "" if str(name.parent) == "." else str(name.parent)
+    targets: dict[tuple[str, str], str] = {}
+    for word in options.kinds:
+        what, form, end = sequence_kind(word)
+        place = template.format(folder=folder, stem=stem, name=name.name, what=what, format=form).strip("/")
+        if not place or ".." in PurePosixPath(place).parts:
+            raise UsageError(f"--name {template} makes no name of {item.name}", f"use for example {TEMPLATE}_{{what}}")
+        # Files of different formats may share a folder.
+        if targets.setdefault((f"{out}/{place}{end}", form), f"{what}.{form}") != f"{what}.{form}":
+            raise _clash(f"two kinds have the same output: {place}{end}")
+    names = tuple(target for target, _ in targets)
+    return tuple(name_outputs(replace(options, targets=names, kinds=tuple(targets.values())), direction=direction))
+
+
+def _check_template(template: str) -> None:
+    try:
+        fields = [(name, extra) for _, name, *extra in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise UsageError(f"--name {template}: {error}", _HINT) from error
+    for name, extra in fields:
+        if name not in FIELDS or any(extra):
+            raise UsageError(f"--name {template}: unknown field {{{name}}}", _HINT)
+
+
+def _clash(message: str) -> UsageError:
+    return UsageError(message, f"tell them apart: --name '{{folder}}/{{name}}_{{what}}'; {_HINT}")
+
+
+def _below(out: Path, output: Output) -> str:
+    assert output.path is not None
+    return output.path.relative_to(out).as_posix()

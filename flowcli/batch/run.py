@@ -1,0 +1,191 @@
+"""A batch from its plan to its outcomes; only this writes the manifest, and moves outputs to their places."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from flowcli.atomic import merge, write_error
+from flowcli.batch.items import stamp
+from flowcli.batch.manifest import Manifest, Record, Written
+from flowcli.batch.plan import Plan, check_places
+from flowcli.batch.work import Job, Made, Task, moved
+
+_LOG = logging.getLogger("flowcli")
+
+Crew = Callable[[Sequence[Job]], Generator[tuple[Job, Made]]]
+"""Does jobs, and hands back each one when it is done, in any order."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an item; `fresh`: it was tried now, not before."""
+
+    status: Literal["done", "skipped", "failed"]
+    record: Record
+    fresh: bool = True
+
+
+def run_batch(
+    plans: Sequence[Plan],
+    out: Path,
+    task: Task,
+    crew: Crew,
+    *,
+    share: tuple[int, int] | None = None,
+    retry: bool = False,
+) -> Generator[Outcome]:
+    """What becomes of each item; first come those of which nothing is to be done.
+
+    An item is skipped if it was done with the same options, weights and input, and its outputs have their sizes; one
+    that failed so fails again without being tried, unless `retry` is set. Whenever this is killed, the next run goes
+    on from there. share: (i, n) for the i-th of n runs that write into `out` together. Raises OutputError if an output
+    would replace a file of others, or the manifest cannot be written; what `crew` raises.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(out, error) from error
+    with Manifest(out, share) as manifest, _workplace(out, manifest.name) as work:
+        settings = settings_hash(task)
+        todo: list[tuple[Plan, Record]] = []
+        for plan in plans:
+            seen = stamp(plan.item.path)
+            fresh = Record(
+                item=plan.item.name,
+                status="writing",
+                input=str(plan.item.path),
+                **dataclasses.asdict(seen),
+                settings=settings,
+                weights=task.weights,
+                time=time.time(),
+                outputs=tuple(map(Written, plan.places)),
+            )
+            outcome = _before(plan, fresh, manifest.last.get(plan.item.name), retry)
+            if outcome is None:
+                todo.append((plan, fresh))
+            else:
+                yield outcome
+        check_places([plan for plan, _ in todo], manifest.owned, task.output.overwrite)
+        jobs = [
+            Job(plan.item.name, plan.item.path, work / str(number), moved(plan.outputs, out, work / str(number)))
+            for number, (plan, _) in enumerate(todo)
+        ]
+        records = {record.item: record for _, record in todo}
+        with closing(crew(jobs)) as results:
+            for job, made in results:
+                yield _settle(manifest, out, job, made, records[job.name])
+
+
+def settings_hash(task: Task) -> str:
+    """Of all options that change outputs: not of the device, nor of the weights, which have a hash of their own."""
+    engine = {**dataclasses.asdict(task.engine), "device": None, "weights": None}
+    output = {**dataclasses.asdict(task.output), "targets": None, "overwrite": None}
+    text = json.dumps([dataclasses.asdict(task.source), engine, output], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outcome | None:
+    """The outcome if there is nothing to do. last: what was known; fresh: what will be if it is done now."""
+    if last is None or any(getattr(last, name) != getattr(fresh, name) for name in ("stamp", "settings", "weights")):
+        return None
+    if last.status == "failed":
+        return None if retry else Outcome("failed", last, fresh=False)
+    if last.status == "done" and last.outputs == _measured(plan.out, plan.places):
+        return Outcome("skipped", last, fresh=False)
+    return None
+
+
+def _settle(manifest: Manifest, out: Path, job: Job, made: Made, record: Record) -> Outcome:
+    """Brings the outputs of a job to their places, and writes down what became of it."""
+    outputs: tuple[Written, ...] = ()
+    made = replace(made, error=_public(made.error))
+    if not made.error:
+        manifest.append(replace(record, time=time.time()))
+        places = [output.path for output in record.outputs]
+        try:
+            for place in places:
+                _publish(job.place / place, out / place)
+            outputs = _measured(out, places)
+        except OSError as error:
+            problem = write_error(out, error)
+            made = replace(made, error=problem.message, hint=problem.hint)
+    shutil.rmtree(job.place, ignore_errors=True)
+    status: Literal["done", "failed"] = "failed" if made.error else "done"
+    record = replace(record, status=status, time=time.time(), outputs=outputs, **dataclasses.asdict(made))
+    manifest.append(record)
+    return Outcome(status, record)
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Moves a file or folder to its place; of a folder that is there, files of the same kind are replaced by these."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not (source.is_dir() and target.is_dir()):
+        os.replace(source, target)
+        return
+    names = {file.relative_to(source) for file in source.rglob("*") if file.is_file()}
+    for folder, suffix in {(name.parent, name.suffix) for name in names}:
+        for old in (target / folder).glob(f"*{suffix}"):
+            if old.relative_to(target) not in names:
+                old.unlink()
+    merge(source, target)
+
+
+def _measured(out: Path, places: Sequence[str]) -> tuple[Written, ...]:
+    """What lies at these places below `out`."""
+    return tuple(Written(place, *_measure(out / place)) for place in places)
+
+
+def _measure(path: Path) -> tuple[int, int]:
+    """Number of files, and of their bytes; hidden ones do not count."""
+    if not path.is_dir():
+        return (1, path.stat().st_size) if path.exists() else (0, 0)
+    sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    return len(sizes), sum(sizes)
+
+
+@contextmanager
+def _workplace(out: Path, name: str) -> Iterator[Path]:
+    """A private folder in `out`, which no message shows; those of earlier runs that were killed are removed."""
+    for stale in out.glob(f".{name}.*.part"):
+        _remove(stale, name)
+    work = _private(out, name)
+    work.mkdir()
+    _LOG.addFilter(_shown)
+    try:
+        yield work
+    finally:
+        _LOG.removeFilter(_shown)
+        _remove(work, name)
+
+
+def _remove(folder: Path, name: str) -> None:
+    # Under another name first: what a worker left running can then make no more files in it.
+    with suppress(OSError):
+        shutil.rmtree(folder.rename(_private(folder.parent, name)), ignore_errors=True)
+
+
+def _private(out: Path, name: str) -> Path:
+    return out / f".{name}.{secrets.token_hex(4)}.part"
+
+
+def _public(text: str) -> str:
+    """With the places that outputs will have, for those that they have in the private folder."""
+    return re.sub(r"/\.manifest[^/]*\.part/[0-9-]+/", "/", text)
+
+
+def _shown(record: logging.LogRecord) -> bool:
+    record.msg, record.args = _public(record.getMessage()), ()
+    return True

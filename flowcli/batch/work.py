@@ -1,0 +1,128 @@
+"""One item: from its input to its outputs, in a folder of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_engine, open_input, open_run
+from flowcli.errors import FlowcliError, OutputError, WeightsError
+from flowcli.outputs import Output, OutputOptions, open_outputs
+from flowcli.types import FlowPair, drain
+
+if TYPE_CHECKING:
+    from flowcli.models._base import FlowModel
+    from flowcli.weights import Entry
+
+Watch = Callable[[int, int | None], None]
+"""Is told the flows of an item so far, and how many there will be if that is known; what it raises ends the item."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with every item."""
+
+    source: SourceOptions
+    """Without its input."""
+    engine: EngineOptions
+    output: OutputOptions
+    """Without its targets."""
+    weights: str
+    """sha256, or the name of a method that has none."""
+
+
+def weights_hash(entry: Entry) -> str:
+    """What tells weights apart, for a Task."""
+    return entry.sha256 or entry.name
+
+
+@dataclass(frozen=True)
+class Job:
+    """An item to do. `place` is a folder that is not there yet; the outputs have paths in it."""
+
+    name: str
+    input: Path
+    place: Path
+    outputs: tuple[Output, ...]
+
+    def again(self, attempt: int) -> Job:
+        """The same job in another place, since this one is still in use, or was left as it is."""
+        place = self.place.with_name(f"{self.place.name}-{attempt}")
+        return replace(self, place=place, outputs=moved(self.outputs, self.place, place))
+
+
+def moved(outputs: Sequence[Output], folder: Path, other: Path) -> tuple[Output, ...]:
+    """The same outputs in the `other` folder."""
+    return tuple(replace(each, path=each.path and other / each.path.relative_to(folder)) for each in outputs)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a job; `error` is empty if all went well."""
+
+    frames: int = 0
+    flows: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    hint: str = ""
+
+
+class Worker:
+    """Does one job after the other with one engine.
+
+    model: the network of `task`, where it is loaded already. Raises WeightsError, also if the weights are not those
+    that `task` was made for; DeviceError.
+    """
+
+    def __init__(self, task: Task, model: FlowModel | None = None) -> None:
+        self.task = task
+        self.entry = find_weights(task.engine)
+        if (found := weights_hash(self.entry)) != task.weights:
+            raise WeightsError(
+                f"weights {self.entry.name} are not the same everywhere: {found} and {task.weights}",
+                "install the same flowcli, and the same weights, on all machines",
+            )
+        self.engine = open_engine(self.entry, task.engine, model)
+
+    def make(self, job: Job, watch: Watch = lambda done, total: None) -> Made:
+        """Makes the outputs of the job. Whatever goes wrong with them is in the answer; `watch` may raise."""
+        began = time.perf_counter()
+        try:
+            frames, flows = self._make(job, watch)
+        except FlowcliError as error:
+            return Made(seconds=time.perf_counter() - began, error=error.message, hint=error.hint)
+        except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
+            return Made(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+        return Made(frames, flows, time.perf_counter() - began)
+
+    def _make(self, job: Job, watch: Watch) -> tuple[int, int]:
+        task = self.task
+        try:
+            job.place.mkdir()
+        except FileNotFoundError as error:
+            # Not with its parents: outputs would be made where nobody finds them.
+            folder = job.place.parent.parent
+            raise OutputError(f"no such folder: {folder}", "all machines of a cluster have to see the same") from error
+        for output in job.outputs:
+            assert output.path is not None
+            output.path.parent.mkdir(parents=True, exist_ok=True)
+        name = str(job.input)
+        with (
+            open_input(replace(task.source, input=name)) as frames,
+            open_run(frames, name, self.entry, task.engine, self.engine) as run,
+        ):
+            opened = open_outputs(job.outputs, frames.info, task.output, sys.stdout.buffer)
+            pairs = _watched(run.pairs, count_pairs(frames.info, task.engine), watch)
+            flows = drain(pairs, [each.sink for each in opened])
+        return run.decode.items, flows
+
+
+def _watched(pairs: Iterator[FlowPair], total: int | None, watch: Watch) -> Iterator[FlowPair]:
+    watch(0, total)
+    for done, pair in enumerate(pairs, 1):
+        yield pair
+        watch(done, total)

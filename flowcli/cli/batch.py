@@ -1,0 +1,227 @@
+"""`flowcli batch`: flow of many videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from flowcli.api import EngineOptions, SourceOptions, find_weights
+from flowcli.batch.items import find_items
+from flowcli.batch.plan import TEMPLATE, plan_items
+from flowcli.batch.run import Crew, run_batch
+from flowcli.batch.work import Task, weights_hash
+from flowcli.cli.board import board
+from flowcli.cli.options import (
+    TalkOptions,
+    engine_options,
+    grouped,
+    selection_options,
+    talk_options,
+    writing_options,
+)
+from flowcli.cli.values import Value, parse_as
+from flowcli.errors import BatchError
+from flowcli.outputs import OutputOptions
+
+if TYPE_CHECKING:
+    from flowcli.batch.manifest import Record
+    from flowcli.batch.run import Outcome
+    from flowcli.cli.board import Board
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What there is to do, and who does it."""
+
+    inputs: tuple[str, ...]
+    out: Path
+    name: str = TEMPLATE
+    root: Path | None = None
+    workers: int | None = None
+    share: tuple[int, int] | None = None
+    retry: bool = False
+    ray: str | None = None
+    """Address of a cluster."""
+
+
+def parse_share(text: str) -> tuple[int, int]:
+    """(i, n) of `i/n`. Raises ValueError."""
+    if match := re.fullmatch(r"([0-9]+)/([0-9]+)", text):
+        part, parts = int(match[1]), int(match[2])
+        if 1 <= part <= parts:
+            return part, parts
+    raise ValueError("a part of the batch (1/8, 2/8 ... 8/8)")
+
+
+batch_options = grouped(
+    "options",
+    BatchOptions,
+    click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
+    click.option(
+        "-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of all outputs."
+    ),
+    click.option(
+        "--name",
+        default=TEMPLATE,
+        show_default=True,
+        metavar="TEMPLATE",
+        help="What outputs are called in DIR, without suffix. See below.",
+    ),
+    click.option(
+        "--root",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Name items by their path below FOLDER; otherwise by that below the INPUT that they were found in.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Items at a time.  [default: one for each GPU, or one; with --ray one for each CPU if there is no GPU]",
+    ),
+    click.option(
+        "--shard",
+        "share",
+        type=Value("share", parse_share),
+        metavar="I/N",
+        help="Do the Ith of N parts; runs for the others may write into DIR at the same time.",
+    ),
+    click.option("--retry", is_flag=True, help="Try again what failed in an earlier run."),
+    click.option(
+        "--ray",
+        is_flag=False,
+        flag_value="auto",
+        metavar="[ADDRESS]",
+        help="Work on a Ray cluster; without ADDRESS, the one that this machine is part of.",
+    ),
+)
+
+
+@click.command("batch")
+@batch_options
+@selection_options
+@grouped(
+    "output",
+    OutputOptions,
+    click.option(
+        "--as",
+        "kinds",
+        type=Value("kind", parse_as),
+        multiple=True,
+        default=("color",),
+        metavar="KIND",
+        help="What to write of each item; may be repeated.  [default: color]",
+    ),
+    *writing_options,
+)
+@engine_options
+@talk_options
+def command(
+    options: BatchOptions, source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions
+) -> None:
+    """Estimate the optical flow of many videos, in runs that may be stopped at any time.
+
+    INPUT is a video, a folder of frames, a folder that is searched for both, a quoted glob, a list of any of these
+    (names.txt, one a line), or - for a list on stdin.
+
+    \b
+    KIND is as for `flowcli estimate`, for each item:
+      color trails warp.webm    a video: DIR/a/clip.mp4 of a/clip.mkv
+      flow png warp.png ...     a folder of files: DIR/a/clip/000000.flo
+
+    TEMPLATE may have {folder} and {stem} of the item, its {name} with suffix, {what} is written and its {format}.
+
+    DIR/manifest.jsonl tells what became of each item. Run the same command again to go on: what is done is skipped if
+    its outputs are all there, what has changed (input, options, weights) is done again, and what failed with --retry.
+
+    \b
+    flowcli batch clips/ --out flow/ --as color --as flo
+    find /data -name '*.mkv' | flowcli batch - --root /data --out flow/ --as flow.png
+    flowcli batch clips/ --out flow/ --shard $SLURM_ARRAY_TASK_ID/8
+    flowcli batch clips/ --out flow/ --ray=head:6379
+
+    --json prints an object for each item. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed, 130 interrupted.
+    """
+    items = find_items(options.inputs, options.out, options.root)
+    if options.share is not None:
+        part, parts = options.share
+        items = items[part - 1 :: parts]
+    out = Path(os.path.abspath(options.out))
+    plans = plan_items(items, out, output, engine.direction, options.name)
+    engine = replace(engine, check=any(each.both for plan in plans for each in plan.outputs))
+    task = Task(source, engine, output, weights_hash(find_weights(engine)))
+    failed: list[Record] = []
+    stdout = sys.stdout
+    with board(len(plans), show=not (talk.quiet or talk.json)) as seen:
+        crew = _crew(task, options, seen)
+        running = run_batch(plans, out, task, crew, share=options.share, retry=options.retry)
+        with closing(running) as outcomes:
+            for outcome in outcomes:
+                seen.finish(outcome)
+                if outcome.status == "failed":
+                    failed.append(outcome.record)
+                _tell(outcome, talk, stdout)
+    if not talk.quiet:
+        click.echo(f"{_items(len(plans))}: {_summary(seen)}", err=True)
+        _print_failures(failed)
+    if failed:
+        raise BatchError(f"{len(failed)} of {_items(len(plans))} failed", "the same command with --retry tries again")
+
+
+def _crew(task: Task, options: BatchOptions, seen: Board) -> Crew:
+    if options.ray is None:
+        from flowcli.batch.local import local_crew
+
+        return partial(local_crew, task=task, count=options.workers, report=seen.report)
+    from flowcli.batch.cluster import ray_crew
+
+    return partial(ray_crew, task=task, count=options.workers, address=options.ray)
+
+
+def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO) -> None:
+    record = outcome.record
+    if talk.json:
+        click.echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
+    if talk.verbose:
+        what = record.error or f"{record.flows} flows, {record.seconds:.1f} s"
+        click.echo(f"{outcome.status} {record.item}: {what}", err=True)
+
+
+def _items(count: int) -> str:
+    return "1 item" if count == 1 else f"{count} items"
+
+
+def _summary(seen: Board) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in seen.counts.items() if count) or "nothing to do"
+    if not seen.flows:
+        return counts
+    return f"{counts}; {seen.flows} flows in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second)"
+
+
+def _print_failures(records: Sequence[Record]) -> None:
+    if not records:
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("failed")
+    table.add_column("error")
+    for record in records:
+        table.add_row(Text(record.item), Text(record.error))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        # Nothing to fit into: a line is as long as it has to be.
+        console = Console(stderr=True, width=1000)
+    console.print(table)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import io
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from flowcli.batch.items import Item, Stamp, find_items, stamp
+from flowcli.errors import FlowcliError, InputError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def found(*inputs: str, root: str | None = None) -> dict[str, str]:
+    """Names of the items, and their paths below the current folder."""
+    items = find_items(inputs, Path("out"), None if root is None else Path(root))
+    return {item.name: item.path.relative_to(Path.cwd()).as_posix() for item in items}
+
+
+def test_a_folder_is_searched() -> None:
+    touch("in/b.mp4", "in/a/x.MKV", "in/a/f/1.png", "in/a/f/2.JPG", "in/a/f/deep/y.mp4", "in/a/notes.txt")
+    touch("in/.hidden.mp4", "in/.cache/z.mp4", "in/cover/one.png")
+    assert found("in") == {"a/f": "in/a/f", "a/x.MKV": "in/a/x.MKV", "b.mp4": "in/b.mp4"}
+    assert found("in/") == found("in")
+
+
+def test_what_is_named_itself_has_its_own_name() -> None:
+    touch("in/f/1.png", "in/f/2.png", "in/x.weird", "in/a/y.mp4")
+    assert found("in/f", "in/x.weird", "in/a/y.mp4") == {"f": "in/f", "x.weird": "in/x.weird", "y.mp4": "in/a/y.mp4"}
+
+
+def test_the_current_folder_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    touch("f/1.png", "f/2.png")
+    monkeypatch.chdir("f")
+    assert find_items(["."], Path("out")) == [Item("f", tmp_path / "f")]
+
+
+def test_globs_keep_what_follows_their_fixed_part() -> None:
+    touch("in/a/x.mp4", "in/b/x.mp4", "in/b/f/1.png", "in/b/f/2.png", "in/b/cover.png", "in/b/deep/deeper/z.mp4")
+    assert found("in/*/*.mp4") == {"a/x.mp4": "in/a/x.mp4", "b/x.mp4": "in/b/x.mp4"}
+    assert found("in/b*/**/*.mp4") == {"b/x.mp4": "in/b/x.mp4", "b/deep/deeper/z.mp4": "in/b/deep/deeper/z.mp4"}
+    assert found("in/b/*") == {
+        "x.mp4": "in/b/x.mp4",
+        "f": "in/b/f",
+        "deep/deeper/z.mp4": "in/b/deep/deeper/z.mp4",
+    }
+
+
+def test_a_name_that_looks_like_a_glob_is_a_file() -> None:
+    touch("in/[1].mp4", "in/1.mp4")
+    assert found("in/[1].mp4") == {"[1].mp4": "in/[1].mp4"}
+
+
+def test_lists_name_inputs_of_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/a/x.mp4", "in/b/y.mp4", "in/f/1.png", "in/f/2.png")
+    Path("list.txt").write_bytes(b"in/a/*.mp4\r\n\nin/f\nnot there.mp4\n")
+    expected = {"x.mp4": "in/a/x.mp4", "f": "in/f", "not there.mp4": "not there.mp4"}
+    assert found("list.txt") == expected
+    stdin = io.TextIOWrapper(io.BytesIO(b"in/b/y.mp4"))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert found("-", "list.txt") == {**expected, "y.mp4": "in/b/y.mp4"}
+
+
+def test_root_makes_names_longer() -> None:
+    touch("in/a/x.mp4", "in/b/x.mp4")
+    names = {"a/x.mp4": "in/a/x.mp4", "b/x.mp4": "in/b/x.mp4"}
+    assert found("in/a/x.mp4", "in/b", root="in") == names
+    assert found("in/a/x.mp4", "in/b", root=".") == {f"in/{name}": path for name, path in names.items()}
+
+
+def test_an_item_that_is_named_twice_is_one() -> None:
+    touch("in/x.mp4")
+    assert found("in", "in/x.mp4", "./in/*") == {"x.mp4": "in/x.mp4"}
+
+
+def test_the_order_is_that_of_the_names() -> None:
+    touch("in/b.mp4", "in/a/z.mp4", "in/c.mp4")
+    assert list(found("in/c.mp4", "in")) == ["a/z.mp4", "b.mp4", "c.mp4"]
+
+
+def test_outputs_are_no_inputs() -> None:
+    touch("in/x.mp4", "out/y.mp4", "out/deep/z.mp4")
+    assert list(found(".")) == ["in/x.mp4"]
+    Path("link").symlink_to("out")
+    assert list(found(".")) == ["in/x.mp4"]
+
+
+def test_links_are_followed_once() -> None:
+    touch("in/a/x.mp4", "far/y.mp4")
+    Path("in/a/up").symlink_to(Path("in").absolute())
+    Path("in/far").symlink_to(Path("far").absolute())
+    assert found("in") == {"a/x.mp4": "in/a/x.mp4", "far/y.mp4": "in/far/y.mp4"}
+
+
+def test_pictures_beside_videos(caplog: pytest.LogCaptureFixture) -> None:
+    touch("in/x.mp4", "in/1.png", "in/2.png")
+    with caplog.at_level(logging.WARNING, "flowcli"):
+        assert list(found("in")) == ["x.mp4"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"pictures beside videos are left out: {Path.cwd()}/in"
+    ]
+
+
+SOME = "name a folder that holds some"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kind", "message", "hint"),
+    [
+        (("no.mp4",), InputError, "no such file: no.mp4", "check the name"),
+        (("none",), InputError, "no videos and no folders of frames in none", SOME),
+        (("in/*.avi",), InputError, "no videos and no folders of frames in in/*.avi", SOME),
+        (("in/f/*.png",), InputError, "no videos and no folders of frames in in/f/*.png", SOME),
+        (("in/f/1.png",), InputError, "a picture is no sequence: {}/in/f/1.png", "name the folder that it is in"),
+        (("out",), UsageError, "outputs would lie among the inputs: {}/out", "choose another folder for --out"),
+        (
+            ("in/x.mp4", "in/a/x.mp4"),
+            UsageError,
+            "two inputs have the name x.mp4: {}/in/x.mp4 and {}/in/a/x.mp4",
+            "--root FOLDER names them by their path below FOLDER",
+        ),
+    ],
+)  # fmt: skip
+def test_inputs_that_are_refused(inputs: tuple[str, ...], kind: type[FlowcliError], message: str, hint: str) -> None:
+    touch("in/x.mp4", "in/a/x.mp4", "in/f/1.png", "in/f/2.png", "out/y.mp4")
+    Path("none").mkdir()
+    with pytest.raises(kind) as caught:
+        found(*inputs)
+    assert caught.value.message == message.format(*[Path.cwd()] * 2)
+    assert caught.value.hint == hint
+
+
+def test_roots_that_are_refused() -> None:
+    touch("in/f/1.png", "in/f/2.png", "x.mp4")
+    for root, name in (("in", "x.mp4"), ("in/f", "in/f")):
+        with pytest.raises(UsageError) as caught:
+            found(name, root=root)
+        assert caught.value.message == f"input is not below --root {root}: {Path.cwd()}/{name}"
+
+
+def test_stdin_that_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    with pytest.raises(InputError, match=r"^standard input is a terminal$"):
+        found("-")
+
+
+def test_the_stamp_of_a_file() -> None:
+    Path("x.mp4").write_bytes(b"12345")
+    os.utime("x.mp4", ns=(1, 1_600_000_000_123_456_789))
+    assert stamp(Path("x.mp4")) == Stamp(5, 1_600_000_000_123_456_789, 1)
+    assert stamp(Path("no.mp4")) == Stamp(0, 0, 0)
+
+
+def test_the_stamp_of_a_folder_changes_with_its_pictures() -> None:
+    touch("f/1.png", "f/2.png", "f/notes.txt")
+    Path("f/1.png").write_bytes(b"123")
+    for path in (*Path("f").iterdir(), Path("f")):
+        os.utime(path, ns=(1000, 1000))
+    before = stamp(Path("f"))
+    assert before == Stamp(3, 1000, 2)
+    os.utime("f/notes.txt", ns=(2000, 2000))
+    assert stamp(Path("f")) == before
+    os.utime("f/2.png", ns=(2000, 2000))
+    assert stamp(Path("f")) == Stamp(3, 2000, 2)
+    Path("f/2.png").rename("f/3.png")
+    assert stamp(Path("f")).mtime > 2000

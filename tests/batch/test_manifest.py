@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcli.batch.items import Stamp
+from flowcli.batch.manifest import Manifest, Record, Written
+from flowcli.errors import OutputError
+
+
+def record(item: str, time: float = 1.0, **values: Any) -> Record:
+    known = {
+        "status": "done",
+        "input": f"/in/{item}",
+        "size": 5,
+        "mtime": 6,
+        "files": 1,
+        "settings": "s",
+        "weights": "w",
+    }
+    return Record(item=item, time=time, **{**known, **values})
+
+
+def test_records_come_back(tmp_path: Path) -> None:
+    one = record("a/x.mp4", outputs=(Written("a/x.mp4", 1, 77), Written("a/x", 3, 99)), frames=4, flows=3, seconds=0.5)
+    other = record("käse\udcff\n.mp4", status="failed", error="bad", hint="good")
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last == {}
+        manifest.append(one)
+        manifest.append(other)
+        assert manifest.owned == {"a/x.mp4", "a/x"}
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last == {one.item: one, other.item: other}
+        assert manifest.owned == {"a/x.mp4", "a/x"}
+    assert one.stamp == Stamp(5, 6, 1)
+
+
+def test_lines_are_json_for_others(tmp_path: Path) -> None:
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("x", outputs=(Written("x.mp4", 1, 7),)))
+    (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "item": "x",
+        "status": "done",
+        "input": "/in/x",
+        "size": 5,
+        "mtime": 6,
+        "files": 1,
+        "settings": "s",
+        "weights": "w",
+        "time": 1.0,
+        "frames": 0,
+        "flows": 0,
+        "seconds": 0.0,
+        "error": "",
+        "hint": "",
+        "outputs": [{"path": "x.mp4", "files": 1, "size": 7}],
+    }
+
+
+def test_a_line_is_on_disk_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    with Manifest(tmp_path) as manifest:
+        for name in ("x", "y"):
+            manifest.append(record(name))
+            assert sizes[-1] == (tmp_path / "manifest.jsonl").stat().st_size
+    assert len(set(sizes)) == 2
+
+
+def test_a_line_torn_anywhere_counts_as_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with Manifest(tmp_path) as manifest:
+        manifest.append(record("x"))
+        first = path.stat().st_size
+        manifest.append(record("y", outputs=(Written("y.mp4", 1, 7),)))
+    whole = path.read_bytes()
+    for end in range(first, len(whole)):
+        path.write_bytes(whole[:end])
+        # All but its end of line is there: that is a whole record.
+        known = {"x", "y"} if end == len(whole) - 1 else {"x"}
+        with Manifest(tmp_path) as manifest:
+            assert set(manifest.last) == known
+            manifest.append(record("z"))
+        with Manifest(tmp_path) as manifest:
+            assert set(manifest.last) == {*known, "z"}
+
+
+def test_lines_of_others_are_passed_over(tmp_path: Path) -> None:
+    lines = [
+        b"",
+        b"[]",
+        b"5",
+        b"null",
+        b"\xff\xfe",
+        b'{"item": "x"}',
+        b'{"outputs": 5}',
+        b'{"outputs": [5], "item": "x"}',
+    ]
+    (tmp_path / "manifest.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last == {}
+
+
+def test_shards_read_each_other_and_the_latest_counts(tmp_path: Path) -> None:
+    with Manifest(tmp_path, (1, 2)) as one, Manifest(tmp_path, (2, 2)) as two:
+        assert (one.name, two.name) == ("manifest-1of2", "manifest-2of2")
+        one.append(record("x", 5.0, outputs=(Written("x.mp4"),)))
+        two.append(record("x", 4.0, outputs=(Written("x.flo"),)))
+        two.append(record("y", 4.0))
+    with Manifest(tmp_path) as manifest:
+        assert {name: each.time for name, each in manifest.last.items()} == {"x": 5.0, "y": 4.0}
+        assert manifest.owned == {"x.mp4", "x.flo"}
+        assert manifest.path == tmp_path / "manifest.jsonl"
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="there are no locks on this system")
+    with Manifest(tmp_path), Manifest(tmp_path, (1, 2)):
+        for share in (None, (1, 2)):
+            with pytest.raises(OutputError) as caught:
+                Manifest(tmp_path, share)
+            assert caught.value.message == f"another run is writing into {tmp_path}"
+            assert caught.value.hint == "wait for it, or give each run a --shard of its own"
+    Manifest(tmp_path).close()
+
+
+def test_a_manifest_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with Manifest(tmp_path) as manifest:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError) as caught:
+            manifest.append(record("x"))
+    assert caught.value.message == f"cannot write {tmp_path}/manifest.jsonl: No space left on device"
+    with pytest.raises(OutputError, match=r"^cannot write .*/no/manifest\.jsonl: No such file or directory$"):
+        Manifest(tmp_path / "no")

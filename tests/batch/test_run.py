@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from flowcli.api import EngineOptions, SourceOptions
+from flowcli.batch.items import Item
+from flowcli.batch.plan import Plan, plan_items
+from flowcli.batch.run import Outcome, run_batch, settings_hash
+from flowcli.batch.work import Job, Made, Task
+from flowcli.errors import OutputError
+from flowcli.outputs import OutputOptions
+from tests.batch.warm import tree
+from tests.tiny import ROOT
+
+TASK = Task(SourceOptions(), EngineOptions(), OutputOptions(kinds=("color", "flo")), "w")
+
+
+@dataclass
+class Batch:
+    """A batch of text files: the video is what the file says, and there is a file of flow for each of its letters."""
+
+    inputs: Path
+    out: Path
+    task: Task = TASK
+    tried: list[str] = field(default_factory=list)
+    """What the last run did."""
+
+    def plans(self) -> list[Plan]:
+        items = [Item(path.name, path) for path in sorted(self.inputs.iterdir())]
+        return plan_items(items, self.out, self.task.output, "forward")
+
+    def crew(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
+        for job in jobs:
+            self.tried.append(job.name)
+            text = job.input.read_text()
+            if text == "bad":
+                yield job, Made(seconds=2.0, error="it is bad", hint="make it good")
+                continue
+            video, folder = (output.path for output in job.outputs)
+            assert video is not None
+            assert folder is not None
+            folder.mkdir(parents=True)
+            video.write_text(text)
+            for letter in text:
+                (folder / f"{letter}.flo").write_text(letter)
+            yield job, Made(len(text) + 1, len(text), 1.0)
+
+    def run(self, retry: bool = False) -> dict[str, Outcome]:
+        self.tried.clear()
+        outcomes = list(run_batch(self.plans(), self.out, self.task, self.crew, retry=retry))
+        assert len({outcome.record.item for outcome in outcomes}) == len(outcomes) == len(self.plans())
+        assert not list(self.out.glob(".*"))
+        return {outcome.record.item: outcome for outcome in outcomes}
+
+    def status(self, retry: bool = False) -> dict[str, str]:
+        return {name: outcome.status for name, outcome in self.run(retry).items()}
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    """Of x, that says "abc", and y: "de"."""
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    (inputs / "x").write_text("abc")
+    (inputs / "y").write_text("de")
+    return Batch(inputs, tmp_path / "deep" / "out")
+
+
+WHOLE = {
+    "x.mp4": b"abc",
+    "x/": b"",
+    "x/a.flo": b"a",
+    "x/b.flo": b"b",
+    "x/c.flo": b"c",
+    "y.mp4": b"de",
+    "y/": b"",
+    "y/d.flo": b"d",
+    "y/e.flo": b"e",
+}
+
+
+def test_done_once_and_skipped_then(batch: Batch) -> None:
+    first = batch.run()
+    assert {name: outcome.status for name, outcome in first.items()} == {"x": "done", "y": "done"}
+    assert all(outcome.fresh for outcome in first.values())
+    assert tree(batch.out) == WHOLE
+    manifest = (batch.out / "manifest.jsonl").read_bytes()
+    again = batch.run()
+    assert batch.tried == []
+    assert again == {name: Outcome("skipped", outcome.record, fresh=False) for name, outcome in first.items()}
+    assert (batch.out / "manifest.jsonl").read_bytes() == manifest
+
+
+def test_what_is_written_down(batch: Batch) -> None:
+    (batch.inputs / "y").write_text("bad")
+    batch.run()
+    lines = [json.loads(line) for line in (batch.out / "manifest.jsonl").read_text().splitlines()]
+    assert [(line["item"], line["status"]) for line in lines] == [("x", "writing"), ("x", "done"), ("y", "failed")]
+    _, done, failed = lines
+    status = (batch.inputs / "x").stat()
+    assert (done["size"], done["mtime"], done["files"]) == (3, status.st_mtime_ns, 1)
+    assert (done["frames"], done["flows"], done["seconds"], done["error"]) == (4, 3, 1.0, "")
+    assert (done["input"], done["weights"], done["settings"]) == (str(batch.inputs / "x"), "w", settings_hash(TASK))
+    assert done["outputs"] == [{"path": "x.mp4", "files": 1, "size": 3}, {"path": "x", "files": 3, "size": 3}]
+    assert (failed["error"], failed["hint"], failed["outputs"], failed["seconds"]) == (
+        "it is bad",
+        "make it good",
+        [],
+        2,
+    )
+
+
+def test_what_failed_is_tried_again_when_asked_or_changed(batch: Batch) -> None:
+    (batch.inputs / "x").write_text("bad")
+    assert batch.status() == {"x": "failed", "y": "done"}
+    assert batch.tried == ["x", "y"]
+    again = batch.run()
+    assert batch.tried == []
+    assert (again["x"].status, again["x"].fresh) == ("failed", False)
+    assert again["x"].record.error == "it is bad"
+    assert batch.status(retry=True) == {"x": "failed", "y": "skipped"}
+    assert batch.tried == ["x"]
+    (batch.inputs / "x").write_text("abc")
+    assert batch.status() == {"x": "done", "y": "skipped"}
+    assert tree(batch.out) == WHOLE
+
+
+def test_a_changed_input_is_done_again_and_leaves_nothing_of_before(batch: Batch) -> None:
+    batch.run()
+    (batch.out / "x" / "notes.txt").write_text("mine")
+    (batch.inputs / "x").write_text("bz")
+    assert batch.status() == {"x": "done", "y": "skipped"}
+    changed = {name: content for name, content in WHOLE.items() if not name.startswith("x/")}
+    changed |= {"x.mp4": b"bz", "x/": b"", "x/b.flo": b"b", "x/z.flo": b"z", "x/notes.txt": b"mine"}
+    assert tree(batch.out) == changed
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+    os.utime(batch.inputs / "y", ns=(5, 5))
+    assert batch.status() == {"x": "skipped", "y": "done"}
+
+
+@pytest.mark.parametrize("damage", ["missing", "shorter", "frame missing", "folder missing", "frame longer"])
+def test_outputs_that_are_not_as_they_were_are_made_again(batch: Batch, damage: str) -> None:
+    batch.run()
+    if damage == "missing":
+        (batch.out / "x.mp4").unlink()
+    elif damage == "shorter":
+        (batch.out / "x.mp4").write_text("ab")
+    elif damage == "frame missing":
+        (batch.out / "x" / "b.flo").unlink()
+    elif damage == "frame longer":
+        (batch.out / "x" / "b.flo").write_text("bb")
+    else:
+        for path in (batch.out / "x").iterdir():
+            path.unlink()
+        (batch.out / "x").rmdir()
+    assert batch.status() == {"x": "done", "y": "skipped"}
+    assert tree(batch.out) == WHOLE
+
+
+def test_hidden_files_in_a_folder_change_nothing(batch: Batch) -> None:
+    batch.run()
+    (batch.out / "x" / ".DS_Store").touch()
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        replace(TASK, weights="other"),
+        replace(TASK, source=SourceOptions(every=2)),
+        replace(TASK, engine=EngineOptions(refine=1)),
+        replace(TASK, output=replace(TASK.output, max_flow=5.0)),
+    ],
+)
+def test_other_options_are_other_outputs(batch: Batch, task: Task) -> None:
+    batch.run()
+    batch.task = task
+    assert batch.status() == {"x": "done", "y": "done"}
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        replace(TASK, engine=EngineOptions(device="cpu")),
+        replace(TASK, output=replace(TASK.output, overwrite=True)),
+    ],
+)
+def test_options_that_change_no_output(batch: Batch, task: Task) -> None:
+    batch.run()
+    batch.task = task
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+
+
+def test_files_of_others_are_not_touched(batch: Batch) -> None:
+    batch.out.mkdir(parents=True)
+    (batch.out / "y.mp4").write_text("mine")
+    with pytest.raises(OutputError, match=r"^output exists already: .*/y\.mp4$"):
+        batch.run()
+    assert tree(batch.out) == {"y.mp4": b"mine"}
+    batch.task = replace(TASK, output=replace(TASK.output, overwrite=True))
+    assert batch.status() == {"x": "done", "y": "done"}
+    assert tree(batch.out) == WHOLE
+
+
+def test_an_output_that_cannot_be_placed_fails_alone(batch: Batch) -> None:
+    batch.run()
+    shutil.rmtree(batch.out / "x")
+    (batch.out / "x").write_text("mine")
+    outcomes = batch.run()
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {"x": "failed", "y": "skipped"}
+    assert outcomes["x"].record.error == f"cannot write {batch.out}: Not a directory"
+    assert (batch.out / "x").read_text() == "mine"
+    (batch.out / "x").unlink()
+    assert batch.status(retry=True) == {"x": "done", "y": "skipped"}
+    assert tree(batch.out) == WHOLE
+
+
+def test_runs_that_were_killed_leave_nothing(batch: Batch) -> None:
+    batch.out.mkdir(parents=True)
+    stale = batch.out / ".manifest.0a1b2c3d.part"
+    (stale / "3" / "deep").mkdir(parents=True)
+    (stale / "3" / "deep" / ".x.99-0.part.mp4").touch()
+    others = [batch.out / ".manifest-1of2.0a1b2c3d.part", batch.out / ".mine.part"]
+    for folder in others:
+        folder.mkdir()
+    list(run_batch(batch.plans(), batch.out, TASK, batch.crew))
+    assert sorted(batch.out.glob(".*")) == others
+    list(run_batch(batch.plans(), batch.out, TASK, batch.crew, share=(1, 2)))
+    assert sorted(batch.out.glob(".*")) == others[1:]
+
+
+def test_messages_show_the_final_places(batch: Batch, caplog: pytest.LogCaptureFixture) -> None:
+    def crew(jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
+        for job in jobs:
+            logging.getLogger("flowcli").warning("%s is odd", job.outputs[0].path)
+            again = job.again(1)
+            yield again, Made(error=f"cannot write {again.outputs[1].path}: full")
+
+    outcomes = list(run_batch(batch.plans(), batch.out, TASK, crew))
+    assert [record.getMessage() for record in caplog.records] == [f"{batch.out}/{name}.mp4 is odd" for name in "xy"]
+    assert [outcome.record.error for outcome in outcomes] == [f"cannot write {batch.out}/{name}: full" for name in "xy"]
+
+
+def test_an_error_of_the_crew_ends_the_batch_and_cleans_up(batch: Batch) -> None:
+    def crew(jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
+        yield next(batch.crew(jobs))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_batch(batch.plans(), batch.out, TASK, crew))
+    assert tree(batch.out) == {name: content for name, content in WHOLE.items() if name[0] == "x"}
+    assert batch.status() == {"x": "skipped", "y": "done"}
+    assert tree(batch.out) == WHOLE
+
+
+_DYING = """
+import itertools, os, signal, sys
+from pathlib import Path
+from tests.batch.test_run import Batch
+
+inputs, base = map(Path, sys.argv[1:])
+
+def dies(step, function):
+    # This process, at the call of that number.
+    def call(*arguments, **options):
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+
+for last in itertools.count():
+    pid = os.fork()
+    if pid == 0:
+        batch = Batch(inputs, base / str(last))
+        if base.name == "again":
+            # Of the same size, and so are the outputs.
+            (inputs / "x").write_text("abz")
+            batch.run()
+            (inputs / "x").write_text("abc")
+            os.utime(inputs / "x", (1, 1))
+        steps = itertools.count()
+        for name in ("replace", "rename", "mkdir", "rmdir", "unlink", "fsync"):
+            setattr(os, name, dies(last, getattr(os, name)))
+        batch.run()
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+        break
+print(last)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("run", ["first", "again"])
+def test_killed_before_each_step(batch: Batch, tmp_path: Path, run: str) -> None:
+    """Before each call that changes the disk: of a first run, and of one that does a changed item again."""
+    base = tmp_path / run
+    command = [sys.executable, "-c", _DYING, str(batch.inputs), str(base)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, check=True, timeout=120, stdout=subprocess.PIPE)
+    steps = int(done.stdout)
+    assert steps > 15
+    for step in range(steps):
+        killed = Batch(batch.inputs, base / str(step))
+        assert set(killed.status().values()) <= {"done", "skipped"}
+        assert tree(killed.out) == WHOLE
