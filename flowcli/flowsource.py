@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise, zip_longest
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from flowcli.errors import InputError
 from flowcli.flowfile import FORMATS, Flow, Motion, open_stack, read_motion
 from flowcli.flowfile.base import known
 from flowcli.packing import TSN_BOUND, from_i3d
-from flowcli.types import Direction, FlowField, FlowPair, Frame, StreamInfo
+from flowcli.types import Closes, Direction, FlowField, FlowPair, Frame, StreamInfo
 from flowcli.video import FlowVideo
 from flowcli.video.sequence import natural
 
@@ -88,7 +87,7 @@ class _Step:
     time: Fraction | None = None
 
 
-class FlowSource:
+class FlowSource(Closes):
     """Pairs in order, whose frames are black; memory holds one pair. A context manager.
 
     `info` has the size of the first flow, and as `frames` how many flows will come, as far as that is known.
@@ -130,14 +129,6 @@ class FlowSource:
 
     def close(self) -> None:
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open_videos(self) -> StreamInfo:
         """What is known beforehand, but for the size."""

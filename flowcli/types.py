@@ -103,6 +103,21 @@ class FrameSource(Protocol):
     ) -> None: ...
 
 
+class Closes:
+    """A context that leaving closes."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Sink(Protocol[Item]):
     """Takes items in order; `close` publishes the result, `abort` leaves nothing behind. Each ends the sink."""
 

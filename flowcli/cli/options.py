@@ -183,16 +183,18 @@ engine_options = grouped(
     ),
 )
 
+targets_option = click.option(
+    "-o",
+    "--out",
+    "targets",
+    type=click.Path(),
+    multiple=True,
+    metavar="OUT",
+    help="Where to write; may be repeated. See below.",
+)
+
 _naming_options = (
-    click.option(
-        "-o",
-        "--out",
-        "targets",
-        type=click.Path(),
-        multiple=True,
-        metavar="OUT",
-        help="Where to write; may be repeated. See below.",
-    ),
+    targets_option,
     click.option(
         "--as",
         "kinds",

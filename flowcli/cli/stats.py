@@ -11,7 +11,7 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
-from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options
+from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, targets_option
 from flowcli.cli.progress import track
 from flowcli.errors import OutputError
 from flowcli.tables import KINDS, Table, open_tables, plan
@@ -27,15 +27,7 @@ LISTED = 10
 
 @click.command("stats")
 @source_options
-@click.option(
-    "-o",
-    "--out",
-    "targets",
-    type=click.Path(),
-    multiple=True,
-    metavar="OUT",
-    help="Where to write; may be repeated. See below.",
-)
+@targets_option
 @click.option(
     "--as", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of file; one per --out.  [default: its suffix]"
 )

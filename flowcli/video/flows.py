@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import IO, BinaryIO, Self
+from typing import IO, BinaryIO
 
 import numpy as np
 
 from flowcli.atomic import Part
 from flowcli.errors import InputError, OutputError
 from flowcli.packing import KITTI_BOUND, from_uint16, to_uint16
-from flowcli.types import FlowPair, Frame, Sink, StreamInfo
+from flowcli.types import Closes, FlowPair, Frame, Sink, StreamInfo
 from flowcli.video import nut
 from flowcli.video.encoder import REPEATABLE, TICK, Encoding, VideoSink
 from flowcli.video.selection import Selection
@@ -66,7 +65,7 @@ class StoredFlow:
     time: Fraction
 
 
-class FlowVideo:
+class FlowVideo(Closes):
     """The flows in a .mkv of `open_flow_video_sink`, or as of `open_nut_sink` in a .nut or ("-") on stdin.
 
     Raises InputError if it is not one. A context manager: leaving it ends its ffmpeg.
@@ -105,14 +104,6 @@ class FlowVideo:
 
     def close(self) -> None:
         self._frames.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _PackedSink:

@@ -7,20 +7,18 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from flowcli.errors import InputError
 from flowcli.pictures import PICTURE_SUFFIXES, read_picture
-from flowcli.types import Frame, StreamInfo
+from flowcli.types import Closes, Frame, StreamInfo
 from flowcli.video.selection import Selection
 
 _RATE = Fraction(25)
 
 
-class PictureSource:
+class PictureSource(Closes):
     """The pictures of `files` in that order, 25 a second. Raises InputError if one is unreadable or of another size."""
 
     def __init__(self, files: list[Path], selection: Selection) -> None:
@@ -42,14 +40,6 @@ class PictureSource:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check_size(self, file: Path, image: np.ndarray) -> None:
         height, width = image.shape[:2]

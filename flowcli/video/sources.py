@@ -13,15 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import ffmpeg
 import numpy as np
 
 from flowcli.errors import FfmpegError, InputError
 from flowcli.pictures import PICTURE_SUFFIXES
-from flowcli.types import Frame, FrameSource, StreamInfo
+from flowcli.types import Closes, Frame, FrameSource, StreamInfo
 from flowcli.video.ffmpeg import Child, every_frame, file_url
 from flowcli.video.selection import Selection
 from flowcli.video.sequence import PictureSource, glob_files, pair_files, picture_files
@@ -120,7 +118,7 @@ def _open_stdin(selection: Selection, pixels: Pixels) -> VideoSource:
     return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else _PIPE, descriptor, selection, pixels)
 
 
-class VideoSource:
+class VideoSource(Closes):
     """Every coded frame of the first real video stream once, upright, with its exact time; memory holds one frame.
 
     Raises InputError if there is none. Frames of another size in mid-stream are scaled to that of the first (logged).
@@ -160,14 +158,6 @@ class VideoSource:
 
     def close(self) -> None:
         self._child.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self) -> Frame | None:
         """The next frame that is wanted; None after the last one, when what went wrong has been reported."""
