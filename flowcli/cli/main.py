@@ -61,9 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     by Ctrl-C or SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    # Threads of GNU's OpenMP that wait for work keep a core busy meanwhile, which decoding and encoding could use: with
-    # this, a video takes 10 % less time on two cores. Read when torch is imported, which is later.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if instruction := os.environ.get(COMPLETE):
         return shell_complete(commands, {}, "flowcli", COMPLETE, instruction)
     settings: dict[str, object] = {}
