@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
-from flowcli.types import Sink
+from flowcli.types import Closes, Sink
 
 Item = TypeVar("Item")
 
@@ -42,7 +41,7 @@ class Stopwatch:
         self.items += items
 
 
-class prefetch(Iterator[Item]):
+class prefetch(Closes, Iterator[Item]):
     """The same items, made in a thread of their own that runs at most `depth` items ahead.
 
     An error in `items` comes out here, after the items before it. `close`, the end of a `with` block and the last
@@ -65,14 +64,6 @@ class prefetch(Iterator[Item]):
         """Ends the thread and drops what it had made; waits for it unless it is stuck in its source."""
         self._channel.refuse()
         self._thread.join(_PATIENCE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_channel"):

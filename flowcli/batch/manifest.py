@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from flowcli.atomic import write_error
 from flowcli.batch.items import Stamp
 from flowcli.errors import OutputError
+from flowcli.types import Closes
 
 Status = Literal["writing", "done", "failed"]
 
@@ -63,7 +63,7 @@ class Record:
         return dataclasses.asdict(self)
 
 
-class Manifest:
+class Manifest(Closes):
     """The manifest that is written in `folder`, after all that is there already was read; one run at a time has it.
 
     share: of the run, (2, 8) for --shard 2/8, each of which writes a manifest of its own. A line that is torn, since
@@ -106,14 +106,6 @@ class Manifest:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _records(folder: Path) -> Iterator[Record]:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
-from click.shell_completion import shell_complete
 
 from flowcli import __version__
 from flowcli.cli.options import DEBUG
@@ -62,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
         return shell_complete(commands, {}, "flowcli", COMPLETE, instruction)
     settings: dict[str, object] = {}
     try:
