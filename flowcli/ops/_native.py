@@ -138,12 +138,14 @@ def _key(sources: list[Path], flags: list[str]) -> str:
 
 
 def _cpu_flags() -> list[str]:
-    # Not -march=native: the key knows torch's capability of the machine, and no more may be assumed of it.
+    # Not -march=native: the key knows torch's capability of the machine and these flags, and no more may be assumed.
     capability = torch.backends.cpu.get_cpu_capability()
     vectors = {
         "AVX2": ["-mavx2", "-mfma", "-mf16c"],
         "AVX512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
     }.get(capability)
+    if vectors and capability == "AVX512" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
+        vectors = [*vectors, "-mavx512bf16"]
     chosen = [*vectors, f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"] if vectors else []
     threads = ["-fopenmp"] if sys.platform == "linux" else []
     return [*_FLAGS, *threads, "-fno-math-errno", "-fno-trapping-math", *chosen]

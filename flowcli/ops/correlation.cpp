@@ -1,13 +1,18 @@
 // CPU kernels of the operators that correlation.py declares and documents; correlation.h has what calls them.
 //
 // Both operators are dot products between one pixel of `first` and a set of places in `second`: a fixed grid around the
-// pixel, or the window of integer places that its moved samples lie between, followed by one bilinear blend. Features
-// are first laid out as (N, H, W, C) in float or double, with C filled up with zeros to whole vectors, so that every
-// inner loop runs over whole vectors of contiguous channels. A place outside `second` points to a row of zeros.
+// pixel, or the window of integer places that its moved samples lie between, followed by one bilinear blend. planes.h
+// and windows.h have the forward products, each with a layout of its own.
+//
+// For the gradients, features are laid out as (N, H, W, C) in float or double, with C filled up with zeros to whole
+// vectors, so that every inner loop runs over whole vectors of contiguous channels. A place outside `second` points to
+// a row of zeros.
 
 #include "correlation.h"
 #include "dots.h"
 #include "parallel.h"
+#include "planes.h"
+#include "windows.h"
 
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
@@ -15,6 +20,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <type_traits>
 #include <utility>
@@ -43,7 +49,6 @@ struct FixedGrid {
 
   Window<T> at(int64_t, int64_t y, int64_t x) const { return {y - radius * step, x - radius * step, 0, 0}; }
 
-  void blend(const Window<T>&, const T* dots, T* out) const { std::copy_n(dots, side * side, out); }
   void spread(const Window<T>&, const T* grad, T* weights) const { std::copy_n(grad, side * side, weights); }
 };
 
@@ -71,15 +76,19 @@ struct MovedGrid {
     side == 9 ? body(9) : side == 7 ? body(7) : body(side);
   }
 
-  // Each sample lies between four places, which have the shares a, b above and c, d below.
+  // Each sample lies between four places, which have the shares a, b above and c, d below. Whole vectors are written,
+  // each over the end of the one before.
   void blend(const Window<T>& window, const T* dots, T* out) const {
+    using Vector = Vectorized<T>;
     const T p = window.right_part, q = window.low_part;
-    const T a = (1 - p) * (1 - q), b = p * (1 - q), c = (1 - p) * q, d = p * q;
+    const Vector a((1 - p) * (1 - q)), b(p * (1 - q)), c((1 - p) * q), d(p * q);
     each_side([&](int64_t n) {
       for (int64_t j = 0; j < n; ++j, dots += n + 1, out += n)
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i)
-          out[i] = a * dots[i] + b * dots[i + 1] + c * dots[i + n + 1] + d * dots[i + n + 2];
+        for (int64_t i = 0; i < n; i += Vector::size()) {
+          const auto above = at::vec::fmadd(a, Vector::loadu(dots + i), b * Vector::loadu(dots + i + 1));
+          const auto below = at::vec::fmadd(c, Vector::loadu(dots + i + n + 1), d * Vector::loadu(dots + i + n + 2));
+          (above + below).store(out + i);
+        }
     });
   }
 
@@ -176,13 +185,32 @@ void each_pixel(const Grid& grid, const Shape& shape, const T* second, Body body
   });
 }
 
-template <typename S, typename T, typename Grid>
-void forward(const Grid& grid, const Shape& shape, T scale, const T* first, const T* second, S* volume) {
-  const int64_t channels = shape.channels, count = grid.places() * grid.places(), cells = grid.side * grid.side;
-  each_pixel(grid, shape, second, [&](int64_t pixel, const Window<T>& window, Scratch<T>& scratch) {
-    dot_all(first + pixel * channels, scratch.rows.data(), channels, count, scratch.dots.data());
-    grid.blend(window, scratch.dots.data(), scratch.weights.data());
-    store_all(scratch.weights.data(), scale, cells, volume + pixel * cells);
+// A few pixels at a time go through each of the steps: what was just stored is slow to load in other pieces.
+template <typename S, typename T, typename P>
+void moved_forward(const MovedGrid<T>& grid, const Shape& shape, const P* first, const Windows<P, T>& windows,
+                   S* volume) {
+  constexpr int64_t few = 4, lanes = Vectorized<T>::size();
+  const int64_t cells = grid.side * grid.side, room = windows.dots() + 2 * lanes;
+  parallel_for(0, shape.count * shape.height, 1, [&](int64_t begin, int64_t end) {
+    Buffer<P> factors(few * windows.factors());
+    Buffer<T> dots(few * room), samples(few * room);
+    std::array<Window<T>, few> places;
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t x = 0; x < shape.width; x += few) {
+        const int64_t pixel = row * shape.width + x, some = std::min(few, shape.width - x);
+        for (int64_t i = 0; i < some; ++i) {
+          places[i] = grid.at(row / shape.height, row % shape.height, x + i);
+          windows.repeat(first + (pixel + i) * shape.channels, factors.data() + i * windows.factors());
+        }
+        for (int64_t i = 0; i < some; ++i) {
+          windows.multiply(factors.data() + i * windows.factors(), row / shape.height, places[i].top, places[i].left,
+                           dots.data() + i * room);
+        }
+        for (int64_t i = 0; i < some; ++i) grid.blend(places[i], dots.data() + i * room, samples.data() + i * room);
+        for (int64_t i = 0; i < some; ++i)
+          store_all(samples.data() + i * room, T(1) / shape.channels, cells, volume + (pixel + i) * cells);
+      }
+    }
   });
 }
 
@@ -247,17 +275,6 @@ MovedGrid<T> moved_grid(const Tensor& flow, int64_t radius) {
   return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(), flow.size(2), flow.size(3)};
 }
 
-template <typename S, typename T, typename Grid>
-Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
-  const Tensor one = whole_vectors<T>(first), two = whole_vectors<T>(second);
-  const Shape shape(one);
-  const Tensor volume = at::empty({shape.count, grid.side * grid.side, shape.height, shape.width},
-                                  first.options().memory_format(kLast));
-  forward(grid, shape, T(1) / first.size(1), one.const_data_ptr<T>(), two.const_data_ptr<T>(),
-          volume.mutable_data_ptr<S>());
-  return volume;
-}
-
 template <typename T, typename Grid>
 std::tuple<Tensor, Tensor> gradients(const Grid& grid, const Tensor& grad, const Tensor& first, const Tensor& second,
                                      T* grad_flow) {
@@ -273,7 +290,7 @@ std::tuple<Tensor, Tensor> gradients(const Grid& grid, const Tensor& grad, const
 
 template <typename S, typename T>
 Tensor fixed_volume(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation) {
-  return volume_of<S, T>(fixed_grid<T>(radius, dilation), first, second);
+  return grid_volume<S, T>(first, second, radius, dilation);
 }
 
 template <typename S, typename T>
@@ -284,7 +301,19 @@ std::tuple<Tensor, Tensor> fixed_gradients(const Tensor& grad, const Tensor& fir
 
 template <typename S, typename T>
 Tensor moved_volume(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
-  return volume_of<S, T>(moved_grid<T>(flow, radius), first, second);
+#ifdef __AVX512BF16__  // Products of bfloat16 are added up in float.
+  using P = std::conditional_t<std::is_same_v<S, at::BFloat16>, S, T>;
+#else
+  using P = T;
+#endif
+  const Tensor one = as_map<P>(first);
+  const Shape shape(one);
+  const auto grid = moved_grid<T>(flow, radius);
+  const Windows<P, T> windows(as_map<P>(second), grid.places());
+  const Tensor volume = at::empty({shape.count, grid.side * grid.side, shape.height, shape.width},
+                                  first.options().memory_format(kLast));
+  moved_forward(grid, shape, one.const_data_ptr<P>(), windows, volume.mutable_data_ptr<S>());
+  return volume;
 }
 
 template <typename S, typename T>

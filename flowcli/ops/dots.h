@@ -5,13 +5,28 @@
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <new>
 #include <type_traits>
+#include <vector>
 
 namespace {
 
 using at::vec::Vectorized;
 using std::int64_t;
+
+// Begins at a cache line, so that no vector in it lies across two.
+template <typename T>
+struct LineAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t kLine{64};
+  T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), kLine)); }
+  void deallocate(T* from, std::size_t) { ::operator delete(from, kLine); }
+  bool operator==(const LineAllocator&) const = default;
+};
+template <typename T>
+using Buffer = std::vector<T, LineAllocator<T>>;
 
 // Sums of neighbours: (a0 + a1, a2 + a3, ..., b0 + b1, b2 + b3, ...).
 template <typename T>
