@@ -1,152 +1,38 @@
 // CUDA kernels of the operators that correlation.py declares and documents; correlation.h has what calls them.
 //
-// Features are laid out as (N, H, W, C), with C filled up with zeros to whole vectors of 16 bytes. One warp works on
-// one pixel; the warps of a block work on neighbours in a row, whose windows overlap in the L1 cache. Places are taken
-// 32 at a time: each lane works out one of them, then each team of 8 lanes visits the places of its own lanes one after
-// the other and reads 128 bytes of channels together. Only the lookup's gradient of `second` needs atomic additions.
+// One warp works on one pixel; the warps of a block work on neighbours in a row, whose windows overlap in the L1 cache.
+// Places are taken 32 at a time: each lane works out one of them, then each team of 8 lanes visits the places of its
+// own lanes one after the other and reads 128 bytes of channels together. Only the lookup's gradient of `second` needs
+// atomic additions. The forward pass goes to the kernel of correlation_mma.h if that can do it.
 
-#include "correlation.h"
+#include "correlation_grid.h"
+#include "correlation_mma.h"
 
 #include <ATen/Context.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
 namespace {
 
-constexpr int kWarp = 32, kTeam = 8, kWarps = 8;
-constexpr unsigned kAll = 0xffffffff;
-constexpr int kOutside = -1;
-constexpr int64_t kStrip = 6144;       // Bytes of shared memory of one warp: 48 KiB for a block, which every GPU has.
-constexpr int64_t kMostRadius = 128;   // Two rows of places fit into a strip, in double too.
+constexpr int kTeam = 8;
+constexpr int64_t kStrip = 6144;         // Bytes of shared memory of one warp: 48 KiB for a block, which every GPU has.
+constexpr int64_t kMostRadius = 128;     // Two rows of places fit into a strip, in double too.
 constexpr int64_t kMostReach = 1 << 28;  // For radius * dilation, height and width: sums of them stay in range.
-
-template <typename S>
-struct alignas(16) Vector {
-  static constexpr int size = 16 / sizeof(S);
-  S at[size];
-};
-
-struct Shape {
-  int count, channels, height, width;
-  explicit Shape(const Tensor& features)
-      : count(static_cast<int>(features.size(0))),
-        channels(static_cast<int>(features.size(1))),
-        height(static_cast<int>(features.size(2))),
-        width(static_cast<int>(features.size(3))) {}
-};
-
-struct Pixel {
-  int y, x;
-  int64_t image;  // The image's first pixel, counted over all images; `index` is counted the same way.
-  int64_t index;
-};
 
 // The pixel of this warp; false beyond the end of a row.
 __device__ bool find_pixel(const Shape& shape, Pixel* pixel) {
   const unsigned across = (shape.width + kWarps - 1) / kWarps, row = blockIdx.x / across;
-  pixel->x = static_cast<int>(blockIdx.x % across * kWarps + threadIdx.y);
-  pixel->y = static_cast<int>(row % shape.height);
-  pixel->image = static_cast<int64_t>(row / shape.height) * shape.height * shape.width;
-  pixel->index = pixel->image + static_cast<int64_t>(pixel->y) * shape.width + pixel->x;
+  *pixel = pixel_at(shape, static_cast<int>(row / shape.height), static_cast<int>(row % shape.height),
+                    static_cast<int>(blockIdx.x % across * kWarps + threadIdx.y));
   return pixel->x < shape.width;
-}
-
-// The places that belong to one pixel: rows top, top + step, ... and columns left, left + step, ...
-template <typename T>
-struct Window {
-  int top, left;
-  T right_part, low_part;
-};
-
-// The share that a place has in the gradient of its pixel, and the derivatives of the share by the pixel's flow.
-template <typename T>
-struct Share {
-  T value, by_u, by_v;
-};
-
-template <typename T>
-struct FixedGrid {
-  static constexpr int extra = 0;  // Places per side beyond the samples per side.
-  int side, step, radius;
-
-  __device__ Window<T> at(const Shape&, const Pixel& pixel) const {
-    return {pixel.y - radius * step, pixel.x - radius * step, 0, 0};
-  }
-
-  __device__ T blend(const Window<T>&, const T* dots) const { return dots[0]; }
-
-  __device__ Share<T> share(const Window<T>&, const T* grad, const Pixel& pixel, int, int j, int i) const {
-    return {grad[pixel.index * side * side + j * side + i], 0, 0};
-  }
-};
-
-// The places whose fixed grids contain the pixel, for the gradient of `second`. Its step is negative: the place on the
-// lower right has the pixel on its upper left.
-template <typename T>
-struct MirroredGrid : FixedGrid<T> {
-  __device__ Share<T> share(const Window<T>&, const T* grad, const Pixel& pixel, int place, int j, int i) const {
-    const int side = this->side;
-    return {place == kOutside ? T(0) : grad[(pixel.image + place) * side * side + j * side + i], 0, 0};
-  }
-};
-
-template <typename T>
-struct MovedGrid {
-  static constexpr int extra = 1;
-  int side, step, radius;
-  const T* flow;  // (N, H, W, 2)
-
-  // Beyond the limit every place is outside; NaN fails the first comparison. The result converts to integers safely.
-  static __device__ T clamp(T value, T limit) { return value > -limit ? (value < limit ? value : limit) : -limit; }
-
-  __device__ Window<T> at(const Shape& shape, const Pixel& pixel) const {
-    const T u = clamp(flow[2 * pixel.index], static_cast<T>(shape.width + radius + 2));
-    const T v = clamp(flow[2 * pixel.index + 1], static_cast<T>(shape.height + radius + 2));
-    const T column = floor(u), row = floor(v);
-    const int top = pixel.y + static_cast<int>(row) - radius, left = pixel.x + static_cast<int>(column) - radius;
-    return {top, left, u - column, v - row};
-  }
-
-  // A sample from the dot products of the four places around it, of which the first is at `dots`.
-  __device__ T blend(const Window<T>& window, const T* dots) const {
-    const T p = window.right_part, q = window.low_part;
-    const T upper = (1 - p) * dots[0] + p * dots[1], lower = (1 - p) * dots[side + 1] + p * dots[side + 2];
-    return (1 - q) * upper + q * lower;
-  }
-
-  // The four samples next to a place: a on its upper left, b on its upper right, c and d below.
-  __device__ Share<T> share(const Window<T>& window, const T* grad, const Pixel& pixel, int, int j, int i) const {
-    const T p = window.right_part, q = window.low_part;
-    const T* cell = grad + pixel.index * side * side + j * side + i;
-    const bool left = i > 0, right = i < side, above = j > 0, below = j < side;
-    const T a = left && above ? cell[-side - 1] : T(0), b = right && above ? cell[-side] : T(0),
-            c = left && below ? cell[-1] : T(0), d = right && below ? cell[0] : T(0);
-    return {q * (p * a + (1 - p) * b) + (1 - q) * (p * c + (1 - p) * d), q * (a - b) + (1 - q) * (c - d),
-            p * (a - c) + (1 - p) * (b - d)};
-  }
-};
-
-// The place (j, i) of a window as the number of its pixel in the image, or kOutside.
-template <typename T, typename Grid>
-__device__ int find_place(const Grid& grid, const Window<T>& window, const Shape& shape, int j, int i) {
-  const int y = window.top + j * grid.step, x = window.left + i * grid.step;
-  return y >= 0 && y < shape.height && x >= 0 && x < shape.width ? y * shape.width + x : kOutside;
 }
 
 // Which of 32 places a lane works out. The teams then stand side by side when each visits those of its own lanes.
 __device__ int own_place() { return static_cast<int>(threadIdx.x % kTeam * (kWarp / kTeam) + threadIdx.x / kTeam); }
-
-template <typename S>
-__device__ Vector<S> load(const S* at) {
-  return *reinterpret_cast<const Vector<S>*>(at);
-}
 
 // Calls body(c, has) for all channels, a team's width at a time: this lane has a vector of those from c on, or none.
 template <typename S, typename Body>
@@ -209,7 +95,7 @@ forward(Grid grid, Shape shape, int rows, T scale, const S* __restrict__ first, 
     }
     __syncwarp();
     for (int k = threadIdx.x; k < (height - Grid::extra) * side; k += kWarp)
-      out[top * side + k] = static_cast<S>(scale * grid.blend(window, dots + k / side * places + k % side));
+      out[top * side + k] = static_cast<S>(scale * grid.blend(window, dots + k / side * places + k % side, places));
     __syncwarp();
   }
 }
@@ -303,13 +189,9 @@ scatter(MovedGrid<T> grid, Shape shape, T scale, const T* __restrict__ grad, con
 }
 
 template <typename... Parameters, typename... Arguments>
-void launch(void (*kernel)(Parameters...), const Shape& shape, int64_t shared, Arguments... arguments) {
+void launch_pixels(void (*kernel)(Parameters...), const Shape& shape, int64_t shared, Arguments... arguments) {
   const int64_t blocks = int64_t(shape.count) * shape.height * ((shape.width + kWarps - 1) / kWarps);
-  if (blocks == 0) return;
-  TORCH_CHECK(blocks <= std::numeric_limits<int>::max(), "too many pixels for one launch");
-  const auto stream = c10::cuda::getCurrentCUDAStream();
-  kernel<<<static_cast<unsigned>(blocks), dim3(kWarp, kWarps), shared, stream>>>(arguments...);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  launch(kernel, blocks, kWarps, shared, arguments...);
 }
 
 // Features as the kernels want them.
@@ -337,12 +219,20 @@ template <typename S, typename T, typename Grid>
 Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
   const Tensor one = whole_vectors<S>(first), two = whole_vectors<S>(second);
   const Shape shape(one);
-  const int64_t places = grid.side + Grid::extra, row = places * static_cast<int64_t>(sizeof(T));
-  const int64_t rows = std::min(places, kStrip / row);
   const Tensor volume = at::empty({shape.count, grid.side * grid.side, shape.height, shape.width},
                                   first.options().memory_format(kLast));
-  launch(forward<S, T, Grid>, shape, kWarps * rows * row, grid, shape, static_cast<int>(rows), T(1) / first.size(1),
-         one.const_data_ptr<S>(), two.const_data_ptr<S>(), volume.mutable_data_ptr<S>());
+  const S *from = one.const_data_ptr<S>(), *to = two.const_data_ptr<S>();
+  const T scale = T(1) / first.size(1);
+  if constexpr (!std::is_same_v<S, double>) {
+    if (suits_mma(grid, shape)) {
+      launch_mma(grid, shape, scale, from, to, volume.mutable_data_ptr<S>());
+      return volume;
+    }
+  }
+  const int64_t places = grid.side + Grid::extra, row = places * static_cast<int64_t>(sizeof(T));
+  const int64_t rows = std::min(places, kStrip / row);
+  launch_pixels(forward<S, T, Grid>, shape, kWarps * rows * row, grid, shape, static_cast<int>(rows), scale, from, to,
+                volume.mutable_data_ptr<S>());
   return volume;
 }
 
@@ -350,8 +240,8 @@ Tensor volume_of(const Grid& grid, const Tensor& first, const Tensor& second) {
 template <typename S, typename T, typename Grid>
 Tensor gathered(const Grid& grid, const Tensor& grad, const Tensor& one, const Tensor& other, T scale, T* grad_flow) {
   const Tensor result = at::empty(one.sizes(), one.options().memory_format(kLast));
-  launch(gather<S, T, Grid>, Shape(one), 0, grid, Shape(one), scale, grad.const_data_ptr<T>(), one.const_data_ptr<S>(),
-         other.const_data_ptr<S>(), result.mutable_data_ptr<S>(), grad_flow);
+  launch_pixels(gather<S, T, Grid>, Shape(one), 0, grid, Shape(one), scale, grad.const_data_ptr<T>(),
+                one.const_data_ptr<S>(), other.const_data_ptr<S>(), result.mutable_data_ptr<S>(), grad_flow);
   return result;
 }
 
@@ -386,8 +276,8 @@ std::tuple<Tensor, Tensor, Tensor> moved_gradients(const Tensor& grad, const Ten
   const Tensor grad_two = at::zeros({one.size(0), one.size(2), one.size(3), one.size(1)}, flow.options());
   const T scale = T(1) / first.size(1);
   const Tensor grad_one = gathered<S, T>(grid, grad, one, two, scale, grad_flow.mutable_data_ptr<T>());
-  launch(scatter<S, T>, Shape(one), 0, grid, Shape(one), scale, grad.const_data_ptr<T>(), one.const_data_ptr<S>(),
-         grad_two.mutable_data_ptr<T>());
+  launch_pixels(scatter<S, T>, Shape(one), 0, grid, Shape(one), scale, grad.const_data_ptr<T>(),
+                one.const_data_ptr<S>(), grad_two.mutable_data_ptr<T>());
   return {grad_one, grad_two.permute({0, 3, 1, 2}), grad_flow};
 }
 

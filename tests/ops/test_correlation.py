@@ -72,6 +72,37 @@ def test_odd_sizes(device: str) -> None:
     assert_close(lookup_correlation(one, two, moved, 1), expected, torch.float32)
 
 
+@pytest.mark.parametrize("shape", [(3, 9, 5, 7), (1, 9, 130, 170), (1, 9, 250, 290)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_few_and_many_tiles(device: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """A GPU divides its work by the number of tiles, and by how unlike the flows of neighbours are."""
+    first, second = (random(*shape, seed=seed).to(dtype) for seed in range(2))
+    flow = 0.3 * random(shape[0], 2, *shape[2:]).float()
+    flow[..., shape[3] // 2 :] *= 40
+    wide, narrow = (
+        FALLBACKS["correlation"](first.double(), second.double(), 1, 2),
+        FALLBACKS["lookup_correlation"](first.double(), second.double(), flow.double(), 1),
+    )
+    for layout in ("contiguous", "channels_last"):
+        one, two, moved = (LAYOUTS[layout](tensor.to(device)) for tensor in (first, second, flow))
+        assert_close(correlation(one, two, 1, 2), wide, dtype)
+        assert_close(lookup_correlation(one, two, moved, 1), narrow, dtype)
+
+
+@pytest.mark.parametrize("radius", [10, 15, 16, 33])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_large_radii_and_any_number_of_channels(device: str, dtype: torch.dtype, radius: int) -> None:
+    """Radius 15 is the last that the matrix units of a GPU take; 8 and 32 channels fill its vectors, and its rows."""
+    for channels in (1, 8, 32, 33, 72):
+        first, second = (random(1, channels, 3, 6, seed=seed).to(dtype) for seed in range(2))
+        flow = smooth_flow(1, 3, 6)
+        one, two, moved = (tensor.to(device) for tensor in (first, second, flow))
+        expected = FALLBACKS["correlation"](first.double(), second.double(), radius, 1)
+        assert_close(correlation(one, two, radius), expected, dtype)
+        expected = FALLBACKS["lookup_correlation"](first.double(), second.double(), flow.double(), radius)
+        assert_close(lookup_correlation(one, two, moved, radius), expected, dtype)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_dtypes_and_layouts(device: str, dtype: torch.dtype, layout: str) -> None:
@@ -86,6 +117,25 @@ def test_dtypes_and_layouts(device: str, dtype: torch.dtype, layout: str) -> Non
         assert_close(volume, expected, dtype)
         assert volume.dtype == dtype
         assert is_last(volume) == is_last(first)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("channels", "height", "width"), [(32, 5, 33), (70, 11, 16), (64, 2, 47)])
+def test_more_than_one_vector_in_every_direction(
+    library: Path, dtype: torch.dtype, layout: str, channels: int, height: int, width: int
+) -> None:
+    """As in double precision by the plain kernels, which the loops prove right."""
+    arrange = LAYOUTS[layout]
+    first, second = (arrange(random(2, channels, height, width, seed=seed).to(dtype)) for seed in range(2))
+    flow = 4 * smooth_flow(2, height, width)
+    one, two, moved = first.double(), second.double(), flow.double()
+    for radius, dilation in ((4, 1), (10, 2), (2, 5)):
+        expected = FALLBACKS["correlation"](one, two, radius, dilation)
+        assert_close(correlation(first, second, radius, dilation), expected, dtype)
+    for radius in (3, 4, 9):
+        expected = FALLBACKS["lookup_correlation"](one, two, moved, radius)
+        assert_close(lookup_correlation(first, second, flow, radius), expected, dtype)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -164,13 +214,19 @@ def test_a_whole_flow_shifts_the_volume(library: Path, seed: int, u: int, v: int
     assert_close(lookup_correlation(first, second, flow, radius), expected, torch.float64)
 
 
-def test_gradients_do_not_depend_on_the_number_of_threads(library: Path) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(library: Path) -> None:
     first, second, grad = random(1, 20, 30, 9), random(1, 20, 30, 9, seed=1), random(1, 49, 30, 9, seed=3)
     flow, threads, found = smooth_flow(1, 30, 9), torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            found.append(torch.ops.flowcli.lookup_correlation_backward(grad, first, second, flow, 3))
+            found.append(
+                (
+                    correlation(first, second, 2, 3),
+                    lookup_correlation(first, second, flow, 3),
+                    *torch.ops.flowcli.lookup_correlation_backward(grad, first, second, flow, 3),
+                )
+            )
     finally:
         torch.set_num_threads(threads)
     for other in found[1:]:
