@@ -1,30 +1,54 @@
 """Operators with several kernels: plain torch for every device, C++ and CUDA where those can be built.
 
 Each operator is defined once, by `define`. Its plain torch kernel builds and loads the native ones when it is first
-called, and does the work itself where that is impossible.
+called, and does the work itself where that is impossible. What was loaded is tried before it is trusted.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowcli.errors import DeviceError
 from flowcli.ops import _native
 
 _torch_library: Any = torch.library  # Its functions carry no types.
 LIBRARY = _torch_library.Library("flowcli", "FRAGMENT")
+_has_kernel: Callable[[str, str], bool] = torch._C._dispatch_has_kernel_for_dispatch_key
 FALLBACKS: dict[str, Callable[..., Any]] = {}
 """The plain torch kernel of each operator."""
+TRIALS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {}
+"""Arguments of operators, on the CPU, by which native kernels are tried."""
+_tried: set[str] = set()
+_trying = threading.Lock()
+_log = logging.getLogger("flowcli")
 
 
-def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
-    """Adds the operator of this schema. fake: what its results look like, for torch.compile and the like."""
+def define(
+    schema: str,
+    kernel: Callable[..., Any],
+    fake: Callable[..., Any],
+    *,
+    build: bool = True,
+    trials: Callable[[], list[tuple[Any, ...]]] | None = None,
+) -> None:
+    """Adds the operator of this schema. fake: what its results look like, for torch.compile and the like.
+
+    build: False for one that is not worth a build; its native kernels run once others have had them built or loaded.
+    trials: arguments, on the CPU, with which a native kernel must do what `kernel` does, else it is not used.
+    """
     name = schema.partition("(")[0]
+    if trials is not None:
+        TRIALS[name] = trials
     LIBRARY.define(schema)
-    LIBRARY.impl(name, _build_then(name, kernel), "CompositeExplicitAutograd")
+    LIBRARY.impl(name, _build_then(name, kernel) if build else kernel, "CompositeExplicitAutograd")
     _torch_library.register_fake(f"flowcli::{name}", fake, lib=LIBRARY)
     FALLBACKS[name] = kernel
 
@@ -33,11 +57,38 @@ def _build_then(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
     """`kernel` for every device. Its first call builds the native kernel, which from then on hides it."""
 
     def entry(*args: Any) -> Any:
-        if _native.ensure(args[0].device.type).kernel == "native":
+        first: Tensor = args[0] if isinstance(args[0], Tensor) else args[0][0]
+        device = first.device.type
+        if _native.ensure(device).kernel == "native" and _has_kernel(f"flowcli::{name}", device.upper()):
+            with _trying:
+                if device not in _tried:
+                    _tried.add(device)
+                    _try_kernels(device)
             return getattr(torch.ops.flowcli, name)(*args)
         return kernel(*args)
 
     return entry
+
+
+@torch.no_grad()
+def _try_kernels(device: str) -> None:
+    """Native kernels that are wrong on this machine give way to those of plain torch, with a warning.
+
+    Raises DeviceError instead if FLOWCLI_NATIVE=require.
+    """
+    for name, trials in TRIALS.items():
+        operator, kernel = getattr(torch.ops.flowcli, name), FALLBACKS[name]
+        given = [[each.to(device) if isinstance(each, Tensor) else each for each in trial] for trial in trials()]
+        if all(torch.allclose(operator(*trial), kernel(*trial), rtol=0.02, atol=0.01) for trial in given):
+            continue
+        message = f"the native kernel of {name} gives wrong results on this {device}"
+        if os.environ.get("FLOWCLI_NATIVE") == "require":
+            raise DeviceError(message, "FLOWCLI_NATIVE=auto runs the torch kernel")
+        _log.warning("%s; the slower torch kernel runs", message)
+        with warnings.catch_warnings():
+            # torch tells of kernels that take the place of others.
+            warnings.simplefilter("ignore", UserWarning)
+            LIBRARY.impl(name, kernel, device.upper(), allow_override=True)
 
 
 def differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]) -> None:

@@ -243,10 +243,32 @@ def _lookup_grad(grad: Tensor, *arguments: Any) -> tuple[Tensor | None, ...]:
     return *torch.ops.flowcli.lookup_correlation_backward(grad, *arguments), None
 
 
+def _correlation_trials() -> list[tuple[Any, ...]]:
+    grids = {torch.float32: (4, 1), torch.bfloat16: (3, 2), torch.float16: (3, 1)}
+    return [(*(each.to(dtype) for each in _trial_features()), *grid) for dtype, grid in grids.items()]
+
+
+def _lookup_trials() -> list[tuple[Any, ...]]:
+    first, second = _trial_features()
+    # Smooth in most places, as the flow of a video is, and torn in some.
+    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(21.0), indexing="ij")
+    flow = torch.stack([0.3 * x - y, 0.7 * y + 20.0 * (x > 15)])[None]
+    radii = {torch.float32: 4, torch.bfloat16: 3, torch.float16: 3}
+    return [(first.to(dtype), second.to(dtype), flow, radius) for dtype, radius in radii.items()]
+
+
+def _trial_features() -> tuple[Tensor, Tensor]:
+    """(1, 40, 9, 21) each, channels_last: neither of them a whole number of tiles."""
+    features = torch.randn(2, 40, 9, 21, generator=torch.Generator().manual_seed(0))
+    first, second = features.contiguous(memory_format=torch.channels_last).split(1)
+    return first, second
+
+
 define(
     "correlation(Tensor first, Tensor second, int radius, int dilation) -> Tensor",
     _correlation_torch,
     _correlation_fake,
+    trials=_correlation_trials,
 )
 define(
     "correlation_backward(Tensor grad, Tensor first, Tensor second, int radius, int dilation) -> (Tensor, Tensor)",
@@ -254,7 +276,10 @@ define(
     _correlation_backward_fake,
 )
 define(
-    "lookup_correlation(Tensor first, Tensor second, Tensor flow, int radius) -> Tensor", _lookup_torch, _lookup_fake
+    "lookup_correlation(Tensor first, Tensor second, Tensor flow, int radius) -> Tensor",
+    _lookup_torch,
+    _lookup_fake,
+    trials=_lookup_trials,
 )
 define(
     "lookup_correlation_backward(Tensor grad, Tensor first, Tensor second, Tensor flow, int radius)"
