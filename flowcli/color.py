@@ -6,21 +6,23 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from flowcli.geometry import grid
+from flowcli.ops import paint_flow
 
 _RAMPS = ((15, 0, 1), (6, 1, 0), (4, 1, 2), (11, 2, 1), (13, 2, 0), (6, 0, 2))
 """Red to yellow to green to cyan to blue to magenta to red: steps, the channel that is full, the one that changes."""
 
-BAND = 64
-"""Rows that are coloured at a time."""
 
-
-def wheel() -> Tensor:
+@cache
+def wheel(device: torch.device | str = "cpu") -> Tensor:
     """(55, 3) uint8 RGB: the Middlebury colours, from red (to the right) over yellow (down) round to magenta.
+
+    One tensor for each device, not to be changed.
 
     Source: Baker et al. 2011, "A Database and Evaluation Methodology for Optical Flow", and its colorcode.cpp.
     """
@@ -31,7 +33,7 @@ def wheel() -> Tensor:
         colours[start : start + steps, full] = 255
         colours[start : start + steps, changing] = (255 - ramp if number % 2 else ramp).to(torch.uint8)
         start += steps
-    return colours
+    return colours.to(device)
 
 
 def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None, *, darken: bool = True) -> Tensor:
@@ -40,35 +42,7 @@ def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None, *, darken
     uv: (2, H, W) float32 pixels; scale above 0; valid: (H, W) bool. Unknown pixels (not valid, NaN or infinite) are
     black. darken: False keeps the full colour above the scale. Source: as `wheel`.
     """
-    height, width = uv.shape[1:]
-    rgb = torch.empty((height, width, 3), dtype=torch.uint8, device=uv.device)
-    # In bands on a CPU, whose cache then holds what one step hands to the next: at 3840x2160 in 0.6 times the time.
-    rows = BAND if uv.device.type == "cpu" else height
-    for top in range(0, height, rows):
-        band = slice(top, top + rows)
-        _paint(uv[:, band], scale, None if valid is None else valid[band], darken, rgb[band])
-    return rgb
-
-
-def _paint(uv: Tensor, scale: float, valid: Tensor | None, darken: bool, rgb: Tensor) -> None:
-    u, v = uv[0], uv[1]
-    radius, known = relative_speed(uv, scale, valid)
-    if not darken:
-        radius.clamp_(max=1)
-    # A colour of the wheel, c, becomes peak - depth * (255 - c): 255 - r (255 - c) up to radius 1, 0.75 c beyond.
-    peak = torch.where(radius <= 1, 255.0, 0.75 * 255).where(known, 0.0)
-    depth = torch.where(radius <= 1, radius, 0.75).where(known, 0.0)
-
-    colours = 255 - wheel().to(uv.device, torch.float32)
-    steps = colours.roll(-1, 0) - colours
-    last = len(colours) - 1
-    position = torch.atan2(-v, -u).add_(math.pi).mul_(last / (2 * math.pi)).clamp_(0, last).nan_to_num_().flatten()
-    index = position.int()
-    position -= index
-    # One channel at a time: three times as fast as rows of three (28 against 90 ms at 1920x1080 on one CPU core).
-    for channel in range(3):
-        start, step = (table[:, channel].contiguous().index_select(0, index) for table in (colours, steps))
-        rgb[..., channel] = torch.addcmul(peak, depth, torch.addcmul(start, step, position).view_as(depth), value=-1)
+    return paint_flow(uv, valid, wheel(uv.device), scale, darken)
 
 
 def flow_to_hsv(uv: Tensor, scale: float, valid: Tensor | None = None) -> Tensor:
@@ -140,7 +114,7 @@ class RunningScale:
         known = length.isfinite() if valid is None else length.isfinite() & valid.flatten()[::step]
         length = length[known]
         if len(length):
-            self._measures.append(float(torch.quantile(length, self._percentile / 100)))
+            self._measures.append(_percentile(length, self._percentile))
         # The lower median, so that of two measures the odd high one does not count either.
         aim = max(self.least, statistics.median_low(self._measures)) if self._measures else self.least
         if self._scale is not None:
@@ -149,3 +123,11 @@ class RunningScale:
         low, high = self._range or (aim, aim)
         self._range = min(low, aim), max(high, aim)
         return aim
+
+
+def _percentile(numbers: Tensor, percent: float) -> float:
+    """As torch.quantile, but without sorting them all: 0.1 instead of 1.3 ms for 20 000."""
+    rank = (len(numbers) - 1) * percent / 100
+    low = int(rank)
+    below, above = (numbers.kthvalue(place + 1).values for place in (low, math.ceil(rank)))
+    return float(torch.lerp(below, above, rank - low))
