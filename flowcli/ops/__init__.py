@@ -1,8 +1,23 @@
 """Operators of optical flow: one schema each, several kernels (plain torch, C++, CUDA) behind it."""
 
+from flowcli.ops.brightness import levelled_brightness
 from flowcli.ops.correlation import correlation, lookup_correlation
 from flowcli.ops.gate import gated_update
 from flowcli.ops.lucas_kanade import lucas_kanade
+from flowcli.ops.paint import paint_flow
+from flowcli.ops.pixels import unpack_pixels, unshuffle_pixels
+from flowcli.ops.quantise import quantise
 from flowcli.ops.upsample import convex_upsample
 
-__all__ = ["convex_upsample", "correlation", "gated_update", "lookup_correlation", "lucas_kanade"]
+__all__ = [
+    "convex_upsample",
+    "correlation",
+    "gated_update",
+    "levelled_brightness",
+    "lookup_correlation",
+    "lucas_kanade",
+    "paint_flow",
+    "quantise",
+    "unpack_pixels",
+    "unshuffle_pixels",
+]

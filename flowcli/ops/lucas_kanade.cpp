@@ -23,8 +23,7 @@ class Band {
         first_(pictures.first + image * pictures.height * pictures.width),
         second_(pictures.second + image * pictures.height * pictures.width),
         flow_(pictures.flow + 2 * image * pictures.rows() * pictures.columns()),
-        to_left_(pictures.cell),
-        to_right_(pictures.cell),
+        widen_(pictures.cell),
         cell_u_(pictures.columns()),
         cell_v_(pictures.columns()),
         u_(pictures.width),
@@ -34,10 +33,6 @@ class Band {
     for (Row& row : rows_) row.warped.resize(pictures.width), row.inside.resize(pictures.width);
     for (std::vector<float>& sum : sums_) sum.resize(pictures.width);
     for (std::vector<float>& near : near_) near.resize(pictures.width);
-    for (int i = 0; i < pictures.cell; ++i) {
-      const float offset = (static_cast<float>(i) + 0.5f) / static_cast<float>(pictures.cell) - 0.5f;
-      to_left_[i] = std::max(-offset, 0.0f), to_right_[i] = std::max(offset, 0.0f);
-    }
   }
 
   // Writes the means of the products over one row of cells, (6, h, w); rows of cells come in order.
@@ -49,41 +44,12 @@ class Band {
     for (int64_t y = top; y < top + cell; ++y) add(y, std::max<int64_t>(y - 1, 0), std::min(y + 1, last));
     const int64_t columns = pictures_.columns(), plane = pictures_.rows() * columns;
     const float share = 1.0f / static_cast<float>(cell * cell);
-    for (int k = 0; k < kProducts; ++k) {
-      const float* from = sums_[k].data();
-      float* out = products + k * plane + row * columns;
-      each_cell([=](int64_t side) {
-#pragma omp simd
-        for (int64_t x = 0; x < columns; ++x) {
-          float sum = 0;
-          for (int64_t i = 0; i < side; ++i) sum += from[x * side + i];
-          out[x] = share * sum;
-        }
-      });
-    }
+    for (int k = 0; k < kProducts; ++k)
+      sum_cells(sums_[k].data(), cell, share, columns, products + k * plane + row * columns);
   }
 
  private:
-  // Calls body(side of a cell). The usual one gets a copy of the code of its own: its short loops unroll.
-  template <typename Body>
-  void each_cell(Body body) const {
-    pictures_.cell == 4 ? body(4) : body(pictures_.cell);
-  }
-
   Row& row(int64_t y) { return rows_[y % (pictures_.cell + 2)]; }
-
-  // The flow of a row of cells, `columns` long, for each column of pixels.
-  void widen(const std::vector<float>& cells, std::vector<float>& pixels) const {
-    const int64_t last = pictures_.columns() - 1;
-    each_cell([&](int64_t side) {
-      for (int64_t column = 0; column <= last; ++column) {
-        const float here = cells[column], left = cells[std::max<int64_t>(column - 1, 0)],
-                    right = cells[std::min(column + 1, last)];
-        for (int64_t i = 0; i < side; ++i)
-          pixels[column * side + i] = here + to_left_[i] * (left - here) + to_right_[i] * (right - here);
-      }
-    });
-  }
 
   void warp(int64_t y) {
     const int width = static_cast<int>(pictures_.width), height = static_cast<int>(pictures_.height);
@@ -96,8 +62,8 @@ class Band {
       cell_u_[x] = scale * lerp_to(upper[x], lower[x], place.part);
       cell_v_[x] = scale * lerp_to(upper[plane + x], lower[plane + x], place.part);
     }
-    widen(cell_u_, u_);
-    widen(cell_v_, v_);
+    widen_(cell_u_, u_.data());
+    widen_(cell_v_, v_.data());
     float *u = u_.data(), *v = v_.data(), *warped = row(y).warped.data(), *known = row(y).inside.data();
     int* corners = corners_.data();
 #pragma omp simd
@@ -143,7 +109,7 @@ class Band {
 
   const Pictures& pictures_;
   const float *first_, *second_, *flow_;
-  std::vector<float> to_left_, to_right_;  // How far each pixel of a cell is on the way to the next cell.
+  Widening widen_;
   std::vector<float> cell_u_, cell_v_, u_, v_, near_[4];
   std::vector<int> corners_;
   std::vector<Row> rows_;

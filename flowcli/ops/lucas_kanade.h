@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "native.h"
+#include "cells.h"
 
 #include <ATen/ops/empty.h>
 
@@ -21,21 +21,6 @@ struct Pictures {
   BOTH int64_t rows() const { return height / cell; }
   BOTH int64_t columns() const { return width / cell; }
 };
-
-// Where on a grid of `size` cells the pixel lies: between `low` and `high`, by the share `part`.
-struct Between {
-  int low, high;
-  float part;
-};
-
-BOTH inline Between between(int pixel, int64_t cell, int64_t size) {
-  const float place = (static_cast<float>(pixel) + 0.5f) / static_cast<float>(cell) - 0.5f;
-  const float inside = place > 0 ? place : 0;
-  const int low = static_cast<int>(inside);
-  return {low, low + 1 < size ? low + 1 : low, inside - static_cast<float>(low)};
-}
-
-BOTH inline float lerp_to(float a, float b, float part) { return a + part * (b - a); }
 
 // A position on the picture, which NaN is not; and 1 where it was there before, else 0.
 BOTH inline float onto(float position, float last, float* inside) {

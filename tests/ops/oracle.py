@@ -109,3 +109,19 @@ def convex_upsample(flow: np.ndarray, mask: np.ndarray) -> np.ndarray:
         near = [flow[:, min(max(row, 0), height - 1), min(max(column, 0), width - 1)] for row, column in places]
         out[:, factor * y + j, factor * x + i] = factor * (weights @ np.stack(near)) / weights.sum()
     return out
+
+
+def levelled_brightness(image: np.ndarray, cell: int, least: float) -> np.ndarray:
+    """(H, W) of one image (3, H, W)."""
+    grey = image.mean(0)
+    rows, columns = grey.shape[0] // cell, grey.shape[1] // cell
+    mean, deviation = np.zeros((2, rows, columns))
+    for y, x in np.ndindex(rows, columns):
+        # All cells are of one size, so that the mean over them is that over their pixels.
+        near = grey[max(y - 1, 0) * cell : (y + 2) * cell, max(x - 1, 0) * cell : (x + 2) * cell]
+        mean[y, x], deviation[y, x] = near.mean(), math.sqrt(near.var() + least**2)
+    levelled: np.ndarray = np.zeros_like(grey)
+    for y, x in np.ndindex(*grey.shape):
+        place = (y + 0.5) / cell - 0.5, (x + 0.5) / cell - 0.5
+        levelled[y, x] = (grey[y, x] - bordered(mean, *place)) / bordered(deviation, *place)
+    return levelled

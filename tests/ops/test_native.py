@@ -356,7 +356,9 @@ def test_the_sources_register_every_operator(root: Path, suffix: str, key: str) 
         if "{ implement(library); }" in text:
             text = source.with_suffix(".h").read_text(encoding="utf-8")
         found += re.findall(r'\.impl\("(\w+)", (\w+)\)', text)
-    assert sorted(found) == sorted((operator, operator) for operator in FALLBACKS)
+    # Numbers of 8 bits are for CPUs; plain torch makes them elsewhere.
+    expected = set(FALLBACKS) - ({"quantise"} if key == "CUDA" else set())
+    assert sorted(found) == sorted((operator, operator) for operator in expected)
 
 
 PROBE = """

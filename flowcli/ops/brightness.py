@@ -1,0 +1,48 @@
+"""Brightness without what light and camera do to it; `brightness.cpp` and `brightness.cu` have faster kernels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowcli.geometry import resize_image
+from flowcli.ops._library import define, differentiate_kernel
+
+
+def levelled_brightness(image: Tensor, cell: int, least: float) -> Tensor:
+    """(N, 1, H, W) float32: the mean of the channels, shifted and scaled to mean 0 and deviation 1 around each pixel.
+
+    image: (N, 3, H, W) floating, read as float32; cell: side of the cells in pixels, dividing H and W; least: deviation
+    that is noise, added in squares. Mean and deviation are those of 3x3 cells, fewer at the border, and bilinear in
+    between. Raises ValueError if the shape does not fit. Whatever light and camera change slowly over the picture falls
+    out of the difference between two frames.
+    """
+    shape = tuple(image.shape)
+    if len(shape) != 4 or shape[1] != 3 or cell < 1 or any(not side or side % cell for side in shape[2:]):
+        raise ValueError(f"image has the shape {shape}, must have (N, 3, H, W) with whole cells of {cell}x{cell}")
+    levelled: Tensor = torch.ops.flowcli.levelled_brightness(image.float(), cell, float(least))
+    return levelled
+
+
+def _levelled_brightness_torch(image: Tensor, cell: int, least: float) -> Tensor:
+    grey = image.mean(1, keepdim=True)
+    cells = F.avg_pool2d(torch.cat([grey, grey.square()], 1), cell)
+    mean, square = F.avg_pool2d(cells, 3, 1, 1, count_include_pad=False).split(1, 1)
+    deviation = (square - mean.square()).clamp_min_(0).add_(least**2).sqrt_()
+    mean, deviation = resize_image(torch.cat([mean, deviation], 1), *grey.shape[-2:]).split(1, 1)
+    levelled: Tensor = (grey - mean).div_(deviation)
+    return levelled
+
+
+def _levelled_brightness_fake(image: Tensor, cell: int, least: float) -> Tensor:
+    count, _, height, width = image.shape
+    return image.new_empty(count, 1, height, width)
+
+
+define(
+    "levelled_brightness(Tensor image, int cell, float least) -> Tensor",
+    _levelled_brightness_torch,
+    _levelled_brightness_fake,
+)
+differentiate_kernel("levelled_brightness")

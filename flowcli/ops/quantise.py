@@ -1,0 +1,39 @@
+"""Maps in 8 bits, for convolutions of whole numbers; `quantise.cpp` has a faster kernel for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowcli.ops._library import define
+
+
+def quantise(maps: Sequence[Tensor], scale: float, zero: int) -> Tensor:
+    """uint8 (N, C, H, W), channels_last: x / scale + zero in whole numbers, of maps side by side along their channels.
+
+    maps: (N, C_i, H, W) floating each, of one device, at least one. scale: what a step stands for, above 0; zero: the
+    number that stands for 0, 0 to 255. Halves are rounded up; what is below 0 becomes 0, what is above 255 becomes 255,
+    NaN becomes 0. Raises ValueError if the maps do not fit, and for another scale or zero.
+    """
+    if not maps or any(each.shape[0] != maps[0].shape[0] or each.shape[2:] != maps[0].shape[2:] for each in maps):
+        raise ValueError(f"maps do not lie side by side: {[tuple(each.shape) for each in maps]}")
+    if not scale > 0 or not 0 <= zero <= 255:
+        raise ValueError(f"scale must be above 0 and zero from 0 to 255, got {scale} and {zero}")
+    numbers: Tensor = torch.ops.flowcli.quantise(maps, scale, zero)
+    return numbers
+
+
+def _quantise_torch(maps: Sequence[Tensor], scale: float, zero: int) -> Tensor:
+    whole = torch.cat([each.float() for each in maps], 1).contiguous(memory_format=torch.channels_last)
+    return whole.mul(1 / scale).add_(zero + 0.5).nan_to_num_(0.0).clamp_(0, 255).to(torch.uint8)
+
+
+def _quantise_fake(maps: Sequence[Tensor], scale: float, zero: int) -> Tensor:
+    count, _, height, width = maps[0].shape
+    shape = (count, sum(each.shape[1] for each in maps), height, width)
+    return torch.empty(shape, dtype=torch.uint8, device=maps[0].device, memory_format=torch.channels_last)
+
+
+define("quantise(Tensor[] maps, float scale, int zero) -> Tensor", _quantise_torch, _quantise_fake)
