@@ -16,6 +16,7 @@
     measured = "..."                # by this project
 
 A file of the user's own says the same in the metadata of its safetensors header: `network`, and `settings` as JSON.
+Any safetensors file may have `ranges` there, as JSON: what goes into the convolutions, for computing in 8 bits.
 """
 
 from __future__ import annotations
@@ -228,7 +229,11 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
     Raises WeightsError if the file is damaged, unsafe, or of another network.
     """
     network, own, state = read(entry)
-    return build(network, {**own, **settings}, state, _file(entry), f"network {network}")
+    path = _file(entry)
+    model = build(network, {**own, **settings}, state, path, f"network {network}")
+    if ranges := _ranges(path, model):
+        model.ranges, model.precisions = ranges, ("int8", *model.precisions)
+    return model
 
 
 def build(network: str, settings: dict[str, Any], state: dict[str, Tensor], path: Path, what: str) -> FlowModel:
@@ -285,6 +290,24 @@ def _settings(path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise WeightsError(f"settings of the weights are not a JSON object: {path}", "write them again")
     return settings
+
+
+def _ranges(path: Path, model: FlowModel) -> dict[str, tuple[float, float]]:
+    """What goes into the convolutions of the model, by their names; empty where the file does not say."""
+    from flowcli.models._conv import Conv
+
+    metadata, _ = _header(path)
+    try:
+        ranges = {
+            name: (float(low), float(high)) for name, (low, high) in json.loads(metadata.get("ranges", "{}")).items()
+        }
+        damaged = [name for name, (low, high) in ranges.items() if not -math.inf < low <= 0 <= high < math.inf]
+        damaged += [name for name in ranges if not isinstance(model.get_submodule(name), Conv)]
+    except (AttributeError, TypeError, ValueError) as error:
+        damaged = [str(error)]
+    if damaged:
+        raise WeightsError(f"ranges of the weights are damaged: {path}: {damaged[0]}", "leave them out of its metadata")
+    return ranges
 
 
 def _read(path: Path) -> dict[str, Tensor]:

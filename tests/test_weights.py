@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from flowcli import models, weights
 from flowcli.errors import WeightsError
+from flowcli.models._conv import Conv
 from tests.tiny import write_weights
 
 
@@ -42,6 +44,38 @@ def test_a_file_describes_itself(table: Path, tmp_path: Path) -> None:
     assert entry.settings == {"gain": 3.0}
     assert weights.load(entry).gain == 3.0
     assert weights.load(entry, refine=2).gain == 6.0
+
+
+def test_ranges_of_what_goes_into_convolutions(tmp_path: Path) -> None:
+    def written(ranges: str) -> str:
+        metadata = {"network": "rpwc", "ranges": ranges}
+        save_file(models.create("rpwc").state_dict(), tmp_path / "mine.safetensors", metadata)
+        return str(tmp_path / "mine.safetensors")
+
+    model = weights.load(weights.resolve(written('{"update.gate": [0, 12.5], "up.mask.0": [-3.5, 1]}')))
+    assert model.ranges == {"update.gate": (0.0, 12.5), "up.mask.0": (-3.5, 1.0)}
+    assert model.precisions == ("int8", "fp32", "bf16", "fp16")
+    assert weights.load(weights.resolve(written("{}"))).precisions == ("fp32", "bf16", "fp16")
+    for damaged in (
+        '{"update.gate": [1, 12.5]}',
+        '{"update.gate": [0, -1]}',
+        '{"update.gate": [0, Infinity]}',
+        '{"update.gate": [NaN, 1]}',
+        '{"update.gate": 3}',
+        '{"update.gate": ["low", "high"]}',
+        '{"update": [0, 1]}',
+        '{"missing": [0, 1]}',
+        '[["update.gate", [0, 1]]]',
+        '{"update.gate',
+    ):
+        error = failure(written(damaged))
+        assert error.message.startswith(f"ranges of the weights are damaged: {tmp_path / 'mine.safetensors'}: ")
+
+
+def test_the_weights_that_flowcli_carries_have_ranges() -> None:
+    model = weights.load(weights.resolve("rpwc"))
+    whole = {name for name, module in model.named_modules() if isinstance(module, Conv) and not module.precise}
+    assert set(model.ranges) == whole
 
 
 def test_unknown_names(table: Path) -> None:

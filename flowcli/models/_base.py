@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -26,10 +28,17 @@ class FlowModel(nn.Module):
     """Smallest height and width that the network takes; smaller images are padded up to it."""
     precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
     """Those in which its flow changes by less than 0.05 px on average; the engine takes fp32 instead of any other."""
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """What goes into each convolution, at least and at most, by its name: known where "int8" is among `precisions`."""
     tiles: bool = False
     """Whether it can work tile by tile on large pictures, which takes less memory and gives the same flow."""
     tile: int = 0
     """Side of a tile in pixels, 0 for the whole picture at once; the engine's choice."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of what it computes in where it says nothing else."""
+        return next((each.dtype for each in self.parameters()), torch.float32)
 
     def encode(self, image: Tensor) -> Features:
         """Features of each image. `image`: (N, 3, H, W) float32 RGB in [0, 1]."""

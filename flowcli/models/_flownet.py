@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowcli.geometry import constants
 from flowcli.ops import correlation
 
 DIV_FLOW = 20.0
@@ -163,7 +164,7 @@ def ordered(image: Tensor, order: Order) -> Tensor:
 
 def shifted(image: Tensor, order: Order, mean: Sequence[float]) -> Tensor:
     """The image in the order of colours that weights were trained with, less `mean` of each."""
-    return ordered(image, order) - image.new_tensor(mean).view(3, 1, 1)
+    return ordered(image, order) - constants(mean, image)
 
 
 def centred(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowcli.geometry import backward_warp
+from flowcli.geometry import backward_warp, constants
 from flowcli.models._base import Features, FlowModel
 
 LEVELS = 6
@@ -32,8 +32,7 @@ class SpyNet(FlowModel):
 
     def encode(self, image: Tensor) -> Features:
         """The normalised pyramid, finest first."""
-        mean, deviation = (image.new_tensor(numbers).view(3, 1, 1) for numbers in (MEAN, DEVIATION))
-        levels = [((image - mean) / deviation).to(next(self.parameters()).dtype)]
+        levels = [((image - constants(MEAN, image)) / constants(DEVIATION, image)).to(next(self.parameters()).dtype)]
         while len(levels) < LEVELS and max(levels[-1].shape[-2:]) > SMALLEST:
             levels.append(F.avg_pool2d(levels[-1], 2))
         return tuple(levels)

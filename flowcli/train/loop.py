@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from flowcli.errors import InputError, WeightsError
 from flowcli.evaluation import evaluate, network, summarise
 from flowcli.metrics import endpoint_error
 from flowcli.models._base import FlowModel
+from flowcli.models._conv import Ranges, measure_ranges
 from flowcli.pictures import write_picture
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
@@ -138,10 +140,10 @@ def train(
             last = step >= options.steps or time.monotonic() - begun >= 60 * minutes
             checked, errors = None, {}
             if last or step % validate_every == 0:
-                checked = _validate(average.model, validation, where)
+                checked, ranges = measure_ranges(average.model, partial(_validate, average.model, validation, where))
                 if checked <= best or not (folder / WEIGHTS).exists():
                     best = checked
-                    _publish(folder, options, step, seconds, checked, average)
+                    _publish(folder, options, step, seconds, checked, average, ranges)
                 errors = _measure(folder / REAL, step, average.model, real, where)
             if checked is not None or step % 20 == 0:
                 progress = Progress(step, seconds, rate, float(loss), float(epe), checked, errors)
@@ -248,7 +250,13 @@ def _draw(folder: Path) -> None:
 
 
 def _publish(
-    folder: Path, options: TrainOptions, step: int, seconds: float, validation_epe: float, average: _Average
+    folder: Path,
+    options: TrainOptions,
+    step: int,
+    seconds: float,
+    validation_epe: float,
+    average: _Average,
+    ranges: Ranges,
 ) -> None:
     tensors = {name: tensor.contiguous().cpu() for name, tensor in average.model.state_dict().items()}
     trained = {
@@ -258,7 +266,8 @@ def _publish(
         **asdict(options),
     }
     with Part(folder / WEIGHTS, overwrite=True) as part:
-        save_file(tensors, part.path, {"network": options.network, "trained": json.dumps(trained)})
+        metadata = {"network": options.network, "trained": json.dumps(trained), "ranges": json.dumps(ranges)}
+        save_file(tensors, part.path, metadata)
 
 
 def _save(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from flowcli import models
 from flowcli.engine import DTYPES, Engine
+from flowcli.graphs import NoWaiting
 from flowcli.models._base import FlowModel
 from flowcli.types import Frame
 
@@ -94,6 +95,18 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     sum((flow**2).mean() for flow in model(image, image.flip(0))).backward()
     silent = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     assert silent == []
+
+
+@every_model
+@torch.inference_mode()
+def test_a_gpu_is_left_to_work_alone(name: str) -> None:
+    """What can be known of a CUDA graph without a GPU: nothing reads a value or makes a tensor of numbers."""
+    model = _fresh(name)
+    image = pictures(2, model)
+    model(image, image.flip(0))
+    with NoWaiting():  # type: ignore[no-untyped-call]
+        flows = model(image, image.flip(0))
+    assert flows[-1].isfinite().all()
 
 
 @every_model

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from flowcli.models.rpwc import UP, ConvexUp, Rpwc, _normalised, levelled_brightness
+from flowcli.models.rpwc import UP, ConvexUp, Rpwc, _normalised
 
 
 def test_training_starts_from_steps_alone() -> None:
@@ -67,28 +66,6 @@ def test_matching_features_are_normalised_over_the_whole_frame() -> None:
     assert normal.mean((2, 3)).abs().max() < 1e-5
     torch.testing.assert_close(normal.var((2, 3), correction=0), torch.ones(2, 4), rtol=1e-3, atol=0)
     assert _normalised(features.bfloat16()).dtype == torch.bfloat16
-
-
-def smooth_noise(height: int, width: int) -> np.ndarray:
-    """(H, W, 3) uint8, without detail that a shift by fractions of a pixel would lose."""
-    noise = np.random.default_rng(0).uniform(0, 255, (height // 4, width // 4, 3)).astype(np.float32)
-    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255)
-
-
-def batched(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(image).float().permute(2, 0, 1)[None] / 255
-
-
-def test_levelled_brightness_forgets_light_and_contrast() -> None:
-    image = batched(smooth_noise(64, 96))
-    levelled = levelled_brightness(image * 2 - 1)
-    assert levelled.shape == (1, 1, 64, 96)
-    assert levelled.mean().abs() < 0.1
-    assert 0.7 < levelled.std() < 1.3
-    other = levelled_brightness((0.3 + 0.5 * image) * 2 - 1)
-    assert (other - levelled).abs().mean() < 0.05
-    flat = levelled_brightness(torch.full((1, 3, 32, 32), 0.3))
-    assert flat.abs().max() < 1e-3
 
 
 @torch.inference_mode()
