@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flowcli.models._base import FlowModel
     from flowcli.pipeline import Stopwatch
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "int8", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class EngineOptions:
     """Side of tiles in pixels, 0 for whole frames, None for the engine's choice."""
     batch: int | None = None
     """Frames in a step of the network, None for the engine's choice."""
+    graphs: bool = True
+    """On a GPU, records steps that repeat and replays them."""
     check: bool = False
     """Estimates the flow the other way as well, for `backward` of each pair, whatever the direction."""
 
@@ -100,7 +102,8 @@ def estimate(
     variational: refines each flow by minimising an energy (OpenCV's variational refinement).
     tile: side in pixels of the tiles in which a network that can works on larger frames, None for what suits the
     device, 0 for whole frames; smaller ones take less memory, and the flow is the same.
-    batch: frames in a step of the network, None for 1 on a CPU and 4 on a GPU: small frames are faster together.
+    batch: frames in a step of the network, None for 1 on a CPU and what the memory is good for on a GPU: small frames
+    are faster together.
     The generator opens the source when the first pair is asked for; closing it closes all it opened, and frames that
     have a `close`. Raises FlowcliError: InputError if there are fewer than two frames, WeightsError, DeviceError...
     """
@@ -156,6 +159,7 @@ def open_engine(entry: weights.Entry, options: EngineOptions, model: FlowModel |
         after=after,
         tile=options.tile,
         batch=options.batch,
+        graphs=options.graphs,
     )
 
 

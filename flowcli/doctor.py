@@ -101,10 +101,10 @@ def _device() -> Check:
 def _cpu() -> Check:
     import torch
 
-    from flowcli.engine import choose_precision
+    from flowcli.engine import fast_precisions
 
-    precision = choose_precision("auto", torch.device("cpu"))
-    return Check("cpu", "ok", f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, runs in {precision}")
+    capability, precisions = torch.backends.cpu.get_cpu_capability(), fast_precisions(torch.device("cpu"))
+    return Check("cpu", "ok", f"{capability}, {os.cpu_count()} cores, runs in {precisions[0]}")
 
 
 def _kernel() -> Check:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -14,13 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowcli import cuda
 from flowcli.errors import DeviceError, InputError
-from flowcli.geometry import Crop, crop, pad_to, resize_flow, resize_image
+from flowcli.geometry import crop, pad_to, resize_flow, resize_image
+from flowcli.graphs import Graphs, record
 from flowcli.models._base import Features, FlowModel
+from flowcli.models._conv import int8_works, to_int8
+from flowcli.ops import unpack_pixels
 from flowcli.pipeline import Stopwatch
 from flowcli.types import Direction, FlowField, FlowPair, Frame, Last
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("int8", *DTYPES)
 
 TILE = 2048
 """Side of tiles in pixels, unless another is asked for: frames of up to that size are worked on whole."""
@@ -34,14 +38,17 @@ class Engine:
     """A model on a device, that turns frames into flow and encodes each frame once.
 
     model: moved to the device and precision in place. device: "auto" (the GPU if there is one), "cpu", "cuda" or
-    "cuda:<n>". precision: "auto", "fp32", "bf16" or "fp16", of weights and features; flow is always float32,
-    and so is all of a model that would lose too much.
-    batch: frames per step, 1 on a CPU and 4 on a GPU if None; a GPU that runs out of memory gets smaller ones.
+    "cuda:<n>". precision: "auto", "int8", "fp32", "bf16" or "fp16", of weights and features; flow is always
+    float32, and so is all of a model that would lose too much. int8 is for CPUs, and what is not a convolution is in
+    bf16 or fp32 there.
+    batch: frames per step; if None 1 on a CPU, and on a GPU 1 until it is known how many its memory is good for. A GPU
+    that runs out of memory gets smaller ones.
     max_side: larger frames are estimated at this length of their longer side, and the flow is brought to full size.
     after: what is done to each pair before it comes out, as part of estimating it.
     tile: side in pixels of the tiles in which larger frames are worked on, if the model can: less memory, same flow.
     None for TILE on a CPU and whole frames on a GPU, 0 for whole frames; a GPU that runs out of memory with batches of
     one gets smaller tiles, but not if 0.
+    graphs: on a GPU, steps that repeat are recorded and replayed, which saves the CPU's time; same flow.
     Raises DeviceError for a device that is not there, and if tiles are asked for that the model cannot do; ValueError
     for a negative tile, other numbers below 1 and unknown precisions.
 
@@ -57,6 +64,7 @@ class Engine:
         max_side: int | None = None,
         after: Callable[[FlowPair], FlowPair] | None = None,
         tile: int | None = None,
+        graphs: bool = True,
     ) -> None:
         for name, number, least in (("batch", batch, 1), ("max_side", max_side, 1), ("tile", tile, 0)):
             if number is not None and number < least:
@@ -64,19 +72,27 @@ class Engine:
         if tile and not model.tiles:
             raise DeviceError("this network cannot work in tiles", "leave out --tile; --max-side saves memory too")
         self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
-        if self.precision not in model.precisions:
-            self.precision = "fp32"
-        self.batch = batch or (4 if self.device.type == "cuda" else 1)
+        self.precision = choose_precision(precision, self.device, model.precisions)
+        self.batch = batch or 1
         self.max_side = max_side
         self.after = after
-        self.watch = _CudaStopwatch(self.device) if self.device.type == "cuda" else Stopwatch()
+        on_gpu = self.device.type == "cuda"
+        self.watch = cuda.CudaStopwatch(self.device) if on_gpu else Stopwatch()
         self.model = model.eval()
         self._tiles = model.tiles and tile != 0
         self.model.tile = tile or (TILE if self._tiles and self.device.type == "cpu" else 0)
+        dtype = dtype_of(self.precision)
+        if self.precision == "int8":
+            to_int8(self.model, self.model.ranges, dtype)
         # nn.Module.to takes memory_format by keyword only, which its annotations leave out.
-        self.model.to(self.device, DTYPES[self.precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._warned = False
+        self._upload = cuda.Uploads(self.device) if on_gpu else None
+        self._graphs = Graphs(record, self.model.state_dict) if on_gpu and graphs else None
+        self._chooses_batch = on_gpu and batch is None
+        self._sized: tuple[int, int] | None = None
+        """Height and width of the frames that the batch is chosen for."""
+        self._sizing = False
 
     def pairs(
         self, frames: Iterable[Frame], direction: Direction = "forward", last: Last = "drop"
@@ -95,17 +111,17 @@ class Engine:
         return self._pairs(frames, direction, last)
 
     def _pairs(self, frames: Iterable[Frame], direction: Direction, last: Last) -> Iterator[FlowPair]:
-        held: _Encoded | None = None
+        held: _Held | None = None
         pair: FlowPair | None = None
         for batch in self._batches(frames):
             pairs, held = self._advance(held, batch, direction)
             for pair in pairs:
                 yield pair
-        if isinstance(self.watch, _CudaStopwatch):
+        if isinstance(self.watch, cuda.CudaStopwatch):
             self.watch.settle()
         if held is None:
             raise InputError("no frames in the input", "flow needs at least two frames")
-        frame = held.frames[-1]
+        frame = held.frame
         if pair is None:
             raise InputError(f"only one frame in the input ({_label(frame)}), flow needs two", "give a second picture")
         if last != "drop":
@@ -118,6 +134,8 @@ class Engine:
             height, width = frame.image.shape[:2]
             if size is None:
                 size = height, width
+                if self._chooses_batch and size != self._sized:
+                    self._sized, self._sizing, self.batch = size, True, 1
             elif size != (height, width):
                 raise InputError(
                     f"{_label(frame)} is {width}x{height}, the frames before it are {size[1]}x{size[0]}",
@@ -130,12 +148,16 @@ class Engine:
         if batch:
             yield batch
 
-    def _advance(
-        self, held: _Encoded | None, frames: list[Frame], direction: Direction
-    ) -> tuple[list[FlowPair], _Encoded]:
+    def _advance(self, held: _Held | None, frames: list[Frame], direction: Direction) -> tuple[list[FlowPair], _Held]:
         """The pairs that end in `frames`, and what the next step needs of them; in smaller steps if memory is short."""
         try:
-            return self._step(held, frames, direction)
+            if not self._sizing or held is None:
+                return self._step(held, frames, direction)
+            self._sizing = False
+            with cuda.measured(self.device) as need:
+                done = self._step(held, frames, direction)
+            self.batch = cuda.choose_batch(cuda.free_memory(self.device), need.bytes)
+            return done
         except torch.OutOfMemoryError as error:
             height, width = frames[0].image.shape[:2]
             tile = self.model.tile // 2 if self.model.tile else TILE
@@ -145,6 +167,8 @@ class Engine:
                     f"pass --max-side with less than {max(height, width)}, or --device cpu",
                 ) from error
         # Out of the except block, where the error still held the memory of the failed step.
+        if self._graphs is not None:
+            self._graphs.drop()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if len(frames) == 1:
@@ -160,110 +184,78 @@ class Engine:
         more, held = self._advance(held, frames[half:], direction)
         return pairs + more, held
 
-    def _step(
-        self, held: _Encoded | None, frames: list[Frame], direction: Direction
-    ) -> tuple[list[FlowPair], _Encoded]:
+    def _step(self, held: _Held | None, frames: list[Frame], direction: Direction) -> tuple[list[FlowPair], _Held]:
         with self.watch.timed(len(frames)):
-            encoded = self._encode(frames)
-            first = encoded.before(held)
-            second = encoded.last(len(first.frames))
-            forward = self._decode(first, second) if direction != "backward" else []
-            backward = self._decode(second, first) if direction != "forward" else []
-            if direction == "forward":
-                pairs = list(map(FlowPair, first.frames, second.frames, forward))
-            elif direction == "backward":
-                pairs = list(map(FlowPair, second.frames, first.frames, backward))
-            else:
-                pairs = list(map(FlowPair, first.frames, second.frames, forward, backward))
+            seen = frames if held is None else [held.frame, *frames]
+            ways = 0 if len(seen) < 2 else 2 if direction == "both" else 1
+            tensors = self._run(direction, frames, held)
+            flows, features = tensors[:ways], tensors[ways:]
+            if self._graphs is not None:
+                # The next replay writes over them.
+                features = tuple(t.clone() for t in features)
+            # Copies made outside inference mode are ordinary tensors, and no pair keeps its whole batch alive.
+            fields = [[FlowField(uv.clone(memory_format=torch.contiguous_format)) for uv in flow] for flow in flows]
+            ends = (seen[1:], seen) if direction == "backward" else (seen, seen[1:])
+            pairs = [FlowPair(*parts) for parts in zip(*ends, *fields, strict=False)] if ways else []
             if self.after is not None:
                 pairs = [self.after(pair) for pair in pairs]
-        return pairs, encoded.last(1)
+        return pairs, _Held(frames[-1], features)
+
+    def _run(self, direction: Direction, frames: list[Frame], held: _Held | None) -> tuple[Tensor, ...]:
+        """What `_compute` returns of these frames, from a graph in the steady state."""
+        images = [frame.image for frame in frames]
+        pixels = torch.from_numpy(np.stack(images)) if self._upload is None else self._upload(images)
+        inputs = (pixels, *(held.features if held else ()))
+        compute = partial(self._compute, direction)
+        if self._graphs is None or held is None:
+            return compute(*inputs)
+        return self._graphs.run((direction, self.model.tile), compute, inputs)
 
     @torch.inference_mode()
-    def _encode(self, frames: list[Frame]) -> _Encoded:
-        pixels = torch.from_numpy(np.stack([frame.image for frame in frames]))
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        image = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-        stride, least = self.model.stride, self.model.least
-        size = tuple(image.shape[-2:])
+    def _compute(self, direction: Direction, pixels: Tensor, *held: Tensor) -> tuple[Tensor, ...]:
+        """Flow (M, 2, H, W) of the M pairs, if there are any, forward and then backward; features of the last frame.
+
+        pixels: (N, H, W, 3) uint8; held: features of the frame before, if there is one.
+        """
+        features, full_size = self._encode(pixels)
+        first = tuple(t[:-1] for t in features)
+        if held:
+            first = held if len(pixels) == 1 else tuple(torch.cat(both) for both in zip(held, first, strict=True))
+        count = len(first[0])
+        second = tuple(t[len(t) - count :] for t in features)
+        ways = {"forward": [(first, second)], "backward": [(second, first)], "both": [(first, second), (second, first)]}
+        flows = [full_size(self.model.decode(*way)[-1].float()) for way in ways[direction] if count]
+        return *flows, *(t[-1:] for t in features)
+
+    def _encode(self, pixels: Tensor) -> tuple[Features, Callable[[Tensor], Tensor]]:
+        """Features of each frame, and what brings flow from the size that the network is given back to theirs."""
+        stride, least, pads = self.model.stride, self.model.least, self.model.fit == "pad"
+        height, width = size = tuple(pixels.shape[1:3])
         if self.max_side is not None and max(size) > self.max_side:
             size = tuple(max(1, round(side * self.max_side / max(size))) for side in size)
-        if self.model.fit == "resize":
+        if not pads:
             size = tuple(-(-max(side, least) // stride) * stride for side in size)
-        image, part = pad_to(resize_image(image, *size), stride, least)
-        return _Encoded(frames, self.model.encode(image), (image.shape[-2], image.shape[-1]), part)
+        if size == (height, width):
+            image, part = unpack_pixels(pixels, stride, least)
+        else:
+            image, part = pad_to(resize_image(unpack_pixels(pixels)[0], *size), stride, least)
+        inner = image.shape[-2:]
 
-    def _decode(self, first: _Encoded, second: _Encoded) -> list[FlowField]:
-        if not first.frames:
-            return []
-        # Copies made outside inference mode are ordinary tensors, and no pair keeps its whole batch alive.
-        return [FlowField(uv.clone(memory_format=torch.contiguous_format)) for uv in self._flow(first, second)]
+        def full_size(flow: Tensor) -> Tensor:
+            if pads:
+                flow = crop(resize_flow(flow, *inner), part)
+            # Published networks that resize do so without smoothing, and weights may be sensitive to it.
+            return resize_flow(flow, height, width, smooth=pads)
 
-    @torch.inference_mode()
-    def _flow(self, first: _Encoded, second: _Encoded) -> Tensor:
-        flow = self.model.decode(first.features, second.features)[-1].float()
-        if self.model.fit == "pad":
-            flow = crop(resize_flow(flow, *first.size), first.part)
-        height, width = first.frames[0].image.shape[:2]
-        # Published networks that resize do so without smoothing, and weights may be sensitive to it.
-        return resize_flow(flow, height, width, smooth=self.model.fit == "pad")
+        return self.model.encode(image), full_size
 
 
 @dataclass(frozen=True, eq=False)
-class _Encoded:
-    """Frames and their features; `size` is what the model was given, `part` where the picture lies in it."""
+class _Held:
+    """The last frame of a step, for the next one."""
 
-    frames: list[Frame]
+    frame: Frame
     features: Features
-    size: tuple[int, int]
-    part: Crop
-
-    def last(self, count: int) -> _Encoded:
-        """The last `count` of the frames."""
-        start = len(self.frames) - count
-        return _Encoded(self.frames[start:], tuple(t[start:] for t in self.features), self.size, self.part)
-
-    @torch.inference_mode()
-    def before(self, held: _Encoded | None) -> _Encoded:
-        """The partners of these frames: all but the last, after the one that was held from the step before."""
-        if held is None:
-            frames, features = self.frames[:-1], tuple(t[:-1] for t in self.features)
-        elif len(self.frames) == 1:
-            return held
-        else:
-            frames = held.frames + self.frames[:-1]
-            features = tuple(torch.cat((a, b[:-1])) for a, b in zip(held.features, self.features, strict=True))
-        return _Encoded(frames, features, self.size, self.part)
-
-
-class _CudaStopwatch(Stopwatch):
-    """Measures on the GPU's own clock, since the CPU only queues the work and must not wait for it."""
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self._stream = torch.cuda.current_stream(device)
-        self._running: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
-
-    @contextmanager
-    def timed(self, items: int = 1) -> Iterator[None]:
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record(self._stream)
-        yield
-        end.record(self._stream)
-        self._running.append((start, end))
-        self.items += items
-        while self._running and self._running[0][1].query():
-            self._add(*self._running.popleft())
-
-    def settle(self) -> None:
-        """Waits for the work that is queued and counts it."""
-        self._stream.synchronize()
-        while self._running:
-            self._add(*self._running.popleft())
-
-    def _add(self, start: torch.cuda.Event, end: torch.cuda.Event) -> None:
-        self.seconds += start.elapsed_time(end) / 1000
 
 
 def choose_device(name: str) -> torch.device:
@@ -288,17 +280,34 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """ "fp32", "bf16" or "fp16"; for "auto" the fastest that the device computes in. Raises ValueError for others."""
-    if name in DTYPES:
-        return name
-    if name != "auto":
-        raise ValueError(f"precision must be auto, {', '.join(DTYPES)}, got {name!r}")
+def choose_precision(name: str, device: torch.device, precisions: Collection[str]) -> str:
+    """One of `precisions`, which are those of a model: the named one or "fp32", for "auto" what is fastest there.
+
+    Raises ValueError for an unknown name, DeviceError for int8 where the device cannot.
+    """
+    if name == "auto":
+        return next(each for each in fast_precisions(device) if each in precisions)
+    if name not in PRECISIONS:
+        raise ValueError(f"precision must be auto, {', '.join(PRECISIONS)}, got {name!r}")
+    if name == "int8" and name not in fast_precisions(device):
+        raise DeviceError(f"{device} has no convolutions in int8 that flowcli can use", "pass --precision auto")
+    return name if name in precisions else "fp32"
+
+
+def fast_precisions(device: torch.device) -> list[str]:
+    """Those that the device gains speed from, the fastest first, and "fp32"."""
     if device.type == "cpu":
-        return "bf16" if cpu_has_bf16() else "fp32"
+        return ["int8"] * int8_works() + ["bf16"] * cpu_has_bf16() + ["fp32"]
     major, _ = torch.cuda.get_device_capability(device)
     # bf16 since Ampere, fast fp16 since Volta (developer.nvidia.com, CUDA programming guide, compute capabilities).
-    return "bf16" if major >= 8 else "fp16" if major >= 7 else "fp32"
+    return ["bf16"] * (major >= 8) + ["fp16"] * (major >= 7) + ["fp32"]
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Of maps, and of weights that are not in int8: with int8, the fastest that the CPU has."""
+    if precision == "int8":
+        precision = "bf16" if cpu_has_bf16() else "fp32"
+    return DTYPES[precision]
 
 
 def cpu_has_bf16() -> bool:

@@ -8,7 +8,7 @@ every displacement is scaled by exactly W' / W, without an offset.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,14 @@ def grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.stack((x, y))
 
 
+def constants(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """(N, 1, 1): a number for each channel, of the dtype of `like` and on its device.
+
+    Filled in there: a copy from the CPU would wait for the GPU, and could not be part of a CUDA graph.
+    """
+    return torch.cat([like.new_full((1, 1, 1), number) for number in numbers])
+
+
 def backward_warp(image: Tensor, flow: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
     """`image` sampled bilinearly at x + flow(x), (N, C, h, w) float32, and where that lies inside, (N, 1, h, w) bool.
 
@@ -53,7 +61,7 @@ def sample(image: Tensor, position: Tensor, margin: float = 0.0) -> tuple[Tensor
     pixels.
     """
     height, width = image.shape[-2:]
-    last = torch.tensor((width - 1, height - 1), dtype=torch.float32, device=position.device).view(2, 1, 1)
+    last = constants((width - 1, height - 1), position)
     inside = ((position >= -margin) & (position <= last + margin)).all(dim=1, keepdim=True)
     # Far positions are cut here: grid_sample converts them to integers, which is undefined for huge values and NaN.
     position = torch.minimum(torch.nan_to_num(position).clamp(min=0), last)
@@ -102,9 +110,15 @@ def resize_flow(flow: Tensor, height: int, width: int, *, smooth: bool = True) -
     if flow.shape[-2:] == (height, width):
         return flow
     batch = flow if flow.dim() == 4 else flow[None]
-    scale = flow.new_tensor((width / flow.shape[-1], height / flow.shape[-2])).view(2, 1, 1)
+    scale = constants((width / flow.shape[-1], height / flow.shape[-2]), flow)
     resized = resize_image(batch, height, width, smooth=smooth) * scale
     return resized if flow.dim() == 4 else resized[0]
+
+
+def padded_size(height: int, width: int, stride: int, least: int = 1) -> tuple[int, int, Crop]:
+    """Height and width of a picture that `pad_to` has padded, and where the original lies in it."""
+    tall, wide = (-(-max(size, least) // stride) * stride for size in (height, width))
+    return tall, wide, Crop((tall - height) // 2, (wide - width) // 2, height, width)
 
 
 def pad_to(image: Tensor, stride: int, least: int = 1) -> tuple[Tensor, Crop]:
@@ -113,12 +127,11 @@ def pad_to(image: Tensor, stride: int, least: int = 1) -> tuple[Tensor, Crop]:
     image: (N, C, H, W) floating. Height and width become the smallest multiples of `stride` that are at least `least`
     and hold the image; the padding is split evenly, an odd row or column goes below or to the right.
     """
-    height, width = image.shape[-2:]
-    more_y, more_x = (-(-max(size, least) // stride) * stride - size for size in (height, width))
-    top, left = more_y // 2, more_x // 2
+    tall, wide, part = padded_size(image.shape[-2], image.shape[-1], stride, least)
+    more_y, more_x = tall - part.height, wide - part.width
     if more_y or more_x:
-        image = F.pad(image, (left, more_x - left, top, more_y - top), mode="replicate")
-    return image, Crop(top, left, height, width)
+        image = F.pad(image, (part.left, more_x - part.left, part.top, more_y - part.top), mode="replicate")
+    return image, part
 
 
 def crop(image: Tensor, part: Crop) -> Tensor:

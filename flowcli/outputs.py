@@ -18,7 +18,7 @@ from flowcli.types import Direction, FlowPair, Frame, Sink, StreamInfo, Style
 if TYPE_CHECKING:
     from flowcli.effects import Color, Holes
     from flowcli.flowfile import Layout
-    from flowcli.pipeline import Background, Stopwatch
+    from flowcli.pipeline import Stopwatch
 
 BACKWARD_TAG = "_bwd"
 
@@ -125,7 +125,7 @@ class Opened:
     """An output that is being written."""
 
     output: Output
-    sink: Background[FlowPair]
+    sink: Sink[FlowPair]
     watch: Stopwatch
     """Counts the time that drawing and writing took."""
     color: Color | None
@@ -270,6 +270,7 @@ def open_outputs(outputs: Sequence[Output], info: StreamInfo, options: OutputOpt
 
 
 def _open(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Opened:
+    from flowcli.cuda import MOST, Received, hand_over
     from flowcli.effects import Color, Warp, confidence, occlusion
     from flowcli.pipeline import Background, Stopwatch, use_threads
 
@@ -291,7 +292,9 @@ def _open(output: Output, info: StreamInfo, options: OutputOptions, stdout: Bina
     watch = Stopwatch()
     # A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 20 frames per second,
     # measured with colours of 384x256 on two cores.
-    return Opened(output, Background(sink, watch=watch, begin=partial(use_threads, 1)), watch, color)
+    # As deep as a step may be wide: the next one can begin before the flows of this one are drawn.
+    thread = Background(Received(sink), MOST, watch, partial(use_threads, 1))
+    return Opened(output, Mapped(hand_over, thread), watch, color)
 
 
 def _open_flow(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Sink[FlowPair]:

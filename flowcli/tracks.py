@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from flowcli.geometry import consistency, sample
+from flowcli.geometry import consistency, constants, sample
 from flowcli.types import FlowPair
 
 
@@ -71,6 +71,6 @@ def _moved(points: np.ndarray, pair: FlowPair) -> np.ndarray:
     position = torch.from_numpy(points.T).to(forward.device)[None, :, None]
     sampled, _ = sample(layers, position)
     moved = position + sampled[:, :2]
-    last = moved.new_tensor((forward.shape[-1] - 1, forward.shape[-2] - 1)).view(2, 1, 1)
+    last = constants((forward.shape[-1] - 1, forward.shape[-2] - 1), moved)
     seen = ((moved >= -0.5) & (moved <= last + 0.5)).all(dim=1, keepdim=True) & (sampled[:, 2:] < 0.5).all(dim=1)
     return moved.where(seen, torch.nan)[0, :, 0].cpu().numpy().T

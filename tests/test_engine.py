@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowcli import engine as engine_module
-from flowcli.engine import DTYPES, TILE, Engine, choose_device, choose_precision, cpu_has_bf16
+from flowcli.engine import DTYPES, TILE, Engine, choose_device, choose_precision, cpu_has_bf16, dtype_of
 from flowcli.errors import DeviceError, InputError
 from flowcli.models._base import Features, FlowModel
 from flowcli.types import Direction, FlowPair, Frame, Last
@@ -247,10 +247,37 @@ def test_evaluation_mode_and_defaults() -> None:
     assert engine.precision == ("bf16" if cpu_has_bf16() else "fp32")
 
 
-@pytest.mark.parametrize(("has", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_auto_precision_of_a_cpu(monkeypatch: pytest.MonkeyPatch, has: bool, expected: str) -> None:
-    monkeypatch.setattr(engine_module, "cpu_has_bf16", lambda: has)
-    assert choose_precision("auto", torch.device("cpu")) == expected
+@pytest.mark.parametrize(
+    ("int8", "bf16", "known", "expected"),
+    [
+        (True, True, ("int8", "fp32", "bf16"), "int8"),
+        (True, True, ("fp32", "bf16"), "bf16"),
+        (False, True, ("int8", "fp32", "bf16"), "bf16"),
+        (True, False, ("int8", "fp32", "bf16"), "int8"),
+        (False, False, ("int8", "fp32", "bf16"), "fp32"),
+        (True, True, ("fp32", "fp16"), "fp32"),
+    ],
+)
+def test_auto_precision_of_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, int8: bool, bf16: bool, known: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setattr(engine_module, "int8_works", lambda: int8)
+    monkeypatch.setattr(engine_module, "cpu_has_bf16", lambda: bf16)
+    assert choose_precision("auto", torch.device("cpu"), known) == expected
+    assert dtype_of("int8") == (torch.bfloat16 if bf16 else torch.float32)
+
+
+def test_a_model_gets_fp32_for_what_it_does_not_know() -> None:
+    assert choose_precision("fp16", torch.device("cpu"), ("fp32", "bf16")) == "fp32"
+    with pytest.raises(ValueError, match="precision must be auto, int8, fp32, bf16, fp16, got 'fp8'"):
+        choose_precision("fp8", torch.device("cpu"), ("fp32",))
+
+
+def test_int8_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "int8_works", lambda: False)
+    with pytest.raises(DeviceError, match="cpu has no convolutions in int8 that flowcli can use"):
+        choose_precision("int8", torch.device("cpu"), ("int8", "fp32"))
+    assert Engine(Tiny(), "cpu", "bf16").precision == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +285,7 @@ def test_auto_precision_of_a_cpu(monkeypatch: pytest.MonkeyPatch, has: bool, exp
 )
 def test_auto_precision_of_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose_precision("auto", torch.device("cuda", 0)) == expected
+    assert choose_precision("auto", torch.device("cuda", 0), ("int8", "fp32", "bf16", "fp16")) == expected
 
 
 @pytest.mark.parametrize(("avx512", "amx"), [(True, False), (False, True), (True, True), (False, False)])
@@ -338,7 +365,7 @@ def test_devices_that_are_not_there(
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"max_side": -5}, "max_side must be at least 1, got -5"),
         ({"tile": -1}, "tile must be at least 0, got -1"),
-        ({"precision": "int8"}, "precision must be auto, fp32, bf16, fp16, got 'int8'"),
+        ({"precision": "int4"}, "precision must be auto, int8, fp32, bf16, fp16, got 'int4'"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:

@@ -30,7 +30,7 @@ LAYERS = """
     color metrics camera shots packing tracks
     ops
     geometry
-    pictures
+    pictures graphs cuda
     pipeline atomic
     types
     errors

@@ -60,7 +60,7 @@ def probe(root: Path, table: Path, *arguments: str) -> tuple[int, list[str]]:
         ("estimate in.mp4 --out flow.bin", 1),
         ("stats in.mp4 --out rows.bin", 1),
         ("estimate in.mp4 --out flow.mp4 --stop 0", 2),
-        ("estimate in.mp4 --out flow.mp4 --precision int8", 2),
+        ("estimate in.mp4 --out flow.mp4 --precision int4", 2),
         ("estimate in.mp4 --out no/flow.mp4", 1),
         ("estimate in.mp4 --out flow.mp4 --model rpcw", 1),
         ("batch in.mp4", 2),

@@ -109,17 +109,17 @@ refine_option = click.option(
 )
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    type=click.Choice(["auto", "int8", "bf16", "fp16", "fp32"]),
     default="auto",
     show_default=True,
-    help="Of the network; flow is always float32.",
+    help="Of the network; flow is always float32. int8: on CPUs, for weights made for it.",
 )
 
 batch_option = click.option(
     "--batch",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Frames in a step: small ones are faster together.  [default: 1 on a CPU, 4 on a GPU]",
+    help="Frames in a step: small ones are faster together.  [default: 1 on a CPU, up to 8 on a GPU]",
 )
 
 _network_options = (

@@ -1,0 +1,152 @@
+"""What a GPU needs besides the work itself: its own clock, uploads, streams for several threads, and room in memory.
+
+Work on a GPU is only queued by the CPU, in streams: within one it runs in order, different ones run side by side unless
+one waits for the other. The network runs on the current stream of the thread that asks for flow, uploads on a stream of
+their own, and each thread that draws flow on one of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowcli.pipeline import Stopwatch
+from flowcli.types import FlowPair, Sink
+
+MOST = 8
+"""Frames in a step: more of them hardly gain speed, and come out later."""
+_SHARE = 0.5
+"""Of the free memory, for a step: the rest is for a graph's own copy, for flow on its way out, and for others."""
+
+
+class CudaStopwatch(Stopwatch):
+    """Measures on the GPU's own clock, since the CPU only queues the work and must not wait for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._stream = torch.cuda.current_stream(device)
+        self._running: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+
+    @contextmanager
+    def timed(self, items: int = 1) -> Iterator[None]:
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record(self._stream)
+        yield
+        end.record(self._stream)
+        self._running.append((start, end))
+        self.items += items
+        while self._running and self._running[0][1].query():
+            self._add(*self._running.popleft())
+
+    def settle(self) -> None:
+        """Waits for the work that is queued and counts it."""
+        self._stream.synchronize()
+        while self._running:
+            self._add(*self._running.popleft())
+
+    def _add(self, start: torch.cuda.Event, end: torch.cuda.Event) -> None:
+        self.seconds += start.elapsed_time(end) / 1000
+
+
+class Uploads:
+    """Brings pictures to the GPU on a stream of its own, while the network is busy with those before them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)
+
+    def __call__(self, images: Sequence[np.ndarray]) -> Tensor:
+        """(N, H, W, 3) uint8, ready for the current stream of this thread. images: (H, W, 3) uint8 each."""
+        # torch keeps the pinned memory for later calls, but hands it out only when the copy from it is done.
+        pinned = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(images, out=pinned.numpy())
+        here = torch.cuda.current_stream(self._stream.device)
+        with torch.cuda.stream(self._stream):
+            pixels = pinned.to(self._stream.device, non_blocking=True)
+        here.wait_stream(self._stream)
+        pixels.record_stream(here)
+        return pixels
+
+
+@dataclass
+class Need:
+    """Bytes that a block of work took at most, more than before it; known at its end."""
+
+    bytes: int = 0
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[Need]:
+    """Measures the memory that the block takes on the GPU."""
+    need = Need()
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    yield need
+    need.bytes = torch.cuda.max_memory_allocated(device) - before
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that torch can still take, with those that it holds unused."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def choose_batch(free: int, need: int) -> int:
+    """Frames in a step, a power of two up to MOST. free: bytes there are; need: bytes for each frame."""
+    fit = max(1, min(MOST, int(_SHARE * free) // max(need, 1)))
+    # Where memory is short all the same, the engine takes halves.
+    return 1 << fit.bit_length() - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Handed:
+    """A pair on its way to another thread; `ready` is when its flow can be read, None on a CPU."""
+
+    pair: FlowPair
+    ready: torch.cuda.Event | None
+
+
+def hand_over(pair: FlowPair) -> Handed:
+    """For `Received`: the flow is ready when what this thread has queued until now is done."""
+    uv = pair.forward.uv
+    if not uv.is_cuda:
+        return Handed(pair, None)
+    ready = torch.cuda.Event()
+    ready.record(torch.cuda.current_stream(uv.device))
+    return Handed(pair, ready)
+
+
+class Received:
+    """A sink in a thread of its own: what it does on the GPU runs beside the work of other threads."""
+
+    def __init__(self, sink: Sink[FlowPair]) -> None:
+        self._sink = sink
+        self._stream: torch.cuda.Stream | None = None
+
+    def write(self, item: Handed) -> None:
+        if item.ready is None:
+            self._sink.write(item.pair)
+            return
+        self._stream = self._stream or torch.cuda.Stream(item.pair.forward.uv.device)
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(item.ready)
+            for tensor in _tensors(item.pair):
+                # Its memory is not used anew before this stream is done with it, whoever lets go of it when.
+                tensor.record_stream(self._stream)
+            self._sink.write(item.pair)
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+
+def _tensors(pair: FlowPair) -> list[Tensor]:
+    fields = [pair.forward, *([pair.backward] if pair.backward else [])]
+    return [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]
