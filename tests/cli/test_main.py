@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -158,3 +159,33 @@ def test_completion_in_a_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setenv("_FLOWCLI_COMPLETE", "bash_source")
     assert main([]) == 0
     assert "_FLOWCLI_COMPLETE=bash_complete" in capsys.readouterr().out
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from flowcli.cli.main import main
+
+if sys.argv[1] == "main":
+    main(["--version"])
+def fill():
+    # Smaller than those for which numpy asks for large pages.
+    arrays = [np.ones(300_000 + 1000 * number) for number in range(10)]
+    del arrays
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_memory_that_is_freed_is_not_asked_for_again(root: Path) -> None:
+    def faults(way: str) -> int:
+        words = [sys.executable, "-c", FAULTS, way]
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+        return int(done.stdout.split()[-1])
+
+    assert faults("main") < 100
+    assert faults("bare") > 10_000, "this test shows nothing here"
