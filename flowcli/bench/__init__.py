@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from flowcli import __version__, api, models, weights
+from flowcli.bench import scene
 from flowcli.engine import Engine
 from flowcli.ops import _native
 
@@ -29,9 +30,26 @@ class Setup:
     frames: int = 40
     """Length of the clip that goes through the pipeline."""
 
-    def open_engine(self) -> Engine:
-        """The engine that `flowcli estimate` would run. Raises WeightsError, DeviceError."""
-        return api.open_engine(self.entry, self.engine)
+    @property
+    def network(self) -> str:
+        return self.entry.network or self.entry.name
+
+    def open_engine(self, precision: api.Precision | None = None, **others: Any) -> Engine:
+        """The engine that `flowcli estimate` would run, in another precision or with other options if some are named.
+
+        Raises WeightsError, DeviceError.
+        """
+        options = replace(self.engine, precision=precision or self.engine.precision, **others)
+        return api.open_engine(self.entry, options)
+
+    def settled(self) -> Setup:
+        """The same, with the batch that an engine on a GPU takes for frames of this size if none is asked for."""
+        engine = self.open_engine()
+        if self.engine.batch is not None or engine.device.type != "cuda":
+            return self
+        # It knows after two frames.
+        list(engine.pairs(scene.frames(self.height, self.width, 2)))
+        return replace(self, engine=replace(self.engine, batch=engine.batch))
 
 
 def random_weights(network: str, folder: Path) -> weights.Entry:

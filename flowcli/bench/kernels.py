@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from flowcli import models
 from flowcli.bench import Setup, machine, plain, scene
 from flowcli.bench.clock import Clock, Spread, by_turns
+from flowcli.color import wheel
 from flowcli.engine import Engine
 
 
@@ -38,8 +39,18 @@ FLOPS: dict[str, Callable[..., float]] = {
     "convex_upsample": lambda flow, mask: 7 * mask.numel(),
     # The sigmoid and the tanh are four operations each, on the way from one state to the other there are three.
     "gated_update": lambda hidden, gates: 11 * hidden.numel(),
+    "unpack_pixels": lambda pixels, top, left, height, width: 3 * len(pixels) * height * width,
+    "unshuffle_pixels": lambda image, factor, dtype: image.numel(),
+    # For pixels their brightness (3), sums of it and squares (3), two blends down (6), what is made of them (2). For
+    # cells the means around them (20), the deviation (5), and two blends across for each column (6).
+    "levelled_brightness": lambda image, cell, least: image[:, 0].numel() * (14 + 25 / cell**2 + 6 / cell),
+    # For a pixel its speed (5), its angle (1) and place on the wheel (4); for a channel two blends (4).
+    "paint_flow": lambda uv, *_: 22 * uv[0].numel(),
 }
-"""Floating point operations of each operator, given its arguments; every function of a number counts as one."""
+"""Floating point operations of each operator, given its arguments; every function of a number counts as one.
+
+`quantise` is not among them: it is a part of convolutions, as which it is measured with the network.
+"""
 OTHERS = ("pwcnet", "flownetc")
 """Networks that are not asked for, but have operators of their own; with random weights."""
 
@@ -49,6 +60,7 @@ class Kernel:
     """An operator on tensors of one shape. Seconds are those of one call."""
 
     network: str
+    """That calls it; `colours` for what draws its flow."""
     operator: str
     settings: str
     shape: tuple[int, ...]
@@ -82,7 +94,7 @@ class Kernels:
 def measure(setup: Setup) -> Kernels:
     """Each operator with each shape that the networks have at this size. Raises WeightsError, DeviceError."""
     engine = setup.open_engine()
-    calls = _recorded(setup, engine)
+    calls = [*_recorded(setup, engine), _colours(setup, engine)]
     clock, device = Clock(engine.device), engine.device
     product, copy = machine.multiplication(device), machine.copy(device)
     works: dict[str, Callable[[], object]] = {"product": product.call, "copy": copy.call}
@@ -135,7 +147,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in plain.OPERATORS:
+        if func in plain.OPERATORS and func.__name__ in FLOPS:
             self.calls.append((func, args))
         return func(*args, **(kwargs or {}))
 
@@ -147,9 +159,10 @@ def _recorded(setup: Setup, engine: Engine) -> list[_Call]:
     for network, each in _networks(setup, engine):
         count = each.batch
         frames = list(scene.frames(setup.height, setup.width, count + 1))
-        image = plain.images(frames, each.model, each.device)
+        # What a pair costs: each frame is unpacked and encoded once, and serves two.
+        known = each.model.encode(plain.images(frames[1:], each.model, each.device))
         with _Recorder() as recorder:
-            each.model.decode(each.model.encode(image[:count]), each.model.encode(image[1:]))
+            each.model.decode(each.model.encode(plain.images(frames[:count], each.model, each.device)), known)
         calls = [_Call(network, function, arguments) for function, arguments in recorder.calls]
         times = Counter(call.kind for call in calls)
         unique = {call.kind: call for call in calls}
@@ -157,8 +170,15 @@ def _recorded(setup: Setup, engine: Engine) -> list[_Call]:
     return found
 
 
+def _colours(setup: Setup, engine: Engine) -> _Call:
+    """What draws a flow of the pictures' size."""
+    uv = 4 * torch.randn(2, setup.height, setup.width, generator=torch.Generator().manual_seed(0))
+    arguments = (uv.to(engine.device), None, wheel(engine.device), 8.0, False)
+    return _Call("colours", torch.ops.flowcli.paint_flow, arguments)
+
+
 def _networks(setup: Setup, engine: Engine) -> Iterator[tuple[str, Engine]]:
-    asked = setup.entry.network or setup.entry.name
+    asked = setup.network
     yield asked, engine
     for name in OTHERS:
         if name != asked:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from flowcli.bench.clock import Call
+from flowcli.engine import dtype_of
+from flowcli.models._conv import Conv, Int8Conv
+from flowcli.ops import quantise
 
 _COPIED = 2**28
 """Bytes, more than any cache holds."""
@@ -21,25 +23,36 @@ class Work:
     amount: float
 
 
-def convolution(device: torch.device, dtype: torch.dtype, channels: int = 256, size: int = 3) -> Work:
+def convolution(device: torch.device, precision: str, channels: int = 256, size: int = 3) -> Work:
     """A large convolution as networks have them, in the layout that suits the machine best, channels_last."""
     count, side = (16, 128) if device.type == "cuda" else (1, 64)
-    conv = nn.Conv2d(channels, channels, size, padding=size // 2).to(device, dtype)
-    conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # Left out of its annotations.
-    image = torch.randn(count, channels, side, side, device=device).to(dtype, memory_format=torch.channels_last)
-    return Work(lambda: conv(image), 2 * count * (channels * side * size) ** 2)
+    conv, dtype = Conv(channels, channels, size), dtype_of(precision)
+    image = torch.rand(count, channels, side, side, device=device)
+    amount = 2 * count * (channels * side * size) ** 2
+    if precision == "int8":
+        numbers, int8 = quantise([image], 1 / 255, 0), Int8Conv(conv, 0.0, 1.0, dtype)
+        return Work(lambda: int8.convolve(numbers), amount)
+    conv.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # Left out of its types.
+    image = image.to(dtype, memory_format=torch.channels_last)
+    return Work(lambda: conv(image), amount)
 
 
 def multiplication(device: torch.device) -> Work:
     """A large product of float32 matrices: nothing but fused multiply-adds, by the units that all kernels can use."""
     # As a 1x1 convolution: on CPUs the library behind it is the faster one.
-    product = convolution(device, torch.float32, channels=512, size=1)
+    product = convolution(device, "fp32", channels=512, size=1)
 
     def call() -> None:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             product.call()
 
     return Work(call, product.amount)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second of a GPU's memory by its clock and width, as datasheets have it: two transfers a cycle."""
+    facts = torch.cuda.get_device_properties(device)
+    return 2 * 1000 * facts.memory_clock_rate * facts.memory_bus_width / 8
 
 
 def copy(device: torch.device) -> Work:

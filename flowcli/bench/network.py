@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,11 +14,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from flowcli.bench import Setup, machine, plain, scene
 from flowcli.bench.clock import STREAM, Call, Clock, Spread, by_turns
 from flowcli.classic import dis
-from flowcli.engine import DTYPES, Engine
+from flowcli.engine import Engine, cpu_has_bf16
+from flowcli.graphs import STEADY
 from flowcli.types import Frame
 
 TURN = (0, 1, 2, 1)
 """Numbers of frames that go on for ever without a jump."""
+_CHANGES: dict[str, dict[str, Any]] = {"batch 1": {"batch": 1}, "whole": {}, "without graphs": {"graphs": False}}
+"""Engines on a GPU that are compared, by the options in which they differ from the one that is asked for."""
+_PTLFLOW = 0.051 * 936e9
+"""Bytes that an RTX 3090 (936 GB/s) moves in the time that PTLFlow publishes for its PWC-Net at 1000x500, 51 ms."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,14 @@ class Row:
     """10^9 multiply-adds of the convolutions."""
     of_peak: float | None = None
     """Their rate over that of a large convolution in the same precision."""
+    memory: int | None = None
+    """Bytes of a GPU that torch takes for an engine, its weights and its graph, once it goes steadily."""
 
 
 @dataclass(frozen=True)
 class Network:
     flops_per_second: float
     """Of a large convolution in the network's precision, channels_last."""
-    memory: int | None
-    """Bytes that torch has taken at most for the network, None on a CPU."""
     rows: list[Row]
     """The parts of the network, the whole, and the references."""
 
@@ -49,24 +54,38 @@ def measure(setup: Setup) -> Network:
     """The network of the setup, which must have weights. Raises WeightsError, DeviceError."""
     engine = setup.open_engine()
     frames = list(scene.frames(setup.height, setup.width, max(TURN) + 1))
-    whole = steps(engine, frames)
-    memory = _peak_memory(engine.device, whole)
-    encode, decode = _parts(engine, frames)
-    gmacs = {"encode": _gmacs(encode) / engine.batch, "decode": _gmacs(decode) / engine.batch}
+    engines, memory = _engines(setup, engine.device, frames)
+    float32 = setup.open_engine("fp32", graphs=False)
+    # Convolutions in int8 are none that can be counted.
+    gmacs = {name: _gmacs(call) / engine.batch for name, call in _parts(float32, frames).items()}
     gmacs["whole"] = sum(gmacs.values())
-    peak = machine.convolution(engine.device, DTYPES[engine.precision])
-    calls: dict[str, Call] = {"encode": encode, "decode": decode, "whole": whole}
-    references = {
-        "float32, contiguous": _float32(engine, frames),
-        "torch fallback": steps(engine, frames, plain.Fallback()),
+    float32.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # As in the engine.
+    peak = machine.convolution(engine.device, engine.precision)
+    calls: dict[str, Call] = {**_parts(engine, frames), "whole": engines.pop("whole")}
+    references: dict[str, Call] = {
+        **engines,
+        "float32, contiguous": steps(float32, frames, plain.Contiguous()),
+        "torch fallback": steps(setup.open_engine(graphs=False), frames, plain.Fallback()),
         "OpenCV DIS": lambda: dis(frames[0].image, frames[1].image),
     }
+    if engine.precision == "int8":
+        floating = setup.open_engine("bf16" if cpu_has_bf16() else "fp32")
+        references = {"without int8": steps(floating, frames), **references}
     taken = by_turns({**calls, **references, "peak": peak.call}, setup.seconds, Clock(engine.device, STREAM))
     speed = peak.amount / taken.pop("peak").median
-    taken = {name: each if name == "OpenCV DIS" else each.over(engine.batch) for name, each in taken.items()}
-    rows = [Row(name, taken[name], None, gmacs[name], 2e9 * gmacs[name] / taken[name].median / speed) for name in calls]
-    rows += [Row(name, taken[name], taken[name].median / taken["whole"].median) for name in references]
-    return Network(speed, memory, rows)
+    single = ("OpenCV DIS", "batch 1")
+    taken = {name: each if name in single else each.over(engine.batch) for name, each in taken.items()}
+    shares = {name: 2e9 * gmacs[name] / taken[name].median / speed for name in calls}
+    rows = [Row(name, taken[name], None, gmacs[name], shares[name], memory.get(name)) for name in calls]
+    if engine.device.type == "cuda" and (setup.network, setup.height, setup.width) == ("pwcnet", 500, 1000):
+        seconds = _PTLFLOW / machine.bandwidth(engine.device)
+        taken["PTLFlow, scaled"] = Spread(seconds, seconds, seconds, 0)
+    rows += [
+        Row(name, each, each.median / taken["whole"].median, memory=memory.get(name))
+        for name, each in taken.items()
+        if name not in calls
+    ]
+    return Network(speed, rows)
 
 
 def steps(engine: Engine, frames: list[Frame], mode: AbstractContextManager[object] | None = None) -> Call:
@@ -86,22 +105,33 @@ def turning(frames: list[Frame]) -> Iterator[Frame]:
     return (frames[number] for number in cycle(TURN))
 
 
-def _peak_memory(device: torch.device, call: Call) -> int | None:
+def _engines(setup: Setup, device: torch.device, frames: list[Frame]) -> tuple[dict[str, Call], dict[str, int]]:
+    """Steps of the engine; on a GPU of others that differ in one thing too, and the memory that each of them takes."""
     if device.type != "cuda":
-        return None
-    call()
-    torch.cuda.reset_peak_memory_stats(device)
-    call()
-    return torch.cuda.max_memory_allocated(device)
+        return {"whole": steps(setup.open_engine(), frames)}, {}
+    calls: dict[str, Call] = {}
+    memory: dict[str, int] = {}
+    for name, change in _CHANGES.items():
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_reserved(device)
+        calls[name] = steps(setup.open_engine(**change), frames)
+        for _ in range(STEADY + 2):
+            calls[name]()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        calls[name]()
+        # What is allocated would not do: a graph's memory is free for torch, but for nobody else.
+        memory[name] = torch.cuda.max_memory_reserved(device) - before
+    return calls, memory
 
 
 @torch.inference_mode()
-def _parts(engine: Engine, frames: list[Frame]) -> tuple[Call, Call]:
+def _parts(engine: Engine, frames: list[Frame]) -> dict[str, Call]:
     """`encode` of the frames of a step, and `decode` of its pairs."""
     model = engine.model
     image = plain.images(list(islice(turning(frames), engine.batch + 1)), model, engine.device)
     first, second = model.encode(image[:-1]), model.encode(image[1:])
-    return lambda: model.encode(image[1:]), lambda: model.decode(first, second)
+    return {"encode": lambda: model.encode(image[1:]), "decode": lambda: model.decode(first, second)}
 
 
 @torch.inference_mode()
@@ -110,9 +140,3 @@ def _gmacs(call: Call) -> float:
         call()
     flops: float = counter.get_total_flops()
     return flops / 2e9
-
-
-def _float32(engine: Engine, frames: list[Frame]) -> Call:
-    reference = Engine(copy.deepcopy(engine.model), str(engine.device), "fp32", engine.batch)
-    reference.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # As in the engine.
-    return steps(reference, frames, plain.Contiguous())

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -86,14 +87,13 @@ def measure(setup: Setup) -> Pipeline:
 
 
 def _measure(setup: Setup, folder: Path) -> Pipeline:
-    from flowcli.video import open_source, open_video_sink
+    from flowcli.video import open_source
 
     engine = setup.open_engine()
     clock = Clock(engine.device, STREAM)
-    clip, length = folder / "clip.mp4", max(setup.frames, 3 * engine.batch)
-    info = StreamInfo(setup.height, setup.width, scene.RATE)
-    drain(scene.frames(setup.height, setup.width, length), [open_video_sink(clip, info)])
-    command, memory = _run_command(setup, clip)
+    length = max(setup.frames, 3 * engine.batch)
+    clip = write_clip(replace(setup, frames=length), folder)
+    command, peak_memory = _run_command(setup, clip)
     with open_source(str(clip), stop=3) as source:
         info, frames = source.info, list(source)
     pairs = list(islice(engine.pairs(turning(frames)), 4))
@@ -133,8 +133,18 @@ def _measure(setup: Setup, folder: Path) -> Pipeline:
         {name: spreads[name].median / seconds.median for name in references},
         spreads["first flow"],
         command,
-        memory,
+        peak_memory,
     )
+
+
+def write_clip(setup: Setup, folder: Path) -> Path:
+    """A video of moving textures, as the setup wants it."""
+    from flowcli.video import open_video_sink
+
+    clip = folder / "clip.mp4"
+    info = StreamInfo(setup.height, setup.width, scene.RATE)
+    drain(scene.frames(setup.height, setup.width, setup.frames), [open_video_sink(clip, info)])
+    return clip
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ def _run(setup: Setup, clip: Path) -> _Run:
         open_source(str(clip)) as source,
         api.open_run(source, clip.name, setup.entry, setup.engine, engine) as run,
     ):
-        (opened,) = _open(source.info, clip)
+        (opened,) = open_colours(source.info, clip)
         pairs = drain(marked(run.pairs), [opened.sink])
     (began, cpu_began), (ended, cpu_ended) = marks[0], _now()
     # What the first step made was there at the first mark.
@@ -178,7 +188,7 @@ def _now() -> tuple[float, float]:
     return time.perf_counter(), sum(os.times()[:4])
 
 
-def _open(info: StreamInfo, clip: Path) -> list[Opened]:
+def open_colours(info: StreamInfo, clip: Path) -> list[Opened]:
     """The output of an estimate: colours, as a video beside the clip."""
     options = OutputOptions((str(clip.with_stem("flow")),), overwrite=True)
     return open_outputs(name_outputs(options, direction="forward"), info, options, io.BytesIO())
@@ -198,7 +208,7 @@ def _decode(clip: Path) -> float:
 
 def _encode(pairs: Sequence[FlowPair], info: StreamInfo, number: int, clip: Path) -> float:
     """Seconds for a pair, with nothing to do but to draw and write."""
-    (opened,) = _open(info, clip)
+    (opened,) = open_colours(info, clip)
     began = time.perf_counter()
     drain(islice(_again(pairs), number), [opened.sink])
     return (time.perf_counter() - began) / number
@@ -230,13 +240,15 @@ def _run_command(setup: Setup, clip: Path, *options: str) -> tuple[float, int | 
     chosen = ["--model", engine.model, "--device", engine.device, "--precision", engine.precision, *options]
     if engine.refine is not None:
         chosen += ["--refine", str(engine.refine)]
+    if engine.batch is not None:
+        chosen += ["--batch", str(engine.batch)]
     words = ["estimate", str(clip), "--out", str(clip.with_stem("flow")), "-y", "-q", *chosen]
-    memory: int | None = None
+    peak: int | None = None
     began = time.perf_counter()
     with subprocess.Popen([sys.executable, "-m", "flowcli", *words], stderr=subprocess.PIPE, text=True) as process:
         try:
             while process.poll() is None:
-                memory = _peak_memory(process.pid) or memory
+                peak = memory(process.pid, "VmHWM") or peak
                 time.sleep(_POLL)
         except BaseException:
             process.terminate()
@@ -247,14 +259,14 @@ def _run_command(setup: Setup, clip: Path, *options: str) -> tuple[float, int | 
             said = process.stderr.read().strip().splitlines() or [f"it ended with {process.returncode}"]
             telling = next((line for line in said if line.startswith("error: ")), said[-1])
             raise FlowcliError(f"flowcli estimate failed: {telling.removeprefix('error: ')}", "run it by itself")
-    return seconds, memory
+    return seconds, peak
 
 
-def _peak_memory(process: int) -> int | None:
-    """Bytes, where there is /proc."""
+def memory(process: int, kind: Literal["VmRSS", "VmHWM"]) -> int | None:
+    """Bytes that it has, or has had at most, where there is /proc."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    found = re.search(rf"{kind}:\s*(\d+) kB", status)
     return int(found[1]) * 1024 if found else None

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from flowcli import models
 from flowcli.bench.clock import Call
-from flowcli.geometry import pad_to
 from flowcli.models._base import FlowModel
+from flowcli.ops import unpack_pixels
 from flowcli.ops._library import FALLBACKS
 from flowcli.types import Frame
 
@@ -46,13 +46,14 @@ class Contiguous(TorchFunctionMode):
 def images(frames: list[Frame], model: FlowModel, device: torch.device) -> Tensor:
     """(N, 3, H, W) in [0, 1], padded to what the network takes."""
     pixels = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
-    return pad_to(pixels.permute(0, 3, 1, 2).float().div_(255), model.stride, model.least)[0]
+    return unpack_pixels(pixels, model.stride, model.least)[0]
 
 
 def pwcnet(first: Frame, second: Frame, device: torch.device) -> Call:
     """PWC-Net as most people run it: float32, contiguous, plain torch, both frames encoded; random weights."""
     model = models.create("pwcnet").eval().to(device)
-    pair = [images([frame], model, device).contiguous() for frame in (first, second)]
+    with Fallback():
+        pair = [images([frame], model, device) for frame in (first, second)]
 
     def call() -> None:
         with Fallback(), Contiguous():

@@ -30,12 +30,13 @@ from flowcli.errors import FfmpegError, UsageError, WeightsError
 if TYPE_CHECKING:
     from flowcli.bench import Setup
     from flowcli.bench.clock import Spread
+    from flowcli.bench.endurance import Endurance
     from flowcli.bench.kernels import Kernels
     from flowcli.bench.network import Network
     from flowcli.bench.pipeline import Pipeline
     from flowcli.weights import Entry
 
-PARTS = ("kernels", "network", "pipeline")
+PARTS = ("kernels", "network", "pipeline", "endurance")
 SIDES = (32, 16384)
 """Of a picture, pixels."""
 
@@ -49,7 +50,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @click.command("bench")
-@click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline]...")
+@click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline|endurance]...")
 @click.option(
     "--size",
     type=Value("size", parse_size),
@@ -78,7 +79,7 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure speed: of kernels, of the network, and of the whole pipeline. All three if none is named.
+    """Measure speed: of kernels, of the network, and of the whole pipeline. These three if none is named.
 
     What is compared is measured by turns, a round of everything after the other, for other programs may come and go;
     shown are the median and, in brackets, the quartiles. Times are those of one pair of frames unless said otherwise;
@@ -91,12 +92,15 @@ def command(
               would take if only its arithmetic counted, at the rate of a large product of float32 matrices, or only
               the bytes of its arguments and result, at the rate of a large copy; whichever is longer.
     network   encode (one frame), decode (one pair), and whole, a step of the engine with both of these in it.
-              References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS. Peak: the rate of a large
-              convolution in the same precision, of which the multiply-adds of the convolutions make a share.
+              References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS; on a GPU without graphs
+              and a batch of 1 too, with the memory that torch takes for them. Peak: the rate of a large convolution in
+              the same precision, of which the multiply-adds of the convolutions make a share. For PWC-Net at 1000x500
+              on a GPU also what PTLFlow publishes for an RTX 3090, scaled by the bandwidths of the two cards' memories.
     pipeline  `flowcli estimate` from a video (moving textures, made for it) to a video of colours.
               Bound: the slowest stage alone, or the CPU time of all stages shared evenly by all cores.
               References: the flow alone, without video, of PWC-Net as most people run it (float32, contiguous, plain
               torch, both frames of a pair encoded, random weights) and of DIS.
+    endurance a clip of --frames through the same, once: pairs a second and memory, by the minute.
 
     A network without weights here (--model pwcnet) is measured with random ones: speed hardly depends on them.
 
@@ -104,10 +108,11 @@ def command(
     flowcli bench                                                   everything, about two minutes
     flowcli bench network --model pwcnet --size 1920x1080 --device cuda
     flowcli bench pipeline --model dis --frames 200 --json
+    flowcli bench endurance --frames 30000 --size 320x180           twenty minutes of video
     """
     width, height = size
     entry = _find(engine)
-    chosen = [part for part in PARTS if part in parts] or list(PARTS)
+    chosen = [part for part in PARTS if part in parts] or list(PARTS[:3])
     if entry is not None and entry.file is None and "network" in chosen:
         raise UsageError(f"{entry.name} is no network", f"flowcli bench pipeline --model {entry.name}")
 
@@ -117,7 +122,7 @@ def command(
         if entry is None:
             entry = bench.random_weights(engine.model, Path(folder))
             engine = dataclasses.replace(engine, model=str(entry.file))
-        setup = bench.Setup(entry, engine, height, width, seconds, frames)
+        setup = bench.Setup(entry, engine, height, width, seconds, frames).settled()
         facts = bench.facts(setup)
         if not talk.json:
             _print_facts(facts)
@@ -141,9 +146,9 @@ def _find(engine: EngineOptions) -> Entry | None:
 
 def _measured(part: str, setup: Setup, *, named: bool, show: bool) -> dict[str, Any]:
     """What was measured, printed if `show`; without ffmpeg there is no pipeline, an error only if it was `named`."""
-    from flowcli.bench import kernels, network, pipeline
+    from flowcli.bench import endurance, kernels, network, pipeline
 
-    result: Kernels | Network | Pipeline
+    result: Kernels | Network | Pipeline | Endurance
     if part == "kernels":
         result = kernels.measure(setup)
         if show:
@@ -152,6 +157,10 @@ def _measured(part: str, setup: Setup, *, named: bool, show: bool) -> dict[str, 
         result = network.measure(setup)
         if show:
             _print_network(result)
+    elif part == "endurance":
+        result = endurance.measure(setup)
+        if show:
+            _print_endurance(result)
     else:
         try:
             pipeline.check()
@@ -200,16 +209,17 @@ def _print_kernels(result: Kernels) -> None:
 
 
 def _print_network(result: Network) -> None:
-    memory = "" if result.memory is None else f"; the network takes {result.memory / 1e6:.0f} MB at most"
-    click.echo(f"\nnetwork: a large convolution does {result.flops_per_second / 1e9:.4g} GFLOP/s{memory}")
+    click.echo(f"\nnetwork: a large convolution does {result.flops_per_second / 1e9:.4g} GFLOP/s")
+    on_cpu = all(each.memory is None for each in result.rows)
     rows = []
     for each in result.rows:
         gflops = "" if each.gmacs is None else f"{2 * each.gmacs / each.seconds.median:.4g}"
         gmacs = "" if each.gmacs is None else f"{each.gmacs:.2f}"
         ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
         share = "" if each.of_peak is None else f"{each.of_peak:.0%}"
-        rows.append((each.what, _ms(each.seconds), ratio, gmacs, gflops, share))
-    print_columns(("", "ms", "ratio", "GMAC", "GFLOP/s", "of peak"), rows, left=1)
+        memory = [] if on_cpu else ["" if each.memory is None else f"{each.memory / 1e6:.0f}"]
+        rows.append((each.what, _ms(each.seconds), ratio, gmacs, gflops, share, *memory))
+    print_columns(("", "ms", "ratio", "GMAC", "GFLOP/s", "of peak", *([] if on_cpu else ["GPU MB"])), rows, left=1)
 
 
 def _print_pipeline(result: Pipeline) -> None:
@@ -232,6 +242,15 @@ def _print_pipeline(result: Pipeline) -> None:
         f"the command: {first.median:.1f} s ({first.low:.1f}-{first.high:.1f}) for the first flow, "
         f"{result.command:.1f} s for the clip{memory}"
     )
+
+
+def _print_endurance(result: Endurance) -> None:
+    click.echo("\nendurance")
+    rows = [
+        (str(number), f"{each.pairs_per_second:.1f}", "" if each.memory is None else f"{each.memory / 1e6:.0f}")
+        for number, each in enumerate(result.minutes, 1)
+    ]
+    print_columns(("minute", "pairs per second", "MB"), rows, left=1)
 
 
 def _ms(seconds: Spread) -> str:

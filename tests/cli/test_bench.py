@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from flowcli.bench import Setup, pipeline
+from flowcli.bench import Setup, endurance, pipeline
 from flowcli.bench.clock import Spread
 from flowcli.bench.pipeline import Pipeline, Stage
 from flowcli.cli.bench import parse_size
@@ -37,7 +37,7 @@ def test_bad_sizes(text: str, capsys: pytest.CaptureFixture[str]) -> None:
         (
             "pipelin",
             2,
-            "Invalid value for '[kernels|network|pipeline]...': 'pipelin' is not one of *",
+            "Invalid value for '[kernels|network|pipeline|endurance]...': 'pipelin' is not one of *",
             "flowcli bench *",
         ),
         ("--seconds inf", 2, "Invalid value for '--seconds': inf is not in the range 0<=x<=3600.", "flowcli bench *"),
@@ -144,4 +144,17 @@ def test_what_is_printed_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, capsys: 
         "bound: 200 ms, network alone; the pipeline takes 1.25 times as long, and 300 ms of the CPU on 2 cores",
         "OpenCV DIS: 25.0 (12.5-50.0) ms for the flow alone, ratio 0.10",
         "the command: 2.0 s (1.0-4.0) for the first flow, 14.0 s for the clip, 512 MB at most without ffmpeg",
+    ]
+
+
+def test_what_is_printed_of_endurance(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    minutes = [endurance.Minute(80.04, 512_000_000), endurance.Minute(81.26, None)]
+    monkeypatch.setattr(endurance, "measure", lambda setup: endurance.Endurance(minutes))
+    assert main(["bench", "endurance", *SMALL, "--frames", "3002", "-q"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "",
+        "endurance",
+        "minute  pairs per second   MB",
+        "1                   80.0  512",
+        "2                   81.3     ",
     ]
