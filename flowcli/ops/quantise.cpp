@@ -2,27 +2,21 @@
 
 #include "native.h"
 #include "parallel.h"
+#include "widen.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <bit>
 
 namespace {
-
-inline float widened(at::BFloat16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.x) << 16); }
-template <typename S>
-float widened(S value) {
-  return static_cast<float>(value);
-}
 
 // to[i] = from[i] * factor + offset for i < count; comparisons with NaN fail. Narrowed by way of int, as vectors can.
 template <typename S>
 [[gnu::always_inline]] inline void narrow(const S* from, float factor, float offset, int64_t count, uint8_t* to) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    const float value = widened(from[i]) * factor + offset;
+    const float value = widened<float>(from[i]) * factor + offset;
     const float low = value > 0.0f ? value : 0.0f;
     to[i] = static_cast<uint8_t>(static_cast<int>(low < 255.0f ? low : 255.0f));
   }
