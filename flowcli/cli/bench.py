@@ -108,7 +108,7 @@ def command(
     flowcli bench                                                   everything, about two minutes
     flowcli bench network --model pwcnet --size 1920x1080 --device cuda
     flowcli bench pipeline --model dis --frames 200 --json
-    flowcli bench endurance --frames 30000 --size 320x180           twenty minutes of video
+    flowcli bench endurance --frames 30000 --size 192x108           twenty minutes of video
     """
     width, height = size
     entry = _find(engine)

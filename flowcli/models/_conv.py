@@ -25,6 +25,8 @@ Ranges = Mapping[str, tuple[float, float]]
 _OPERATORS: Any = torch.ops.onednn
 _LEAST = 1e-12
 """Below it there is no step: maps and weights that are all zero."""
+_SHAPES = 16
+"""Of maps, for which packed weights are kept: levels of a pyramid, and tiles."""
 _KEPT = 0.9999
 """Share of the numbers that are inside the range at either end: a few that are far out would make the steps coarse."""
 _SAMPLES = 50_000
@@ -82,11 +84,9 @@ class Int8Conv(nn.Module):
         self._geometry = list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups
         weight = conv.kernel().detach()
         steps = weight.abs().amax((1, 2, 3)).clamp_min(_LEAST) / 127
-        numbers = (weight / steps.view(-1, 1, 1, 1)).round_().to(torch.int8)
-        packed = _OPERATORS.qconv_prepack(
-            numbers, steps, self.scale, self.zero, *self._geometry, [1, conv.in_channels, 128, 128]
-        )
-        self._weight = packed, steps, torch.zeros_like(steps, dtype=torch.int32)
+        self._numbers = (weight / steps.view(-1, 1, 1, 1)).round_().to(torch.int8)
+        self._steps, self._zeros = steps, torch.zeros_like(steps, dtype=torch.int32)
+        self._packed: dict[torch.Size, Tensor] = {}
         self._bias = None if conv.bias is None else conv.bias.detach()
 
     def forward(self, *maps: Tensor, plus: Tensor | None = None) -> Tensor:
@@ -98,7 +98,7 @@ class Int8Conv(nn.Module):
 
     def convolve(self, numbers: Tensor, plus: Tensor | None = None) -> Tensor:
         """What comes out, of uint8 (N, C, H, W), channels_last; `plus` is overwritten by it."""
-        given = numbers, self.scale, self.zero, *self._weight
+        given = numbers, self.scale, self.zero, self._pack(numbers.shape), self._steps, self._zeros
         then = self._bias, *self._geometry, 1.0, 0, self.dtype
         last = "relu" if self.relu else "none"
         out: Tensor
@@ -107,6 +107,18 @@ class Int8Conv(nn.Module):
         else:
             out = _OPERATORS.qconv2d_pointwise.binary(*given, plus, *then, 1.0, 0, "sum", 1.0, last, [], "")
         return out
+
+    def _pack(self, shape: torch.Size) -> Tensor:
+        """The weights as they are read for maps of that shape; they would be packed anew at each call otherwise."""
+        packed = self._packed.get(shape)
+        if packed is None:
+            if len(self._packed) >= _SHAPES:
+                self._packed.clear()
+            packed = _OPERATORS.qconv_prepack(
+                self._numbers, self._steps, self.scale, self.zero, *self._geometry, list(shape)
+            )
+            self._packed[shape] = packed
+        return packed
 
 
 def to_int8(model: nn.Module, ranges: Ranges, dtype: torch.dtype) -> None:
