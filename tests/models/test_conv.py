@@ -67,6 +67,18 @@ def test_what_is_added_stays_as_it_is() -> None:
 
 @needs_int8
 @torch.inference_mode()
+def test_maps_of_many_shapes_by_turns() -> None:
+    """More of them than packed weights are kept for."""
+    conv = Conv(8, 8, 3, 2)
+    int8 = Int8Conv(conv, -1, 1, torch.float32)
+    for seed in range(2 * _conv._SHAPES + 2):
+        image = random(1 + seed % 2, 8, 4 + seed % (_conv._SHAPES + 1), 9, seed=seed)
+        torch.testing.assert_close(int8(image), conv(image), rtol=0, atol=0.03)
+    assert len(int8._packed) <= _conv._SHAPES
+
+
+@needs_int8
+@torch.inference_mode()
 def test_maps_and_weights_that_are_zero() -> None:
     conv = Conv(8, 8)
     conv.weight.zero_()
