@@ -200,6 +200,7 @@ def test_kernels() -> None:
         assert each.shape[0] == 2
         assert each.ratio == each.fallback.median / each.seconds.median
         assert each.of_bound == each.bound / each.seconds.median
+        assert each.of_bound_again == each.bound / each.again.median
         limits = {"arithmetic": each.flops / result.flops_per_second, "memory": each.bytes / result.bytes_per_second}
         assert each.bound == limits[each.bound_by] == max(limits.values())
     (finest,) = (each for each in result.kernels if each.network == "rpwc" and each.settings == "radius 3")

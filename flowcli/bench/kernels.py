@@ -68,6 +68,9 @@ class Kernel:
     calls: int
     """In one pair of frames (or one batch of them)."""
     seconds: Spread
+    """After other work, which has used the caches for itself."""
+    again: Spread
+    """On a CPU right after such a call: arguments and code lie in the cache, where they fit."""
     fallback: Spread
     """Of the plain torch kernel."""
     ratio: float
@@ -80,6 +83,7 @@ class Kernel:
     bound_by: Literal["arithmetic", "memory"]
     of_bound: float
     """Share of what the machine can do; above 1 where the arguments lie in a cache."""
+    of_bound_again: float
 
 
 @dataclass(frozen=True)
@@ -99,14 +103,14 @@ def measure(setup: Setup) -> Kernels:
     product, copy = machine.multiplication(device), machine.copy(device)
     works: dict[str, Callable[[], object]] = {"product": product.call, "copy": copy.call}
     for number, call in enumerate(calls):
-        works[f"native {number}"] = partial(call.function, *call.arguments)
+        works[f"native {number}"] = works[f"again {number}"] = partial(call.function, *call.arguments)
         works[f"torch {number}"] = partial(plain.OPERATORS[call.function], *call.arguments)
     taken = by_turns(works, setup.seconds, clock)
     speed, bandwidth = product.amount / taken["product"].median, copy.amount / taken["copy"].median
-    rows = [
-        _row(call, taken[f"native {number}"], taken[f"torch {number}"], speed, bandwidth)
-        for number, call in enumerate(calls)
-    ]
+    rows = []
+    for number, call in enumerate(calls):
+        native, again, fallback = (taken[f"{kind} {number}"] for kind in ("native", "again", "torch"))
+        rows.append(_row(call, native, again, fallback, speed, bandwidth))
     return Kernels(bandwidth, speed, rows)
 
 
@@ -185,7 +189,7 @@ def _networks(setup: Setup, engine: Engine) -> Iterator[tuple[str, Engine]]:
             yield name, Engine(models.create(name), str(engine.device), setup.engine.precision, engine.batch)
 
 
-def _row(call: _Call, native: Spread, fallback: Spread, speed: float, bandwidth: float) -> Kernel:
+def _row(call: _Call, native: Spread, again: Spread, fallback: Spread, speed: float, bandwidth: float) -> Kernel:
     result = call.function(*call.arguments)
     flops = FLOPS[call.operator](*call.arguments)
     size = sum(each.nbytes for each in (*call.tensors, result))
@@ -198,6 +202,7 @@ def _row(call: _Call, native: Spread, fallback: Spread, speed: float, bandwidth:
         str(call.tensors[0].dtype).removeprefix("torch."),
         call.times,
         native,
+        again,
         fallback,
         fallback.median / native.median,
         flops,
@@ -205,4 +210,5 @@ def _row(call: _Call, native: Spread, fallback: Spread, speed: float, bandwidth:
         bound,
         "arithmetic" if flops / speed >= size / bandwidth else "memory",
         bound / native.median,
+        bound / again.median,
     )

@@ -90,7 +90,8 @@ def command(
     kernels   each operator with the shapes that networks have at this size, on what they computed.
               Reference: the same in plain torch, as it runs without a compiler. Bound: the time that the operator
               would take if only its arithmetic counted, at the rate of a large product of float32 matrices, or only
-              the bytes of its arguments and result, at the rate of a large copy; whichever is longer.
+              the bytes of its arguments and result, at the rate of a large copy; whichever is longer. Again: right
+              after such a call, whose arguments are in the cache then.
     network   encode (one frame), decode (one pair), and whole, a step of the engine with both of these in it.
               References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS; on a GPU without graphs
               and a batch of 1 too, with the memory that torch takes for them. Peak: the rate of a large convolution in
@@ -201,11 +202,14 @@ def _print_kernels(result: Kernels) -> None:
             f"{each.ratio:.1f}",
             f"{_number(1e3 * each.bound)} {each.bound_by}",
             f"{each.of_bound:.0%}",
+            _number(1e3 * each.again.median),
+            f"{each.of_bound_again:.0%}",
         )
         for each in result.kernels
     ]
     names = ("network", "operator", "settings", "shape", "type")
-    print_columns((*names, "calls", "ms", "torch ms", "ratio", "bound ms", "reached"), rows, left=len(names))
+    numbers = ("calls", "ms", "torch ms", "ratio", "bound ms", "reached", "again ms", "reached")
+    print_columns((*names, *numbers), rows, left=len(names))
 
 
 def _print_network(result: Network) -> None:
