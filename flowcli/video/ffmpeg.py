@@ -91,6 +91,7 @@ class Child:
         self.complaints: deque[str] = deque(maxlen=20)
         """Its last warnings and errors."""
         self._watch = watch
+        self._closing = threading.Lock()
         try:
             # A session of its own: Ctrl-C in the terminal reaches this program alone, which then ends its children.
             self.process = subprocess.Popen(
@@ -135,10 +136,12 @@ class Child:
                 self._watch(who, level, text)
 
     def _close(self) -> None:
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
+        # Of two threads that close a stream at once, one would find it half closed.
+        with self._closing:
+            for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+                if stream is not None:
+                    with suppress(BrokenPipeError):
+                        stream.close()
         _running.discard(self)
 
 

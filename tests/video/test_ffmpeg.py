@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,30 @@ def test_what_the_lines_cost(tmp_path: Path) -> None:
         began = time.process_time()
         assert sum(1 for _ in source) == 4000
         assert time.process_time() - began < 2
+
+
+def test_two_threads_that_wait_do_not_close_at_once() -> None:
+    busy = threading.Lock()
+    together: list[bool] = []
+
+    class Stream:
+        def close(self) -> None:
+            together.append(not busy.acquire(blocking=False))
+            time.sleep(0.1)
+            if not together[-1]:
+                busy.release()
+
+    child = Child(ffmpeg.input("testsrc", f="lavfi").output("-", f="null"), subprocess.PIPE)
+    assert child.process.stdin is not None
+    child.process.stdin.close()
+    child.process.stdin = Stream()  # type: ignore[assignment]
+    child.process.kill()
+    threads = [threading.Thread(target=child.wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [False, False]
 
 
 def test_stop_ends_it_at_once() -> None:
