@@ -133,7 +133,7 @@ class FlowNet2(FlowModel):
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         one, other = centred(first[0], second[0]) if self.centre else (first[0], second[0])
-        dtype = next(self.parameters()).dtype
+        dtype = self.dtype
         pair = torch.cat([one, other], 1).to(dtype)
         if self.variant == "s":
             return finished(self._stacked(1)(pair), one)

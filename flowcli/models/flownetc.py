@@ -25,7 +25,7 @@ class FlowNetC(FlowModel):
         self.net = Correlated(bias=bias)
 
     def encode(self, image: Tensor) -> Features:
-        seen = shifted(image, self.order, self.mean).to(self.net.predict_flow6.weight.dtype)
+        seen = shifted(image, self.order, self.mean).to(self.dtype)
         return (*self.net.features(seen), image)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:

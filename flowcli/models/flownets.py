@@ -33,7 +33,7 @@ class FlowNetS(FlowModel):
         self.net = Simple(bias=bias, norm=norm)
 
     def encode(self, image: Tensor) -> Features:
-        return (shifted(image, self.order, self.mean).to(self.net.predict_flow6.weight.dtype),)
+        return (shifted(image, self.order, self.mean).to(self.dtype),)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         return finished(self.net(torch.cat([first[0], second[0]], 1)), first[0])

@@ -61,7 +61,7 @@ class PWCNet(FlowModel):
 
     def encode(self, image: Tensor) -> Features:
         """Features at 1/4 ... 1/64 of full size."""
-        features = image.flip(1).to(self.dc_conv7.weight.dtype)
+        features = image.flip(1).to(self.dtype)
         levels: list[Tensor] = []
         for level in range(1, COARSEST + 1):
             for name in names(level):

@@ -32,7 +32,7 @@ class SpyNet(FlowModel):
 
     def encode(self, image: Tensor) -> Features:
         """The normalised pyramid, finest first."""
-        levels = [((image - constants(MEAN, image)) / constants(DEVIATION, image)).to(next(self.parameters()).dtype)]
+        levels = [((image - constants(MEAN, image)) / constants(DEVIATION, image)).to(self.dtype)]
         while len(levels) < LEVELS and max(levels[-1].shape[-2:]) > SMALLEST:
             levels.append(F.avg_pool2d(levels[-1], 2))
         return tuple(levels)
