@@ -55,7 +55,8 @@ struct FixedGrid {
 template <typename T>
 struct MovedGrid {
   int64_t side, step, radius;
-  const T* flow;  // (N, H, W, 2)
+  const T* flow;  // (N, 2, H, W)
+  std::array<int64_t, 4> strides;
   int64_t height, width;
   int64_t places() const { return side + 1; }
 
@@ -63,9 +64,9 @@ struct MovedGrid {
   static T clamp(T value, T limit) { return value > -limit ? (value < limit ? value : limit) : -limit; }
 
   Window<T> at(int64_t image, int64_t y, int64_t x) const {
-    const T* pixel = flow + 2 * ((image * height + y) * width + x);
+    const T* pixel = flow + image * strides[0] + y * strides[2] + x * strides[3];
     const T u = clamp(pixel[0], static_cast<T>(width + radius + 2));
-    const T v = clamp(pixel[1], static_cast<T>(height + radius + 2));
+    const T v = clamp(pixel[strides[1]], static_cast<T>(height + radius + 2));
     const T column = std::floor(u), row = std::floor(v);
     return {y + static_cast<int64_t>(row) - radius, x + static_cast<int64_t>(column) - radius, u - column, v - row};
   }
@@ -76,19 +77,43 @@ struct MovedGrid {
     side == 9 ? body(9) : side == 7 ? body(7) : body(side);
   }
 
-  // Each sample lies between four places, which have the shares a, b above and c, d below. Whole vectors are written,
-  // each over the end of the one before.
-  void blend(const Window<T>& window, const T* dots, T* out) const {
+  // The least and the greatest row in which the windows of a row of pixels begin.
+  std::pair<int64_t, int64_t> tops(int64_t image, int64_t y) const {
+    const T* v = flow + image * strides[0] + y * strides[2] + strides[1];
+    const T limit = static_cast<T>(height + radius + 2);
+    T least = limit, most = -limit;
+#pragma omp simd reduction(min : least) reduction(max : most)
+    for (int64_t x = 0; x < width; ++x) {
+      const T own = clamp(v[x * strides[3]], limit);
+      least = own < least ? own : least, most = own > most ? own : most;
+    }
+    return {y + static_cast<int64_t>(std::floor(least)) - radius, y + static_cast<int64_t>(std::floor(most)) - radius};
+  }
+
+  // So many elements `blend` writes: whole vectors, each over the end of the one before.
+  int64_t written() const {
+    constexpr int64_t lanes = Vectorized<T>::size();
+    return (side - 1) * side + at::divup(side, lanes) * lanes;
+  }
+
+  // out[0 .. side^2) = scale times the samples. Each lies between four places, whose products are in `dots`.
+  template <typename S>
+  void blend(const Window<T>& window, const T* dots, T scale, S* out) const {
     using Vector = Vectorized<T>;
-    const T p = window.right_part, q = window.low_part;
-    const Vector a((1 - p) * (1 - q)), b(p * (1 - q)), c((1 - p) * q), d(p * q);
+    const Vector right(window.right_part), above(scale * (1 - window.low_part)), below(scale * window.low_part);
     each_side([&](int64_t n) {
-      for (int64_t j = 0; j < n; ++j, dots += n + 1, out += n)
-        for (int64_t i = 0; i < n; i += Vector::size()) {
-          const auto above = at::vec::fmadd(a, Vector::loadu(dots + i), b * Vector::loadu(dots + i + 1));
-          const auto below = at::vec::fmadd(c, Vector::loadu(dots + i + n + 1), d * Vector::loadu(dots + i + n + 2));
-          (above + below).store(out + i);
+      for (int64_t i = (n - 1) / Vector::size() * Vector::size(); i >= 0; i -= Vector::size()) {
+        const auto across = [&](int64_t j) {
+          const auto here = Vector::loadu(dots + j * (n + 1) + i);
+          return at::vec::fmadd(right, Vector::loadu(dots + j * (n + 1) + i + 1) - here, here);
+        };
+        auto upper = across(0);
+        for (int64_t j = 0; j < n; ++j) {
+          const auto lower = across(j + 1);
+          store_as(at::vec::fmadd(below, lower, above * upper), out + j * n + i);
+          upper = lower;
         }
+      }
     });
   }
 
@@ -185,30 +210,47 @@ void each_pixel(const Grid& grid, const Shape& shape, const T* second, Body body
   });
 }
 
+// Makes the windows of pixels in rows from `y` to `end` of an image ready.
+template <typename P, typename T>
+void enter(Windows<P, T>& windows, const MovedGrid<T>& grid, int64_t image, int64_t y, int64_t end) {
+  auto [low, high] = grid.tops(image, y);
+  for (++y; y < end; ++y) {
+    const auto [least, most] = grid.tops(image, y);
+    low = std::min(low, least), high = std::max(high, most);
+  }
+  windows.enter(image, low, high);
+}
+
 // A few pixels at a time go through each of the steps: what was just stored is slow to load in other pieces.
-template <typename S, typename T, typename P>
-void moved_forward(const MovedGrid<T>& grid, const Shape& shape, const P* first, const Windows<P, T>& windows,
-                   S* volume) {
-  constexpr int64_t few = 4, lanes = Vectorized<T>::size();
-  const int64_t cells = grid.side * grid.side, room = windows.dots() + 2 * lanes;
+template <typename S, typename P, typename T>
+void moved_forward(const MovedGrid<T>& grid, const Tensor& first, const Tensor& second, S* volume) {
+  constexpr int64_t few = 4;
+  const Shape shape(first);
+  const int64_t cells = grid.side * grid.side;
+  const P* const pixels = first.const_data_ptr<P>();
+  const T scale = T(1) / shape.channels;
   parallel_for(0, shape.count * shape.height, 1, [&](int64_t begin, int64_t end) {
-    Buffer<P> factors(few * windows.factors());
-    Buffer<T> dots(few * room), samples(few * room);
+    Windows<P, T> windows(second, grid.places());
+    const int64_t room = windows.dots() + 2 * Vectorized<T>::size();
+    Buffer<T> dots(few * room);
+    Buffer<S> samples(grid.written());
     std::array<Window<T>, few> places;
     for (int64_t row = begin; row < end; ++row) {
+      const int64_t image = row / shape.height, y = row % shape.height;
+      if (row == begin || y == 0) enter(windows, grid, image, y, std::min(shape.height, y + end - row));
       for (int64_t x = 0; x < shape.width; x += few) {
         const int64_t pixel = row * shape.width + x, some = std::min(few, shape.width - x);
         for (int64_t i = 0; i < some; ++i) {
-          places[i] = grid.at(row / shape.height, row % shape.height, x + i);
-          windows.repeat(first + (pixel + i) * shape.channels, factors.data() + i * windows.factors());
+          places[i] = grid.at(image, y, x + i);
+          windows.multiply(pixels + (pixel + i) * shape.channels, places[i].top, places[i].left, dots.data() + i * room);
         }
         for (int64_t i = 0; i < some; ++i) {
-          windows.multiply(factors.data() + i * windows.factors(), row / shape.height, places[i].top, places[i].left,
-                           dots.data() + i * room);
+          S* const out = volume + (pixel + i) * cells;
+          // What follows the row may be another thread's.
+          const bool fits = (shape.width - x - i) * cells >= grid.written();
+          grid.blend(places[i], dots.data() + i * room, scale, fits ? out : samples.data());
+          if (!fits) std::copy_n(samples.data(), cells, out);
         }
-        for (int64_t i = 0; i < some; ++i) grid.blend(places[i], dots.data() + i * room, samples.data() + i * room);
-        for (int64_t i = 0; i < some; ++i)
-          store_all(samples.data() + i * room, T(1) / shape.channels, cells, volume + (pixel + i) * cells);
       }
     }
   });
@@ -272,7 +314,8 @@ FixedGrid<T> fixed_grid(int64_t radius, int64_t dilation) {
 
 template <typename T>
 MovedGrid<T> moved_grid(const Tensor& flow, int64_t radius) {
-  return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(), flow.size(2), flow.size(3)};
+  return {2 * radius + 1, 1, radius, flow.const_data_ptr<T>(),
+          {flow.stride(0), flow.stride(1), flow.stride(2), flow.stride(3)}, flow.size(2), flow.size(3)};
 }
 
 template <typename T, typename Grid>
@@ -306,13 +349,11 @@ Tensor moved_volume(const Tensor& first, const Tensor& second, const Tensor& flo
 #else
   using P = T;
 #endif
-  const Tensor one = as_map<P>(first);
-  const Shape shape(one);
   const auto grid = moved_grid<T>(flow, radius);
-  const Windows<P, T> windows(as_map<P>(second), grid.places());
-  const Tensor volume = at::empty({shape.count, grid.side * grid.side, shape.height, shape.width},
+  const Tensor one = as_map<P>(first), two = as_map<P>(second);
+  const Tensor volume = at::empty({first.size(0), grid.side * grid.side, first.size(2), first.size(3)},
                                   first.options().memory_format(kLast));
-  moved_forward(grid, shape, one.const_data_ptr<P>(), windows, volume.mutable_data_ptr<S>());
+  moved_forward<S, P>(grid, one, two, volume.mutable_data_ptr<S>());
   return volume;
 }
 

@@ -263,7 +263,8 @@ std::tuple<Tensor, Tensor> fixed_gradients(const Tensor& grad, const Tensor& fir
 
 template <typename S, typename T>
 Tensor moved_volume(const Tensor& first, const Tensor& second, const Tensor& flow, int64_t radius) {
-  return volume_of<S, T>(checked<MovedGrid<T>>(first, radius, 1, flow.const_data_ptr<T>()), first, second);
+  const Tensor map = as_map<T>(flow);
+  return volume_of<S, T>(checked<MovedGrid<T>>(first, radius, 1, map.const_data_ptr<T>()), first, second);
 }
 
 template <typename S, typename T>

@@ -92,7 +92,7 @@ Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tenso
   check(first, second, radius, 1);
   check_map(flow, first, 2);
   return with_types(first, [&]<typename S, typename T>(S, T) {
-    return moved_volume<S, T>(first, second, as_map<T>(flow), radius).contiguous(format_of(first));
+    return moved_volume<S, T>(first, second, flow.to(c10::CppTypeToScalarType<T>::value), radius).contiguous(format_of(first));
   });
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -118,6 +119,23 @@ void scatter_all(const T* weights, const T* one, int64_t channels, int64_t count
         at::vec::fmadd(weight, factor[b], Vectorized<T>::loadu(row + b * lanes)).store(row + b * lanes);
     }
   });
+}
+
+// Writes a vector as numbers of the type S.
+template <typename S, typename T>
+void store_as(const Vectorized<T>& vector, S* out) {
+  if constexpr (std::is_same_v<S, T>) {
+    vector.store(out);
+  } else {
+#ifdef __AVX512BF16__
+    if constexpr (std::is_same_v<S, at::BFloat16>) {
+      const __m256bh narrow = _mm512_cvtneps_pbh(vector);
+      std::memcpy(out, &narrow, sizeof(narrow));
+      return;
+    }
+#endif
+    at::vec::convert_from_float<S>(vector, vector).store(out, Vectorized<T>::size());
+  }
 }
 
 // out[k] = scale * from[k] for k < count; `from` has room for whole vectors of S.

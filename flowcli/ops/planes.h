@@ -7,34 +7,19 @@
 #pragma once
 
 #include "dots.h"
+#include "layout.h"
 #include "native.h"
 #include "parallel.h"
 
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <tuple>
 #include <type_traits>
 
 namespace {
 
 // Rows and displacements that are multiplied at once: as many as there are registers for.
 constexpr int kRows = 3, kColumns = sizeof(Vectorized<float>) == 64 ? 9 : 3;
-
-// Lane i of rows[j] becomes lane j of rows[i].
-template <typename T>
-[[gnu::always_inline]] inline void transpose(Vectorized<T> (&rows)[Vectorized<T>::size()]) {
-  constexpr int lanes = Vectorized<T>::size();
-#pragma GCC unroll 4
-  for (int step = 1; step < lanes; step *= 2) {
-    Vectorized<T> shuffled[lanes];
-#pragma GCC unroll 8
-    for (int i = 0; i < lanes / 2; ++i)
-      std::tie(shuffled[2 * i], shuffled[2 * i + 1]) = at::vec::interleave2(rows[i], rows[i + lanes / 2]);
-#pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) rows[i] = shuffled[i];
-  }
-}
 
 // The same vector, in a register: g++ would load it anew for each of its multiplications, across cache lines.
 template <typename T>
@@ -46,34 +31,6 @@ template <typename T>
 #else
   return vector;
 #endif
-}
-
-// planes[c * plane + k] = from[k * pixel + c * channel] for k < count and c < channels. A plane has room for whole
-// vectors.
-template <typename T>
-void lay_out(const T* from, int64_t count, int64_t channels, int64_t pixel, int64_t channel, T* planes, int64_t plane) {
-  constexpr int64_t lanes = Vectorized<T>::size();
-  if (channel != 1) {
-    for (int64_t c = 0; c < channels; ++c)
-      for (int64_t k = 0; k < count; ++k) planes[c * plane + k] = from[k * pixel + c * channel];
-    return;
-  }
-  for (int64_t k = 0; k < count; k += lanes)
-    for (int64_t c = 0; c < channels; c += lanes) {
-      const int64_t pixels = std::min(lanes, count - k), rest = std::min(lanes, channels - c);
-      Vectorized<T> block[lanes];
-#pragma GCC unroll 16
-      for (int64_t i = 0; i < lanes; ++i) {
-        const T* row = from + (k + i) * pixel + c;
-        block[i] = i >= pixels     ? Vectorized<T>(0)
-                   : rest == lanes ? Vectorized<T>::loadu(row)
-                                   : Vectorized<T>::loadu(row, rest);
-      }
-      transpose(block);
-#pragma GCC unroll 16
-      for (int64_t i = 0; i < lanes; ++i)
-        if (i < rest) block[i].store(planes + (c + i) * plane + k);
-    }
 }
 
 // In vectors: sums[r * next + i] = sum over c of first[c * kRows + r] times the vector that begins at second[c * plane
@@ -160,7 +117,7 @@ class GridWorker {
   Buffer<T> factors_ = Buffer<T>(channels_ * kRows * lanes);  // [channel][row][lane]
   Buffer<T> planes_ = Buffer<T>(kept_ * channels_ * plane_);  // [row][channel][pixel], zeros on both sides
   Buffer<T> sums_ = Buffer<T>(kRows * cells_ * lanes);        // [row][cell][lane]
-  Buffer<T> results_ = Buffer<T>(lanes * padded_);            // [lane][cell]
+  Buffer<T> converted_ = Buffer<T>(lanes * padded_);          // [lane][cell]
 
   // Lines that are neighbours in the grid follow each other.
   Line line_at(int64_t i) const {
@@ -200,6 +157,7 @@ class GridWorker {
       lay_out(pixel(first_, line, line.at + r, k), std::min(lanes, pixels(line) - k), channels_,
               step_ * first_.stride(3), first_.stride(1), factors_.data() + r * lanes, kRows * lanes);
     for (int64_t j = -radius_; j < rows + radius_; ++j) {
+      for (int64_t r = 0; r < rows; ++r) claim(line, r, k, j + radius_, rows + 2 * radius_);
       const int64_t low = std::max<int64_t>(0, j - radius_), high = std::min(rows, j + radius_ + 1);
       const int64_t next = cells_ - side_;
       T* const sums = sums_.data() + (low * next + (j + radius_) * side_) * lanes;
@@ -211,15 +169,29 @@ class GridWorker {
     }
   }
 
+  // The results of pixel k in row `row` of those at hand.
+  S* results(const Line& line, int64_t row, int64_t k) const {
+    return volume_ + ((line.image * height_ + line.y + row * step_) * width_ + line.part + k * step_) * cells_;
+  }
+
+  // Has one of `parts` parts of where a vector of pixels goes fetched, while there is work to do: else each of its
+  // cache lines is waited for when it is written. Inline, or g++ sees no effect and leaves the call out.
+  [[gnu::always_inline]] void claim(const Line& line, int64_t row, int64_t k, int64_t part, int64_t parts) const {
+    if (step_ != 1) return;
+    const int64_t bytes = std::min(lanes, pixels(line) - k) * cells_ * sizeof(S);
+    const auto* out = reinterpret_cast<const char*>(results(line, row, k));
+    for (int64_t i = bytes * part / parts; i < bytes * (part + 1) / parts; i += 64) __builtin_prefetch(out + i, 1);
+  }
+
   void write_out(const Line& line, int64_t row, int64_t k) {
-    const int64_t y = line.y + row * step_, count = std::min(lanes, pixels(line) - k);
-    S* const out = volume_ + ((line.image * height_ + y) * width_ + line.part + k * step_) * cells_;
+    const int64_t count = std::min(lanes, pixels(line) - k);
+    S* const out = results(line, row, k);
     if constexpr (std::is_same_v<S, T>) {
       transpose_cells(row, count, out, step_ * cells_);
     } else {
-      transpose_cells(row, count, results_.data(), padded_);
+      transpose_cells(row, count, converted_.data(), padded_);
       for (int64_t i = 0; i < count; ++i)
-        store_all(results_.data() + i * padded_, T(1), cells_, out + i * step_ * cells_);
+        store_all(converted_.data() + i * padded_, T(1), cells_, out + i * step_ * cells_);
     }
   }
 
