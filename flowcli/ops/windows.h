@@ -26,7 +26,7 @@ Vectorized<T> multiply_add(const Vectorized<T>& factor, const P* places, const V
   if constexpr (std::is_same_v<P, T>) return at::vec::fmadd(factor, Vectorized<T>::loadu(places), sum);
 }
 
-// A vector that has the 32 bytes, or as many as it has, as often as it can.
+// A vector full of the same 32 bytes, or of as many as it holds.
 template <typename T>
 Vectorized<T> repeated(const void* bytes) {
 #ifdef CPU_CAPABILITY_AVX512
@@ -95,12 +95,11 @@ class Windows {
     const int64_t row = within(top, height_) - top_, column = places_ + within(left, width_);
     const P* const start = rows_ + row * row_ + column * piece;
     if (channels_ % piece != 0) pixel = std::copy_n(pixel, channels_, filled_up_.data()) - channels_;
-    // The usual numbers of pieces get copies of the code of their own, in which the pixel stays in registers.
-    const auto go = [&](auto pieces) { multiply<decltype(pieces)::value>(pixel, start, dots); };
-    pieces_ == 2   ? go(std::integral_constant<int, 2>())
-    : pieces_ == 4 ? go(std::integral_constant<int, 4>())
-    : pieces_ == 8 ? go(std::integral_constant<int, 8>())
-                   : multiply_any(pixel, start, dots);
+    // The usual numbers of pieces get copies of the code of their own: their short loops unroll.
+    pieces_ == 2   ? multiply(pixel, start, dots, 2)
+    : pieces_ == 4 ? multiply(pixel, start, dots, 4)
+    : pieces_ == 8 ? multiply(pixel, start, dots, 8)
+                   : multiply(pixel, start, dots, pieces_);
   }
 
  private:
@@ -141,32 +140,16 @@ class Windows {
     }
   }
 
-  template <int pieces>
-  void multiply(const P* pixel, const P* start, T* dots) const {
-    Vectorized<T> factors[pieces];
-    for (int p = 0; p < pieces; ++p) factors[p] = repeated<T>(pixel + p * piece);
+  [[gnu::always_inline]] void multiply(const P* pixel, const P* start, T* dots, int64_t pieces) const {
+    const int64_t* const offsets = offsets_.data();
     const int64_t count = offsets_.size();
     for (int64_t k = 0; k < count; k += together, dots += lanes) {
       Vectorized<T> sums[together];
 #pragma GCC unroll 8
       for (int i = 0; i < together; ++i) {
         sums[i] = Vectorized<T>(0);
-#pragma GCC unroll 8
-        for (int p = 0; p < pieces; ++p)
-          sums[i] = multiply_add(factors[p], start + offsets_[k + i] + p * plane_, sums[i]);
-      }
-      add_runs(sums).store(dots);
-    }
-  }
-
-  void multiply_any(const P* pixel, const P* start, T* dots) const {
-    const int64_t count = offsets_.size();
-    for (int64_t k = 0; k < count; k += together, dots += lanes) {
-      Vectorized<T> sums[together];
-      for (int i = 0; i < together; ++i) {
-        sums[i] = Vectorized<T>(0);
-        for (int64_t p = 0; p < pieces_; ++p)
-          sums[i] = multiply_add(repeated<T>(pixel + p * piece), start + offsets_[k + i] + p * plane_, sums[i]);
+        for (int64_t p = 0; p < pieces; ++p)
+          sums[i] = multiply_add(repeated<T>(pixel + p * piece), start + offsets[k + i] + p * plane_, sums[i]);
       }
       add_runs(sums).store(dots);
     }
