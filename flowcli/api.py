@@ -102,8 +102,8 @@ def estimate(
     variational: refines each flow by minimising an energy (OpenCV's variational refinement).
     tile: side in pixels of the tiles in which a network that can works on larger frames, None for what suits the
     device, 0 for whole frames; smaller ones take less memory, and the flow is the same.
-    batch: frames in a step of the network, None for 1 on a CPU and what the memory is good for on a GPU: small frames
-    are faster together.
+    batch: frames in a step of the network, None for what suits their size on a CPU and the memory of a GPU, 8 at most:
+    small frames are faster together. Their flow comes out together, too.
     The generator opens the source when the first pair is asked for; closing it closes all it opened, and frames that
     have a `close`. Raises FlowcliError: InputError if there are fewer than two frames, WeightsError, DeviceError...
     """

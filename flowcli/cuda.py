@@ -97,10 +97,14 @@ def free_memory(device: torch.device) -> int:
 
 
 def choose_batch(free: int, need: int) -> int:
-    """Frames in a step, a power of two up to MOST. free: bytes there are; need: bytes for each frame."""
-    fit = max(1, min(MOST, int(_SHARE * free) // max(need, 1)))
+    """Frames in a step. free: bytes there are; need: bytes for each frame."""
+    return whole_batch(int(_SHARE * free) // max(need, 1))
+
+
+def whole_batch(fit: int) -> int:
+    """Frames in a step if `fit` of them would do: a power of two from 1 to MOST."""
     # Where memory is short all the same, the engine takes halves.
-    return 1 << fit.bit_length() - 1
+    return 1 << max(1, min(MOST, fit)).bit_length() - 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -41,8 +42,9 @@ class Engine:
     "cuda:<n>". precision: "auto", "int8", "fp32", "bf16" or "fp16", of weights and features; flow is always
     float32, and so is all of a model that would lose too much. int8 is for CPUs, and what is not a convolution is in
     bf16 or fp32 there.
-    batch: frames per step; if None 1 on a CPU, and on a GPU 1 until it is known how many its memory is good for. A GPU
-    that runs out of memory gets smaller ones.
+    batch: frames per step. None: on a CPU as many as keep its cores busy (1 of 1920x1080, 4 of 1024x436, with most
+    networks 1 of any size), on a GPU 1 until it is known how many its memory is good for. A GPU that runs out of memory
+    gets smaller ones.
     max_side: larger frames are estimated at this length of their longer side, and the flow is brought to full size.
     after: what is done to each pair before it comes out, as part of estimating it.
     tile: side in pixels of the tiles in which larger frames are worked on, if the model can: less memory, same flow.
@@ -90,6 +92,7 @@ class Engine:
         self._upload = cuda.Uploads(self.device) if on_gpu else None
         self._graphs = Graphs(record, self.model.state_dict) if on_gpu and graphs else None
         self._chooses_batch = on_gpu and batch is None
+        self._together = 0 if on_gpu or batch is not None else model.together
         self._sized: tuple[int, int] | None = None
         """Height and width of the frames that the batch is chosen for."""
         self._sizing = False
@@ -136,6 +139,8 @@ class Engine:
                 size = height, width
                 if self._chooses_batch and size != self._sized:
                     self._sized, self._sizing, self.batch = size, True, 1
+                elif self._together:
+                    self.batch = cuda.whole_batch(self._together // math.prod(self._inner_size(*size)))
             elif size != (height, width):
                 raise InputError(
                     f"{_label(frame)} is {width}x{height}, the frames before it are {size[1]}x{size[0]}",
@@ -227,12 +232,18 @@ class Engine:
         flows = [full_size(self.model.decode(*way)[-1].float()) for way in ways[direction] if count]
         return *flows, *(t[-1:] for t in features)
 
+    def _inner_size(self, height: int, width: int) -> tuple[int, int]:
+        """Of frames of that size, as they are worked on."""
+        longer = max(height, width)
+        if self.max_side is None or longer <= self.max_side:
+            return height, width
+        return max(1, round(height * self.max_side / longer)), max(1, round(width * self.max_side / longer))
+
     def _encode(self, pixels: Tensor) -> tuple[Features, Callable[[Tensor], Tensor]]:
         """Features of each frame, and what brings flow from the size that the network is given back to theirs."""
         stride, least, pads = self.model.stride, self.model.least, self.model.fit == "pad"
-        height, width = size = tuple(pixels.shape[1:3])
-        if self.max_side is not None and max(size) > self.max_side:
-            size = tuple(max(1, round(side * self.max_side / max(size))) for side in size)
+        height, width = pixels.shape[1:3]
+        size: tuple[int, ...] = self._inner_size(height, width)
         if not pads:
             size = tuple(-(-max(side, least) // stride) * stride for side in size)
         if size == (height, width):

@@ -5,6 +5,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ SPYNET = 49 * (8 * 32 + 32 * 64 + 64 * 32 + 32 * 16 + 16 * 2) * (64 * 64 + 32 * 
 """10^9 multiply-adds for pictures of 64x64: five 7x7 convolutions there and at half of it; its encoder has none."""
 
 
-def setup(model: str = "rpwc", batch: int | None = None, **options: Any) -> bench.Setup:
+def setup(model: str = "rpwc", batch: int | None = 1, **options: Any) -> bench.Setup:
     engine = EngineOptions(model, device="cpu", precision="fp32", batch=batch)
     return bench.Setup(find_weights(engine), engine, height=64, width=96, seconds=0, **options)
 
@@ -261,9 +262,11 @@ def test_bandwidth_of_a_memory_that_one_can_look_up(monkeypatch: pytest.MonkeyPa
     assert machine.bandwidth(torch.device("cuda")) == pytest.approx(936e9, rel=1e-3)
 
 
-def test_the_batch_of_a_cpu_is_settled() -> None:
-    asked = setup()
+def test_the_batch_is_settled_by_the_size() -> None:
+    asked = setup(batch=3)
     assert asked.settled() is asked
+    small = setup(batch=None)
+    assert small.settled() == replace(small, engine=replace(small.engine, batch=8))
 
 
 def test_numbers_are_those_of_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -412,6 +412,40 @@ def test_pairs_come_as_soon_as_their_batch_is_full(batch: int) -> None:
     assert len(alive) == max(batch, 2)
 
 
+@pytest.mark.parametrize(
+    ("together", "options", "batch"),
+    [
+        (0, {}, 1),
+        (64 * 96 - 1, {}, 1),
+        (64 * 96, {}, 1),
+        (5 * 64 * 96, {}, 4),
+        (99 * 64 * 96, {}, 8),
+        (5 * 64 * 96, {"batch": 2}, 2),
+        (64 * 96, {"max_side": 48}, 4),
+        (64 * 96, {"max_side": 96}, 1),
+    ],
+)
+def test_a_cpu_takes_as_many_frames_as_keep_it_busy(together: int, options: dict[str, Any], batch: int) -> None:
+    model = Tiny()
+    model.together = together
+    engine = Engine(model, "cpu", "fp32", **options)
+    frames = [frame(index, 64, 96) for index in range(9)]
+    pairs = list(engine.pairs(frames))
+    assert engine.batch == batch
+    assert [shape[0] for shape in model.encoded] == [batch] * (9 // batch) + [9 % batch] * (9 % batch > 0)
+    for pair, other in zip(pairs, run(Tiny(), frames, max_side=engine.max_side), strict=True):
+        assert same(pair.forward.uv, other.forward.uv)
+
+
+def test_the_batch_of_a_cpu_follows_the_size() -> None:
+    model = Tiny()
+    model.together = 4 * 64 * 96
+    engine = Engine(model, "cpu", "fp32")
+    for height, width, batch in ((64, 96, 4), (128, 192, 1), (64, 192, 2)):
+        list(engine.pairs([frame(index, height, width) for index in range(3)]))
+        assert engine.batch == batch
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_frames_are_let_go(batch: int) -> None:
     alive: list[weakref.ref[Frame]] = []

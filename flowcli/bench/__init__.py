@@ -43,10 +43,10 @@ class Setup:
         return api.open_engine(self.entry, options)
 
     def settled(self) -> Setup:
-        """The same, with the batch that an engine on a GPU takes for frames of this size if none is asked for."""
-        engine = self.open_engine()
-        if self.engine.batch is not None or engine.device.type != "cuda":
+        """The same, with the batch that the engine takes for frames of this size if none is asked for."""
+        if self.engine.batch is not None:
             return self
+        engine = self.open_engine()
         # It knows after two frames.
         list(engine.pairs(scene.frames(self.height, self.width, 2)))
         return replace(self, engine=replace(self.engine, batch=engine.batch))

@@ -119,7 +119,8 @@ batch_option = click.option(
     "--batch",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Frames in a step: small ones are faster together.  [default: 1 on a CPU, up to 8 on a GPU]",
+    help="Frames in a step: small ones are faster together. 1 for flow at once, of a live source.  "
+    "[default: up to 8, by size and memory]",
 )
 
 _network_options = (

@@ -32,6 +32,8 @@ class FlowModel(nn.Module):
     """What goes into each convolution, at least and at most, by its name: known where "int8" is among `precisions`."""
     tiles: bool = False
     """Whether it can work tile by tile on large pictures, which takes less memory and gives the same flow."""
+    together: int = 0
+    """Pixels that keep the cores of a CPU busy: frames with fewer are worked on several at once. 0: never."""
     tile: int = 0
     """Side of a tile in pixels, 0 for the whole picture at once; the engine's choice."""
 

@@ -147,6 +147,7 @@ class Rpwc(FlowModel):
     stride = 32
     least = 64
     tiles = True
+    together = 2**21
 
     def __init__(
         self,

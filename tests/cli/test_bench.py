@@ -61,7 +61,7 @@ def test_json_of_kernels_and_network(capsys: pytest.CaptureFixture[str]) -> None
     facts = ("model", "sha256", "width", "height", "batch", "device", "processor", "precision", "kernel", "cores")
     assert list(found) == [*facts, "threads", "load", "versions", "kernels", "network"]
     assert [found[name] for name in ("model", "width", "height", "batch", "device", "precision")] == [
-        "rpwc", 64, 64, 1, "cpu", "fp32",
+        "rpwc", 64, 64, 8, "cpu", "fp32",
     ]  # fmt: skip
     for row in found["kernels"]["kernels"]:
         assert row["ratio"] == pytest.approx(row["fallback"]["median"] / row["seconds"]["median"])
