@@ -120,7 +120,7 @@ batch_option = click.option(
     type=click.IntRange(min=1),
     metavar="N",
     help="Frames in a step: small ones are faster together. 1 for flow at once, of a live source.  "
-    "[default: up to 8, by size and memory]",
+    "[default: up to 8, by network, size and memory]",
 )
 
 _network_options = (
