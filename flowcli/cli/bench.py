@@ -91,7 +91,7 @@ def command(
               Reference: the same in plain torch, as it runs without a compiler. Bound: the time that the operator
               would take if only its arithmetic counted, at the rate of a large product of float32 matrices, or only
               the bytes of its arguments and result, at the rate of a large copy; whichever is longer. Again: right
-              after such a call, whose arguments are in the cache then.
+              after two such calls, which leave arguments and result in the cache.
     network   encode (one frame), decode (one pair), and whole, a step of the engine with both of these in it.
               References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS; on a GPU without graphs
               and a batch of 1 too, with the memory that torch takes for them. Peak: the rate of a large convolution in

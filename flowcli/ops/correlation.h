@@ -12,8 +12,9 @@
 
 namespace {
 
-// The four below: features have the dtype S, sums and the maps `grad` and `flow` T; maps are channels-last. Results may
-// have other dtypes, layouts and more channels than they should: the callers see to that.
+// The four below: features have the dtype S, sums and the maps `grad` and `flow` T; maps are channels-last, but for
+// the flow of moved_volume, which may be laid out in any way. Results may have other dtypes, layouts and more channels
+// than they should: the callers see to that.
 
 template <typename S, typename T>
 Tensor fixed_volume(const Tensor& first, const Tensor& second, int64_t radius, int64_t dilation);
@@ -92,7 +93,8 @@ Tensor lookup_correlation(const Tensor& first, const Tensor& second, const Tenso
   check(first, second, radius, 1);
   check_map(flow, first, 2);
   return with_types(first, [&]<typename S, typename T>(S, T) {
-    return moved_volume<S, T>(first, second, flow.to(c10::CppTypeToScalarType<T>::value), radius).contiguous(format_of(first));
+    const Tensor moves = flow.to(c10::CppTypeToScalarType<T>::value);
+    return moved_volume<S, T>(first, second, moves, radius).contiguous(format_of(first));
   });
 }
 
