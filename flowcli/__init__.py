@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowcli.api import estimate as estimate
-    from flowcli.engine import Engine as Engine
+    from flowcli.engine.engine import Engine as Engine
     from flowcli.errors import FlowcliError as FlowcliError
     from flowcli.flowfile import read_flow as read_flow
     from flowcli.flowfile import write_flow as write_flow
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Engine": "engine",
+    "Engine": "engine.engine",
     "FlowField": "types",
     "FlowPair": "types",
     "FlowcliError": "errors",

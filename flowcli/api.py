@@ -9,13 +9,13 @@ from fractions import Fraction
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
-from flowcli import weights
 from flowcli.errors import InputError, UsageError, WeightsError
 from flowcli.types import Direction, FlowPair, Frame, FrameSource, Last, StreamInfo
+from flowcli.weights import entries
 
 if TYPE_CHECKING:
-    from flowcli.engine import Engine
-    from flowcli.models._base import FlowModel
+    from flowcli.engine.engine import Engine
+    from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
 
 Precision = Literal["auto", "int8", "fp32", "bf16", "fp16"]
@@ -67,7 +67,7 @@ class EngineOptions:
 class Run:
     """An estimation that is ready to go: `pairs` makes the flow, once."""
 
-    entry: weights.Entry
+    entry: entries.Entry
     engine: Engine
     pairs: Iterator[FlowPair]
     decode: Stopwatch
@@ -128,11 +128,11 @@ def estimate(
         yield from run.pairs
 
 
-def find_weights(options: EngineOptions) -> weights.Entry:
+def find_weights(options: EngineOptions) -> entries.Entry:
     """What `open_engine` takes. Does not import torch. Raises WeightsError if there is no such model or file."""
     if options.weights is None:
-        return weights.resolve(options.model)
-    entry = weights.resolve(options.weights)
+        return entries.resolve(options.model)
+    entry = entries.resolve(options.weights)
     if entry.network not in ("", options.model):
         raise WeightsError(
             f"{options.weights} holds weights of {entry.network}, not of {options.model}",
@@ -141,12 +141,12 @@ def find_weights(options: EngineOptions) -> weights.Entry:
     return entry
 
 
-def open_engine(entry: weights.Entry, options: EngineOptions, model: FlowModel | None = None) -> Engine:
+def open_engine(entry: entries.Entry, options: EngineOptions, model: FlowModel | None = None) -> Engine:
     """The network with these weights, ready for frames; `options` are what `entry` was found by.
 
     model: that network, where it is loaded already.
     """
-    from flowcli.engine import Engine
+    from flowcli.engine.engine import Engine
 
     after: Callable[[FlowPair], FlowPair] | None = None
     if options.variational:
@@ -163,12 +163,12 @@ def open_engine(entry: weights.Entry, options: EngineOptions, model: FlowModel |
     )
 
 
-def _model(entry: weights.Entry, options: EngineOptions) -> FlowModel:
+def _model(entry: entries.Entry, options: EngineOptions) -> FlowModel:
     settings = {} if options.refine is None else {"refine": options.refine}
     if entry.file is not None and entry.network:
-        return weights.load(entry, **settings)
+        return entries.load(entry, **settings)
     if entry.file is not None:
-        from flowcli import published
+        from flowcli.weights import published
 
         return published.load(entry.file, None if options.weights is None else options.model, **settings)
     if settings:
@@ -192,7 +192,7 @@ def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
 
 @contextmanager
 def open_run(
-    frames: Iterable[Frame], name: str, entry: weights.Entry, options: EngineOptions, engine: Engine | None = None
+    frames: Iterable[Frame], name: str, entry: entries.Entry, options: EngineOptions, engine: Engine | None = None
 ) -> Iterator[Run]:
     """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work.
 

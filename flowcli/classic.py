@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.models._base import Features, FlowModel
+from flowcli.models.base import Features, FlowModel
 from flowcli.types import FlowField, FlowPair
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from flowcli import weights
 from flowcli.api import EngineOptions, estimate
 from flowcli.errors import FlowcliError
+from flowcli.weights import entries
 
 _OLDEST = (3, 11)
 _SIDE = 128
@@ -64,16 +64,16 @@ def _ffmpeg() -> Check:
 
 def _weights() -> Iterator[Check]:
     try:
-        entries = weights.entries()
+        carried = entries.entries()
     except FlowcliError as error:
         yield Check("weights", "fail", error.message, error.hint)
         return
-    if EngineOptions.model not in [entry.name for entry in entries]:
-        yield Check("weights", "fail", f"the default model {EngineOptions.model} is not there", weights.REINSTALL)
-    for entry in entries:
+    if EngineOptions.model not in [entry.name for entry in carried]:
+        yield Check("weights", "fail", f"the default model {EngineOptions.model} is not there", entries.REINSTALL)
+    for entry in carried:
         name = f"weights {entry.name}"
         try:
-            weights.verify(entry)
+            entries.verify(entry)
             yield Check(name, "ok", f"verified, at {entry.file}")
         except FlowcliError as error:
             yield Check(name, "fail" if entry.name == EngineOptions.model else "warn", error.message, error.hint)
@@ -101,7 +101,7 @@ def _device() -> Check:
 def _cpu() -> Check:
     import torch
 
-    from flowcli.engine import fast_precisions
+    from flowcli.engine.engine import fast_precisions
 
     capability, precisions = torch.backends.cpu.get_cpu_capability(), fast_precisions(torch.device("cpu"))
     return Check("cpu", "ok", f"{capability}, {os.cpu_count()} cores, runs in {precisions[0]}")
@@ -149,7 +149,7 @@ def _trial() -> Check:
     except FlowcliError as error:
         return Check("estimate", "fail", error.message, error.hint)
     if [tuple(flow.shape) for flow in flows] != [(2, _SIDE, _SIDE)] or not bool(flows[0].isfinite().all()):
-        return Check("estimate", "fail", "the flow of two small pictures is not finite", weights.REINSTALL)
+        return Check("estimate", "fail", "the flow of two small pictures is not finite", entries.REINSTALL)
     return Check(
         "estimate", "ok", f"{EngineOptions.model}, two pictures of {_SIDE}x{_SIDE}, {time.perf_counter() - began:.1f} s"
     )

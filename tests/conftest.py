@@ -7,7 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from flowcli import models, weights
+from flowcli.models import flow
+from flowcli.weights import entries
 from tests import tiny
 
 # The same cases on every run, and no deadline: the machine may be slow.
@@ -35,7 +36,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of weights, in use for the test, whose default model is tests/networks/brightness.py."""
     folder = tmp_path / "weights"
     tiny.write_table(folder)
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tiny.NETWORKS)])
-    monkeypatch.setattr(weights, "folder", lambda: folder)
+    monkeypatch.setattr(flow, "__path__", [*flow.__path__, str(tiny.NETWORKS)])
+    monkeypatch.setattr(entries, "folder", lambda: folder)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return folder

@@ -19,10 +19,10 @@ from flowcli import bench, models
 from flowcli.api import EngineOptions, find_weights
 from flowcli.bench import clock, endurance, kernels, machine, network, pipeline, plain, scene
 from flowcli.bench.clock import Clock, Spread
-from flowcli.engine import Engine
+from flowcli.engine.engine import Engine
 from flowcli.errors import FlowcliError, InputError
-from flowcli.models._base import Features, FlowModel
-from flowcli.models._conv import int8_works
+from flowcli.models.base import Features, FlowModel
+from flowcli.models.conv import int8_works
 from flowcli.ops._library import FALLBACKS
 from flowcli.ops.correlation import correlation
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli import classic, weights
+from flowcli import classic
 from flowcli.api import EngineOptions, open_engine
-from flowcli.engine import Engine
+from flowcli.engine.engine import Engine
 from flowcli.errors import WeightsError
 from flowcli.types import FlowField, FlowPair, Frame
+from flowcli.weights import entries
 
 
 @pytest.mark.parametrize("name", classic.METHODS)
@@ -75,9 +76,9 @@ def test_variational_refinement_comes_nearer_to_the_truth() -> None:
 
 
 def test_every_method_has_a_name_that_is_known_without_opencv() -> None:
-    assert set(classic.METHODS) == set(weights.CLASSIC)
+    assert set(classic.METHODS) == set(entries.CLASSIC)
     for name in classic.METHODS:
-        entry = weights.resolve(name)
+        entry = entries.resolve(name)
         assert (entry.name, entry.file, entry.parameters) == (name, None, 0)
         engine = open_engine(entry, EngineOptions(device="cpu", variational=True))
         assert engine.after is classic.refined
@@ -85,4 +86,4 @@ def test_every_method_has_a_name_that_is_known_without_opencv() -> None:
         open_engine(entry, EngineOptions(refine=2))
     assert caught.value.message == "farneback has nothing to refine"
     with pytest.raises(WeightsError, match=r"^dis has no weights$"):
-        weights.load(weights.resolve("dis"))
+        entries.load(entries.resolve("dis"))

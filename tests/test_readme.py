@@ -166,7 +166,7 @@ def test_a_page_of_the_documentation(page: Path, place: Path, capsys: pytest.Cap
     """All blocks of `sh` and `python`, one after the other, in one folder; `text` is not for every machine."""
     if page.stem == "research":
         torch.manual_seed(0)
-        names = json.loads((Path(__file__).parent / "models/keys/spynet.json").read_text())["keys"]
+        names = json.loads((Path(__file__).parent / "models/flow/keys/spynet.json").read_text())["keys"]
         torch.save({key: 0.01 * torch.randn(shape) for key, shape in names}, "network.pth")
     count = 0
     for _, language, content in FENCE.findall(page.read_text(encoding="utf-8")):

@@ -17,9 +17,9 @@ HEAVY = ("torch", "numpy", "cv2", "ffmpeg", "imageio_ffmpeg", "safetensors", "ri
 _PROBE = """
 import json, sys
 from pathlib import Path
-from flowcli import weights
+from flowcli.weights import entries
 from flowcli.cli.main import main
-weights.folder = lambda: Path(sys.argv[2])
+entries.folder = lambda: Path(sys.argv[2])
 code = main(sys.argv[3:])
 print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys.modules]]), file=sys.stderr)
 """

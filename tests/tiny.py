@@ -57,10 +57,11 @@ def write_pictures(folder: Path, count: int, height: int = 13, width: int = 18) 
 _START = """
 import sys
 from pathlib import Path
-from flowcli import models, weights
+from flowcli.models import flow
+from flowcli.weights import entries
 from flowcli.cli.main import main
-models.__path__.append(sys.argv[1])
-weights.folder = lambda: Path(sys.argv[2])
+flow.__path__.append(sys.argv[1])
+entries.folder = lambda: Path(sys.argv[2])
 sys.exit(main(sys.argv[3:]))
 """
 

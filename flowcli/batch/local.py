@@ -13,7 +13,7 @@ from flowcli.batch.work import Job, Made, Task, Worker
 from flowcli.pipeline import use_threads
 
 if TYPE_CHECKING:
-    from flowcli.models._base import FlowModel
+    from flowcli.models.base import FlowModel
 
 Report = Callable[[str, int, int | None], None]
 """Is told an item's name, its flows so far and how many there will be; called in the worker's thread."""

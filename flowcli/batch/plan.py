@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from flowcli.batch.items import Item
 from flowcli.errors import OutputError, UsageError
-from flowcli.kinds import sequence_kind
-from flowcli.outputs import Output, OutputOptions, name_outputs
+from flowcli.output.kinds import sequence_kind
+from flowcli.output.outputs import Output, OutputOptions, name_outputs
 from flowcli.types import Direction
 
 TEMPLATE = "{folder}/{stem}"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_engine, open_input, open_run
 from flowcli.errors import FlowcliError, OutputError, WeightsError
-from flowcli.outputs import Output, OutputOptions, open_outputs
+from flowcli.output.outputs import Output, OutputOptions, open_outputs
 from flowcli.types import FlowPair, drain
 
 if TYPE_CHECKING:
-    from flowcli.models._base import FlowModel
-    from flowcli.weights import Entry
+    from flowcli.models.base import FlowModel
+    from flowcli.weights.entries import Entry
 
 Watch = Callable[[int, int | None], None]
 """Is told the flows of an item so far, and how many there will be if that is known; what it raises ends the item."""

@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
-from flowcli import __version__, api, models, weights
+from flowcli import __version__, api, models
 from flowcli.bench import scene
-from flowcli.engine import Engine
+from flowcli.engine.engine import Engine
 from flowcli.ops import _native
+from flowcli.weights import entries
 
 
 @dataclass(frozen=True)
 class Setup:
     """What is measured, and for how long."""
 
-    entry: weights.Entry
+    entry: entries.Entry
     engine: api.EngineOptions
     """What `entry` was found by, and how it runs."""
     height: int = 436
@@ -52,13 +53,13 @@ class Setup:
         return replace(self, engine=replace(self.engine, batch=engine.batch))
 
 
-def random_weights(network: str, folder: Path) -> weights.Entry:
+def random_weights(network: str, folder: Path) -> entries.Entry:
     """Weights made up for a network, in `folder`: its speed hardly depends on them."""
     from safetensors.torch import save_file
 
     file = folder / f"{network}-random.safetensors"
     save_file(models.create(network).state_dict(), file, {"network": network})
-    return weights.resolve(str(file))
+    return entries.resolve(str(file))
 
 
 def cores() -> int:

@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from flowcli import models
 from flowcli.bench import Setup, machine, plain, scene
 from flowcli.bench.clock import Clock, Spread, by_turns
-from flowcli.color import wheel
-from flowcli.engine import Engine
+from flowcli.draw.color import wheel
+from flowcli.engine.engine import Engine
 
 
 def _lookup_flops(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> float:

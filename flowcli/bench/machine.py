@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from flowcli.bench.clock import Call
-from flowcli.engine import dtype_of
-from flowcli.models._conv import Conv, Int8Conv
+from flowcli.engine.engine import dtype_of
+from flowcli.models.conv import Conv, Int8Conv
 from flowcli.ops import quantise
 
 _COPIED = 2**28

@@ -25,7 +25,7 @@ from flowcli.bench.clock import STREAM, Call, Clock, Spread, rounds
 from flowcli.bench.network import steps, turning
 from flowcli.classic import dis
 from flowcli.errors import FfmpegError, FlowcliError
-from flowcli.outputs import Opened, OutputOptions, name_outputs, open_outputs
+from flowcli.output.outputs import Opened, OutputOptions, name_outputs, open_outputs
 from flowcli.types import FlowPair, StreamInfo, drain
 
 STAGES = ("decode", "network", "encode")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from flowcli import models
 from flowcli.bench.clock import Call
-from flowcli.models._base import FlowModel
+from flowcli.models.base import FlowModel
 from flowcli.ops import unpack_pixels
 from flowcli.ops._library import FALLBACKS
 from flowcli.types import Frame

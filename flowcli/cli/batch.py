@@ -31,7 +31,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.values import Value, parse_as
 from flowcli.errors import BatchError
-from flowcli.outputs import OutputOptions
+from flowcli.output.outputs import OutputOptions
 
 if TYPE_CHECKING:
     from flowcli.batch.manifest import Record

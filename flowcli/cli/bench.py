@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flowcli.bench.kernels import Kernels
     from flowcli.bench.network import Network
     from flowcli.bench.pipeline import Pipeline
-    from flowcli.weights import Entry
+    from flowcli.weights.entries import Entry
 
 PARTS = ("kernels", "network", "pipeline", "endurance")
 SIDES = (32, 16384)

@@ -14,8 +14,8 @@ import click
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
 from flowcli.cli.writing import check_stdout, described, told, write_all
 from flowcli.errors import UsageError
-from flowcli.kinds import COMPARE, NEED_FRAMES
-from flowcli.outputs import OutputOptions, name_outputs, open_outputs, plan
+from flowcli.output.kinds import COMPARE, NEED_FRAMES
+from flowcli.output.outputs import OutputOptions, name_outputs, open_outputs, plan
 from flowcli.types import Direction, FlowPair
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from flowcli import __version__
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
 from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
 from flowcli.cli.writing import check_stdout, described, told, write_all
-from flowcli.outputs import Opened, OutputOptions, open_outputs, plan
+from flowcli.output.outputs import Opened, OutputOptions, open_outputs, plan
 from flowcli.types import StreamInfo
 
 if TYPE_CHECKING:

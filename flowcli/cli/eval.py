@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowcli import weights
 from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
+from flowcli.weights import entries
 
 if TYPE_CHECKING:
-    from flowcli.evaluation import Method, Score, Summary
+    from flowcli.evaluation.scores import Method, Score, Summary
 
 
 @click.command("eval")
@@ -81,25 +81,26 @@ def command(
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
-    entries = [weights.resolve(model) for model in models or (EngineOptions.model,)]
-    names = [entry.name for entry in entries] + list(baselines)
+    chosen = [entries.resolve(model) for model in models or (EngineOptions.model,)]
+    names = [entry.name for entry in chosen] + list(baselines)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two methods have the name {twice}", "rename one of the files")
 
-    from flowcli import classic, datasets, evaluation
+    from flowcli import classic
+    from flowcli.evaluation import datasets
+    from flowcli.evaluation.scores import evaluate, network, summarise
 
     examples = datasets.find_examples(dataset)
     with ExitStack() as stack:
         part = None if save is None else stack.enter_context(Part(save, overwrite, folder=True))
         methods: dict[str, Method] = {
-            entry.name: evaluation.network(open_engine(entry, dataclasses.replace(engine, model=entry.name)))
-            for entry in entries
+            entry.name: network(open_engine(entry, dataclasses.replace(engine, model=entry.name))) for entry in chosen
         }
         methods |= {name: classic.METHODS[name] for name in baselines}
-        running = evaluation.evaluate(methods, examples, None if part is None else part.path)
+        running = evaluate(methods, examples, None if part is None else part.path)
         scores = list(track(running, len(examples) * len(methods), show=not talk.quiet))
-    summaries = evaluation.summarise(scores)
+    summaries = summarise(scores)
     if talk.json:
         click.echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
     elif as_csv:
@@ -110,7 +111,7 @@ def command(
 
 def _values(result: Score | Summary) -> dict[str, float]:
     """The metrics by name, then seconds."""
-    from flowcli.evaluation import Summary
+    from flowcli.evaluation.scores import Summary
 
     own = result.values if isinstance(result, Summary) else {name: mean.value for name, mean in result.means.items()}
     return {**own, "seconds": result.seconds}
@@ -118,7 +119,7 @@ def _values(result: Score | Summary) -> dict[str, float]:
 
 def _row(result: Score | Summary) -> dict[str, Any]:
     """One line of what machines read: unknown numbers are None, the pair of a set is all of them."""
-    from flowcli.evaluation import Summary
+    from flowcli.evaluation.scores import Summary
 
     what = {"pairs": result.pairs} if isinstance(result, Summary) else {"pair": result.name}
     numbers = {name: None if math.isnan(value) else round(value, 4) for name, value in _values(result).items()}
@@ -135,7 +136,7 @@ def _write_csv(results: Sequence[Score | Summary]) -> None:
 
 
 def _print_table(results: Iterable[Score | Summary]) -> None:
-    from flowcli.evaluation import METRICS, Summary
+    from flowcli.evaluation.scores import METRICS, Summary
 
     rows = [(each, _values(each)) for each in results]
     shown = [name for name in METRICS if not all(math.isnan(values[name]) for _, values in rows)]

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowcli import weights
+from flowcli import __version__
 from flowcli.atomic import check_free
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.progress import downloading
 from flowcli.errors import FetchError, UsageError
+from flowcli.weights import entries
 
 if TYPE_CHECKING:
-    from flowcli.weights import Entry, Published
+    from flowcli.weights.entries import Entry, Published
 
 MOST = 2**31
 """Bytes that published weights may have."""
@@ -42,18 +43,18 @@ def command(context: click.Context, talk: TalkOptions) -> None:
 
 
 def _list(talk: TalkOptions) -> None:
-    here = [*weights.entries(), *weights.imported()]
+    here = [*entries.entries(), *entries.imported()]
     known = {entry.name for entry in here}
-    others = [each for each in weights.published() if each.name not in known]
+    others = [each for each in entries.published() if each.name not in known]
     if talk.json:
         models = [{**dataclasses.asdict(entry), "file": str(entry.file)} for entry in here]
         published = [dataclasses.asdict(other) for other in others]
-        click.echo(json.dumps({"models": models, "methods": list(weights.CLASSIC), "published": published}))
+        click.echo(json.dumps({"models": models, "methods": list(entries.CLASSIC), "published": published}))
         return
     for entry in here:
         click.echo(entry.name)
         _rows(_described(entry))
-    for name, what in weights.CLASSIC.items():
+    for name, what in entries.CLASSIC.items():
         click.echo(f"{name}\n  OpenCV's: {what}")
     if others:
         click.echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
@@ -105,7 +106,7 @@ def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOpti
     "published" and "measured" in the list of `flowcli models` are mean endpoint errors in pixels, as the authors gave
     them and as this project measured them.
     """
-    from flowcli import published
+    from flowcli.weights import published
 
     _tell(published.import_weights(file, name, overwrite=overwrite), talk)
 
@@ -126,22 +127,22 @@ def _tell(entry: Entry, talk: TalkOptions) -> None:
 @talk_options
 def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
     """Download the weights NAME of `flowcli models` from where their authors or others keep them, and take them in."""
-    there = {each.name: each for each in weights.published()}
+    there = {each.name: each for each in entries.published()}
     if published_name not in there:
         raise UsageError(f"nothing is published as {published_name}", f"there are: {', '.join(there)}")
     wanted = there[published_name]
 
-    from flowcli import published
-    from flowcli.fetch import fetch
+    from flowcli.weights import published
+    from flowcli.weights.fetch import fetch
 
     name = name or wanted.name
-    weights.home().mkdir(parents=True, exist_ok=True)
-    check_free(weights.home() / f"{name}.safetensors", overwrite)
+    entries.home().mkdir(parents=True, exist_ok=True)
+    check_free(entries.home() / f"{name}.safetensors", overwrite)
     if not talk.quiet:
         click.echo(f"{wanted.name}: {wanted.url}\nlicence: {wanted.licence}", err=True)
-    file = weights.home() / wanted.url.rpartition("/")[2]
+    file = entries.home() / wanted.url.rpartition("/")[2]
     with downloading(wanted.name, show=not talk.quiet) as report:
-        digest = fetch(wanted.url, file, most=MOST, report=report)
+        digest = fetch(wanted.url, file, most=MOST, agent=f"flowcli/{__version__}", report=report)
     try:
         if not digest.startswith(wanted.sha256):
             raise FetchError(f"{wanted.url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")

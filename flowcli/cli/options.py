@@ -25,8 +25,8 @@ from flowcli.cli.values import (
     parse_time,
 )
 from flowcli.errors import UsageError
-from flowcli.kinds import STYLES
-from flowcli.outputs import OutputOptions
+from flowcli.output.kinds import STYLES
+from flowcli.output.outputs import OutputOptions
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""

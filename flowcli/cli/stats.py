@@ -14,12 +14,12 @@ from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, targets_option
 from flowcli.cli.progress import track
 from flowcli.errors import OutputError
-from flowcli.tables import KINDS, Table, open_tables, plan
+from flowcli.motion.tables import KINDS, Table, open_tables, plan
 from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
     from flowcli.api import Run
-    from flowcli.stats import Summary
+    from flowcli.motion.stats import Summary
 
 LISTED = 10
 """Frames that the table names, of those that are cuts or duplicates."""
@@ -91,7 +91,7 @@ def command(
     tables = plan(targets, kinds, overwrite=overwrite, inputs=inputs)
     entry = find_weights(engine)
 
-    from flowcli.stats import Meter, Row, Summary
+    from flowcli.motion.stats import Meter, Row, Summary
 
     began = time.perf_counter()
     meter, summary = Meter(cuts), Summary()

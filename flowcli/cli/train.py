@@ -95,8 +95,8 @@ def command(
         if path is not None and not path.exists():
             raise InputError(f"no such {what}: {path}", "check the name")
 
-    from flowcli.datasets import find_examples
-    from flowcli.engine import choose_device
+    from flowcli.engine.engine import choose_device
+    from flowcli.evaluation.datasets import find_examples
     from flowcli.train.loop import TrainOptions, train
 
     options = TrainOptions(textures=str(textures) if textures else None, **settings)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from flowcli.kinds import parse_kind
+from flowcli.output.kinds import parse_kind
 
 
 class Value(click.ParamType[Any]):

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcli.cli.progress import track
 from flowcli.errors import OutputError, UsageError
-from flowcli.outputs import Opened, OutputOptions
+from flowcli.output.outputs import Opened, OutputOptions
 from flowcli.types import FlowPair, StreamInfo, drain
 
 

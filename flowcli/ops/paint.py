@@ -19,7 +19,7 @@ def paint_flow(uv: Tensor, valid: Tensor | None, wheel: Tensor, scale: float, da
     uv: (2, H, W) float32 pixels; valid: (H, W) bool, or None where all is; wheel: (K, 3) uint8, at least one,
     the first for motion to the right, then clockwise; all on one device. scale: the length with the full colour, above
     0; darken: with three quarters of it beyond. At rest is white, unknown (not valid, NaN or infinite) is black. There
-    is no gradient. Raises ValueError if the tensors do not fit. Source: as `flowcli.color.wheel`.
+    is no gradient. Raises ValueError if the tensors do not fit. Source: as `flowcli.draw.color.wheel`.
     """
     if uv.dim() != 3 or len(uv) != 2 or uv.dtype != torch.float32:
         raise ValueError(f"flow is {uv.dtype} of {tuple(uv.shape)}, must be torch.float32 of (2, H, W)")

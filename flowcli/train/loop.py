@@ -16,21 +16,22 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from flowcli import models, weights
+from flowcli import models
 from flowcli.atomic import Part
-from flowcli.datasets import Example
-from flowcli.engine import Engine
+from flowcli.engine.engine import Engine
 from flowcli.errors import InputError, WeightsError
-from flowcli.evaluation import evaluate, network, summarise
+from flowcli.evaluation.datasets import Example
+from flowcli.evaluation.scores import evaluate, network, summarise
 from flowcli.metrics import endpoint_error
-from flowcli.models._base import FlowModel
-from flowcli.models._conv import Ranges, measure_ranges
+from flowcli.models.base import FlowModel
+from flowcli.models.conv import Ranges, measure_ranges
 from flowcli.pictures import write_picture
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
 from flowcli.train.record import cut_table, draw_curves, read_series, table
 from flowcli.train.synthetic import make_pairs
 from flowcli.train.textures import load_bank
+from flowcli.weights import entries
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -164,7 +165,7 @@ def _start_from(path: Path, network: str, model: FlowModel) -> None:
 
     Raises WeightsError if the file is damaged, of another network, or fits nowhere.
     """
-    theirs, _, state = weights.read(weights.resolve(str(path)))
+    theirs, _, state = entries.read(entries.resolve(str(path)))
     if theirs != network:
         raise WeightsError(f"weights are of the network {theirs}: {path}", f"choose some of {network}")
     own = model.state_dict()
@@ -299,7 +300,7 @@ def _resume(
     """Step and seconds spent so far, best validation EPE: zero and infinity without a checkpoint."""
     if not path.exists():
         return 0, 0.0, math.inf
-    state: dict[str, Any] = weights.unpickle(path, "checkpoint", "train in another folder, or remove it")
+    state: dict[str, Any] = entries.unpickle(path, "checkpoint", "train in another folder, or remove it")
     if state["options"] != asdict(options):
         changed = sorted(k for k, v in asdict(options).items() if state["options"].get(k) != v)
         raise InputError(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.atomic import Part
-from flowcli.color import wheel
+from flowcli.draw.color import wheel
 from flowcli.pictures import draw_line, draw_text
 
 Series = Sequence[tuple[float, float]]

@@ -23,7 +23,7 @@ from flowcli.batch.cluster import ray_crew
 from flowcli.batch.work import Job, Made, Task
 from flowcli.cli.main import main
 from flowcli.errors import DeviceError, FlowcliError, UsageError, WeightsError
-from flowcli.outputs import OutputOptions
+from flowcli.output.outputs import OutputOptions
 from tests.batch.warm import tree
 from tests.tiny import ROOT
 from tests.video.clips import lavfi

@@ -15,7 +15,7 @@ from flowcli.batch.local import local_crew
 from flowcli.batch.work import Job, Made, Task, Watch, Worker, weights_hash
 from flowcli.errors import DeviceError, WeightsError
 from flowcli.flowfile import read_flow
-from flowcli.outputs import OutputOptions, name_outputs
+from flowcli.output.outputs import OutputOptions, name_outputs
 from tests import sample
 from tests.batch.warm import tree
 from tests.tiny import DOWN, write_pictures

@@ -9,7 +9,7 @@ import pytest
 from flowcli.batch.items import Item
 from flowcli.batch.plan import TEMPLATE, Plan, check_places, plan_items
 from flowcli.errors import OutputError, UsageError
-from flowcli.outputs import Output, OutputOptions
+from flowcli.output.outputs import Output, OutputOptions
 from flowcli.types import Direction
 
 

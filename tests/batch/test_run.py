@@ -18,7 +18,7 @@ from flowcli.batch.plan import Plan, plan_items
 from flowcli.batch.run import Outcome, run_batch, settings_hash
 from flowcli.batch.work import Job, Made, Task
 from flowcli.errors import OutputError
-from flowcli.outputs import OutputOptions
+from flowcli.output.outputs import OutputOptions
 from tests.batch.warm import tree
 from tests.tiny import ROOT
 

@@ -16,7 +16,8 @@ _PROGRAM = """
 import json, os, sys
 from flowcli.cli.main import main
 import cv2, rich.progress, torch
-import flowcli.batch.local, flowcli.classic, flowcli.effects, flowcli.engine, flowcli.flowfile, flowcli.video
+import flowcli.batch.local, flowcli.classic, flowcli.draw.effects, flowcli.engine.engine
+import flowcli.flowfile, flowcli.video
 
 for line in sys.stdin:
     pid = os.fork()

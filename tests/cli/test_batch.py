@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from flowcli import weights
 from flowcli.cli.batch import parse_share
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow
-from flowcli.kinds import FORMATS
+from flowcli.output.kinds import FORMATS
+from flowcli.weights import entries
 from tests.batch.warm import tree
 from tests.tiny import alive, children, start, write_pictures
 from tests.video.clips import lavfi
@@ -136,7 +136,7 @@ def test_a_log_for_machines(clips: Path, capsys: pytest.CaptureFixture[str]) -> 
         "f": ("done", 3, 2),
     }
     assert records["f"]["outputs"] == [{"path": "f", "files": 2, "size": 2 * (12 + 8 * 13 * 18)}]
-    assert records["f"]["weights"] == weights.resolve("rpwc").sha256
+    assert records["f"]["weights"] == entries.resolve("rpwc").sha256
     assert main(arguments) == 3
     again = {record["item"]: record["status"] for record in lines(capsys.readouterr().out)}
     assert again == {"a/v.mkv": "skipped", "bad.mp4": "failed", "f": "skipped"}

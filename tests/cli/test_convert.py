@@ -13,7 +13,7 @@ import pytest
 
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow, read_motion, write_flow
-from flowcli.kinds import FORMATS
+from flowcli.output.kinds import FORMATS
 from flowcli.pictures import read_picture, read_unscaled
 from flowcli.video import ffmpeg_path
 from tests import reference

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowcli import weights
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow
 from flowcli.pictures import read_picture, read_unscaled
 from flowcli.video import ffmpeg_path
+from flowcli.weights import entries
 from tests.tiny import DOWN, alive, children, start, write_pictures
 
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -187,7 +187,7 @@ def test_summary(clip: Path, table: Path, capsys: pytest.CaptureFixture[str]) ->
     out, err = capsys.readouterr()
     assert err == ""
     summary = json.loads(out)
-    entry = weights.resolve("rpwc")
+    entry = entries.resolve("rpwc")
     assert {key: summary[key] for key in ("frames", "pairs", "width", "height", "device", "precision", "model")} == {
         "frames": 12,
         "pairs": 11,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowcli.cli.main import main
-from flowcli.evaluation import METRICS
+from flowcli.evaluation.scores import METRICS
 from tests import tiny
 from tests.pairs import write_pair
 

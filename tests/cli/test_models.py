@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowcli import models, weights
+from flowcli import models
 from flowcli.cli.main import main
+from flowcli.weights import entries
 from tests import tiny
 
 
@@ -136,7 +137,7 @@ def test_fetch(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFix
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [f"far: {server}/theirs.pth", "licence: theirs"]
     assert lines[-1] == "use it with --model far"
-    assert [path.name for path in weights.home().iterdir()] == ["far.safetensors"]
+    assert [path.name for path in entries.home().iterdir()] == ["far.safetensors"]
     assert main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found["models"]] == ["rpwc", "far"]
@@ -153,7 +154,7 @@ def test_fetch_of_something_else(table: Path, theirs: Path, server: str, capsys:
     publish(table, f"{server}/gone.pth")
     assert main(["models", "fetch", "far", "-q"]) == 1
     assert "the server says 404" in capsys.readouterr().err
-    assert list(weights.home().iterdir()) == []
+    assert list(entries.home().iterdir()) == []
     assert main(["models", "fetch", "near"]) == 2
     assert capsys.readouterr().err == "error: nothing is published as near\nhint: there are: far\n"
 

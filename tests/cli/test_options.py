@@ -7,7 +7,7 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli import options
-from flowcli.outputs import OutputOptions
+from flowcli.output.outputs import OutputOptions
 
 
 def received(*arguments: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowcli import weights
 from flowcli.cli.main import main
-from flowcli.stats import RANGED
+from flowcli.motion.stats import RANGED
+from flowcli.weights import entries
 from tests.moving import HEIGHT, WIDTH, camera, square, write
 from tests.tiny import DOWN, start, write_pictures
 
@@ -154,7 +154,7 @@ def test_json(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     found = json.loads(out)
-    entry = weights.resolve("rpwc")
+    entry = entries.resolve("rpwc")
     expected = {
         "frames": 5, "measured": 4, "width": 18, "height": 13, "device": "cpu", "precision": "fp32", "model": "rpwc",
         "weights": {"short": entry.sha256[:8], "sha256": entry.sha256}, "cuts": [], "duplicates": [],

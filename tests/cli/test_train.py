@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flowcli import weights
 from flowcli.cli.main import main
 from flowcli.train import loop, textures
+from flowcli.weights import entries
 
 TINY = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0", "--device", "cpu"]
 
@@ -27,7 +27,7 @@ def test_train_writes_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert state.startswith("step 1, ")
     assert "validation EPE" in state
     assert wrote == "wrote run/weights.safetensors"
-    assert weights.resolve("run/weights.safetensors").network == "rpwc"
+    assert entries.resolve("run/weights.safetensors").network == "rpwc"
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowcli.models import _conv
-from flowcli.models._conv import Conv, Int8Conv, int8_works, measure_ranges, to_int8
+from flowcli.models import conv as module
+from flowcli.models.conv import Conv, Int8Conv, int8_works, measure_ranges, to_int8
 
 needs_int8 = pytest.mark.skipif(not int8_works(), reason="this CPU, or this torch, has no convolutions in int8")
 
@@ -71,10 +71,10 @@ def test_maps_of_many_shapes_by_turns() -> None:
     """More of them than packed weights are kept for."""
     conv = Conv(8, 8, 3, 2)
     int8 = Int8Conv(conv, -1, 1, torch.float32)
-    for seed in range(2 * _conv._SHAPES + 2):
-        image = random(1 + seed % 2, 8, 4 + seed % (_conv._SHAPES + 1), 9, seed=seed)
+    for seed in range(2 * module._SHAPES + 2):
+        image = random(1 + seed % 2, 8, 4 + seed % (module._SHAPES + 1), 9, seed=seed)
         torch.testing.assert_close(int8(image), conv(image), rtol=0, atol=0.03)
-    assert len(int8._packed) <= _conv._SHAPES
+    assert len(int8._packed) <= module._SHAPES
 
 
 @needs_int8
@@ -134,8 +134,8 @@ def test_a_model_in_8_bits() -> None:
 
 
 def test_a_cpu_without_vnni_does_not_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conv, "_cpu_has_vnni", lambda: False)
-    monkeypatch.setattr(_conv, "Int8Conv", None)
+    monkeypatch.setattr(module, "_cpu_has_vnni", lambda: False)
+    monkeypatch.setattr(module, "Int8Conv", None)
     assert not int8_works.__wrapped__()
 
 
@@ -144,12 +144,12 @@ def test_a_torch_that_knows_no_such_convolutions(monkeypatch: pytest.MonkeyPatch
     def fail(*given: object) -> None:
         raise error
 
-    monkeypatch.setattr(_conv, "_cpu_has_vnni", lambda: True)
-    monkeypatch.setattr(_conv, "Int8Conv", fail)
+    monkeypatch.setattr(module, "_cpu_has_vnni", lambda: True)
+    monkeypatch.setattr(module, "Int8Conv", fail)
     assert not int8_works.__wrapped__()
 
 
 def test_a_torch_whose_convolutions_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_conv, "_cpu_has_vnni", lambda: True)
-    monkeypatch.setattr(_conv, "Int8Conv", lambda *given: lambda image, plus: image)
+    monkeypatch.setattr(module, "_cpu_has_vnni", lambda: True)
+    monkeypatch.setattr(module, "Int8Conv", lambda *given: lambda image, plus: image)
     assert not int8_works.__wrapped__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from flowcli.models._base import Features, FlowModel
+from flowcli.models.base import Features, FlowModel
 
 
 class Brightness(FlowModel):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowcli.color import wheel
+from flowcli.draw.color import wheel
 from flowcli.ops import paint_flow
 from flowcli.ops._library import FALLBACKS
 from tests import reference

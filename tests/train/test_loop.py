@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flowcli import models, weights
-from flowcli.datasets import find_examples
+from flowcli import models
 from flowcli.errors import InputError, WeightsError
+from flowcli.evaluation.datasets import find_examples
 from flowcli.train import loop, textures
 from flowcli.train.data import rendered_batches
 from flowcli.train.loop import Progress, TrainOptions, one_cycle, train
+from flowcli.weights import entries
 from tests.pairs import write_pair
 
 SMALL = TrainOptions(steps=4, batch=2, crop=64, scenes=3, easy=1, rate=1e-3, precision="fp32")
@@ -40,10 +41,10 @@ def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
     seen: list[Progress] = []
     path = train(SMALL, tmp_path / "run", workers=0, report=seen.append)
     assert path == tmp_path / "run/weights.safetensors"
-    entry = weights.resolve(str(path))
+    entry = entries.resolve(str(path))
     assert entry.network == "rpwc"
     assert '"step": 4' in entry.trained
-    model = weights.load(entry)
+    model = entries.load(entry)
     assert entry.parameters == sum(p.numel() for p in model.parameters())
     assert [p.step for p in seen] == [4]
     assert seen[0].validation_epe is not None
@@ -85,7 +86,7 @@ def test_the_weights_that_are_kept_did_best_on_unseen_scenes(tmp_path: Path, mon
         kept.append(path.read_bytes())
     assert kept[0] != kept[1]
     assert kept[1] == kept[2]
-    trained = json.loads(weights.resolve(str(path)).trained)
+    trained = json.loads(entries.resolve(str(path)).trained)
     assert (trained["step"], trained["validation_epe"]) == (2, 3.0)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.color import flow_to_rgb
+from flowcli.draw.color import flow_to_rgb
 from flowcli.errors import OutputError
 from flowcli.pictures import read_unscaled
 from flowcli.types import Frame, StreamInfo, drain

@@ -1,0 +1,112 @@
+"""Pictures made from a pair and its flow: FlowPair -> Frame."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowcli import geometry
+from flowcli.draw.color import RunningScale
+from flowcli.draw.styles import open_drawing
+from flowcli.geometry import backward_warp, consistency
+from flowcli.types import FlowPair, Frame, Style
+
+Holes = Literal["black", "keep", "transparent"]
+
+
+class Color:
+    """The forward flow as a picture.
+
+    scale: the length in pixels that gets full colour, and above which wheel colours are darker; None for one that
+    follows that percentile of the lengths in the video (RunningScale), above which they stay full, since it may lag
+    behind. legend: draw what explains the picture into the lower left corner. style, dim: as for `open_drawing`. One
+    object serves one video, since the scale remembers, and so do trails.
+    """
+
+    percentile = 99.0
+    """The usual one."""
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        legend: bool = False,
+        style: Style = "wheel",
+        *,
+        percentile: float = percentile,
+        dim: float = 0.4,
+    ) -> None:
+        self._fixed = scale
+        self._running = RunningScale(percentile)
+        self._legend = legend
+        self._drawing = open_drawing(style, darken=scale is not None, dim=dim)
+
+    @property
+    def scale_range(self) -> tuple[float, float]:
+        """The lowest and highest scale used so far, in pixels. Raises ValueError before the first frame."""
+        return self._running.range if self._fixed is None else (self._fixed, self._fixed)
+
+    def __call__(self, pair: FlowPair) -> Frame:
+        flow = pair.forward
+        scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
+        image = self._drawing.draw(pair, scale)
+        return _frame(pair, self._drawing.explain(image, scale) if self._legend else image)
+
+
+class Warp:
+    """The second frame brought onto the first by the forward flow.
+
+    Holes are pixels whose flow leaves the frame (by more than half a pixel) or is unknown and, if the pair has backward
+    flow, those that are occluded in the second frame. holes: "black"; "keep" what was found there, a ghost;
+    "transparent" for RGBA with alpha 0 there.
+    """
+
+    def __init__(self, holes: Holes = "black") -> None:
+        self._holes = holes
+
+    def __call__(self, pair: FlowPair) -> Frame:
+        forward = pair.forward.known[None]
+        second = torch.tensor(pair.second.image, device=forward.device).permute(2, 0, 1)[None]
+        warped, inside = backward_warp(second.float(), forward, margin=0.5)
+        image = warped.round_().to(torch.uint8)
+        if self._holes != "keep":
+            hole = ~inside if pair.backward is None else consistency(forward, pair.backward.known[None])
+            if self._holes == "black":
+                image = image.masked_fill_(hole, 0)
+            else:
+                image = torch.cat((image, (~hole).to(torch.uint8) * 255), dim=1)
+        return _frame(pair, image[0].permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def occlusion(pair: FlowPair) -> Frame:
+    """A grey picture: white where a pixel of the first frame is hidden in the second, or outside; otherwise black.
+
+    By `consistency` of the flow both ways. Raises ValueError without backward flow.
+    """
+    return _grey(pair, consistency(*_both(pair)).float())
+
+
+def confidence(pair: FlowPair) -> Frame:
+    """A grey picture: white where the flow both ways agrees, darker where it does less, below 128 where it is occluded.
+
+    255 times the `confidence` of geometry. Raises ValueError without backward flow.
+    """
+    return _grey(pair, geometry.confidence(*_both(pair)))
+
+
+def _both(pair: FlowPair) -> tuple[Tensor, Tensor]:
+    if pair.backward is None:
+        raise ValueError("the pair has no backward flow")
+    return pair.forward.known[None], pair.backward.known[None]
+
+
+def _grey(pair: FlowPair, part: Tensor) -> Frame:
+    """part: (1, 1, H, W), white at 1."""
+    return _frame(pair, (part[0, 0] * 255).round_().to(torch.uint8).cpu().numpy())
+
+
+def _frame(pair: FlowPair, image: np.ndarray) -> Frame:
+    earlier = pair.earlier
+    return Frame(image, earlier.index, earlier.time, earlier.name)

@@ -1,0 +1,1 @@
+"""Errors on pairs with ground truth."""

@@ -1,0 +1,40 @@
+"""FlowNetC: features of each image, compared by a cost volume; Dosovitskiy et al. 2015, arXiv:1504.06852."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from flowcli.models.base import Features, FlowModel
+from flowcli.models.flow._flownet import Correlated, Order, finished, prefixed, shifted
+
+
+class FlowNetC(FlowModel):
+    """order, mean: of the colours that the weights were trained with, what is subtracted of each, of 1 for white.
+
+    bias: of deconvolutions and predictions.
+    """
+
+    precisions = ("fp32", "fp16")
+
+    def __init__(self, order: Order = "rgb", mean: Sequence[float] = (0.411, 0.432, 0.45), bias: bool = False) -> None:
+        super().__init__()
+        self.order = order
+        self.mean = tuple(mean)
+        self.net = Correlated(bias=bias)
+
+    def encode(self, image: Tensor) -> Features:
+        seen = shifted(image, self.order, self.mean).to(self.dtype)
+        return (*self.net.features(seen), image)
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        return finished(self.net.match(first[0], first[1], second[1]), first[2])
+
+
+def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of FlowNetPytorch's weights to those used here."""
+    return prefixed(state, "net.")
+
+
+MODEL = FlowNetC

@@ -1,0 +1,1 @@
+"""Figures of what moves: statistics, tables and plots."""

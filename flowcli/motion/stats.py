@@ -1,0 +1,242 @@
+"""What moves in a video, as numbers: one row for each frame, and a summary of all."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowcli.geometry import backward_warp, consistency
+from flowcli.metrics import lengths
+from flowcli.motion.camera import fit_camera
+from flowcli.shots import DUPLICATE, Change, compare
+from flowcli.types import FlowPair, Frame
+
+MOVING = 0.5
+"""Pixels per frame: what is slower counts as still."""
+OWN = 0.05
+"""Share of its speed by which a pixel must move otherwise than the camera says, to count as an object's."""
+POINTS = 2**14
+"""Pixels, at most and on a regular grid, that percentiles, camera and objects are taken from."""
+DIGITS = 6
+"""Decimals of the numbers in a row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a frame came from the one before it; None is unknown. Speeds are in pixels from frame to frame.
+
+    There is no motion to the first frame of all and, where shots are kept apart, to that of each shot.
+    """
+
+    frame: int
+    """Number in the source, counted from 0."""
+    time: float
+    """Seconds."""
+    cut: bool
+    """Whether a shot begins here: cut_score above 0.5."""
+    cut_score: float | None
+    """0 to 1."""
+    duplicate: float | None
+    """1 where the frame repeats the one before, 0 where it changes as much as usual."""
+    speed_mean: float | None = None
+    speed_median: float | None = None
+    speed_p95: float | None = None
+    speed_max: float | None = None
+    direction: float | None = None
+    """Degrees of the mean motion, -180 to 180: 0 is right, 90 down."""
+    coherence: float | None = None
+    """Length of the mean motion over the mean speed: 1 if all moves one way, 0 if no way prevails."""
+    moving_area: float | None = None
+    """Share of pixels faster than MOVING."""
+    pan: float | None = None
+    """Motion of the picture's centre that is the camera's, to the right."""
+    tilt: float | None = None
+    """The same downwards."""
+    zoom: float | None = None
+    """Factor by which the camera lets the picture grow."""
+    roll: float | None = None
+    """Degrees by which the camera turns the picture, clockwise as seen."""
+    object_speed: float | None = None
+    """Mean speed that is left without the camera's motion."""
+    object_area: float | None = None
+    """Share of pixels of which more than MOVING is left, and more than OWN of their speed."""
+    fb_error: float | None = None
+    """Mean distance from where the flow there and back leads; of pixels that stay in the picture."""
+    occluded: float | None = None
+    """Share of pixels that have no partner in the next frame, by that distance."""
+
+
+RANGED = tuple(each.name for each in fields(Row) if each.name not in ("frame", "time", "cut", "direction"))
+"""Columns of a Row that have a range."""
+
+
+class Meter:
+    """Rows from pairs: `watch` the frames before flow is estimated of them, then take the `rows` of the pairs.
+
+    cuts: marks the cuts in the frames, so that no flow is estimated across them.
+    """
+
+    def __init__(self, cuts: bool = False) -> None:
+        self._cuts = cuts
+        self._changes: deque[Change] = deque()
+
+    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames as the engine has to get them."""
+        for change in compare(frames):
+            self._changes.append(change)
+            yield change.marked if self._cuts else change.frame
+
+    def rows(self, pairs: Iterable[FlowPair]) -> Iterator[Row]:
+        """A row for each frame that was watched. pairs: the flow between them, forward, in order."""
+        for pair in pairs:
+            while self._changes[0].frame.index != pair.second.index:
+                yield _row(self._changes.popleft())
+            yield _row(self._changes.popleft(), pair)
+        while self._changes:
+            yield _row(self._changes.popleft())
+
+
+@dataclass
+class Range:
+    """The known numbers of one column: sum and count, the smallest, the largest and its frame."""
+
+    total: float = 0.0
+    count: int = 0
+    least: float = math.inf
+    most: float = -math.inf
+    at: int = 0
+
+    def add(self, value: float, frame: int) -> None:
+        self.total += value
+        self.count += 1
+        self.least = min(self.least, value)
+        if value > self.most:
+            self.most, self.at = value, frame
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count
+
+
+@dataclass
+class Summary:
+    """What the rows of a video have in common."""
+
+    frames: int = 0
+    measured: int = 0
+    """Frames with motion."""
+    cuts: list[int] = field(default_factory=list)
+    """Frames with which a shot begins."""
+    duplicates: list[int] = field(default_factory=list)
+    """Frames that repeat the one before."""
+    ranges: dict[str, Range] = field(default_factory=dict)
+    """By column; without those that are unknown throughout, and `direction`, of which there is no mean."""
+    _drift: complex = 0j
+
+    def over(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows, once they are counted."""
+        for row in rows:
+            self._add(row)
+            yield row
+
+    @property
+    def direction(self) -> float | None:
+        """Degrees of the mean motion of all, None where there is none."""
+        return math.degrees(math.atan2(self._drift.imag, self._drift.real)) if self._drift else None
+
+    @property
+    def coherence(self) -> float | None:
+        """Length of the mean motion of all over the mean speed, 0 to 1."""
+        speed = self.ranges.get("speed_mean")
+        return abs(self._drift) / speed.total if speed and speed.total else None
+
+    def _add(self, row: Row) -> None:
+        self.frames += 1
+        self.measured += row.speed_mean is not None
+        if row.cut:
+            self.cuts.append(row.frame)
+        if row.duplicate is not None and row.duplicate > DUPLICATE:
+            self.duplicates.append(row.frame)
+        for name in RANGED:
+            value = getattr(row, name)
+            if value is not None:
+                self.ranges.setdefault(name, Range()).add(value, row.frame)
+        if row.direction is not None and row.coherence is not None and row.speed_mean is not None:
+            angle = math.radians(row.direction)
+            self._drift += row.speed_mean * row.coherence * complex(math.cos(angle), math.sin(angle))
+
+
+def _row(change: Change, pair: FlowPair | None = None) -> Row:
+    motion = {} if pair is None else _motion(pair)
+    known = {name: round(value, DIGITS) for name, value in motion.items() if math.isfinite(value)}
+    frame = change.frame
+    scores = [score if score is None else round(score, DIGITS) for score in (change.cut_score, change.duplicate)]
+    return Row(frame.index, round(float(frame.time), DIGITS), change.cut, *scores, **known)
+
+
+def _motion(pair: FlowPair) -> dict[str, float]:
+    """Numbers by the names of Row, not finite where unknown."""
+    uv = pair.forward.uv if pair.forward.valid is None else pair.forward.uv.where(pair.forward.valid, torch.nan)
+    found = _speeds(uv)
+    if not found:
+        return {}
+    found |= _against_camera(uv)
+    if pair.backward is not None:
+        found |= _check(uv, pair.backward.uv)
+    return found
+
+
+def _speeds(uv: Tensor) -> dict[str, float]:
+    speed = lengths(uv)
+    known = speed.isfinite()
+    uv, speed = uv.where(known, 0), speed.where(known, 0)
+    sums = (known.sum(), speed.sum(), (speed > MOVING).sum(), *uv.sum((1, 2)), speed.max())
+    # One transfer for all, since each waits for the device.
+    count, total, moving, right, down, most = torch.stack([each.double() for each in sums]).tolist()
+    if not count:
+        return {}
+    return {
+        "speed_mean": total / count,
+        "speed_max": most,
+        "moving_area": moving / count,
+        "direction": math.degrees(math.atan2(down, right)) if total else math.nan,
+        "coherence": math.hypot(right, down) / total if total else math.nan,
+    }
+
+
+def _against_camera(uv: Tensor) -> dict[str, float]:
+    height, width = uv.shape[1:]
+    step = math.ceil(math.sqrt(height * width / POINTS))
+    top, left = (min(step, side) // 2 for side in (height, width))
+    u, v = uv[:, top::step, left::step].cpu().double().numpy()
+    y, x = np.mgrid[top:height:step, left:width:step]
+    known = np.isfinite(u) & np.isfinite(v)
+    flow = (u + 1j * v)[known]
+    if not len(flow):
+        return {}
+    positions = (x - (width - 1) / 2 + 1j * (y - (height - 1) / 2))[known]
+    speed = np.abs(flow)
+    median, high = np.percentile(speed, (50, 95)).tolist()
+    camera = fit_camera(positions, flow)
+    own = np.abs(flow - camera.flow(positions))
+    return {
+        "speed_median": median,
+        "speed_p95": high,
+        **asdict(camera),
+        "object_speed": float(own.mean()),
+        "object_area": float(np.mean((own > MOVING) & (own > OWN * speed))),
+    }
+
+
+def _check(forward: Tensor, backward: Tensor) -> dict[str, float]:
+    forward, backward = forward[None], backward[None]
+    back, inside = backward_warp(backward, forward, margin=0.5)
+    error = lengths(forward + back)[inside[:, 0]].mean()
+    occluded = consistency(forward, backward).float().mean()
+    return {"fb_error": error.item(), "occluded": occluded.item()}

@@ -1,0 +1,201 @@
+"""Rows of numbers as files: what `--out` of `flowcli stats` means, and the sinks behind it."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from flowcli.atomic import Part, check_free, write_error
+from flowcli.errors import OutputError, UsageError
+from flowcli.types import Sink
+
+if TYPE_CHECKING:
+    from flowcli.motion.stats import Row
+
+KINDS = ("csv", "jsonl", "parquet", "png", "svg")
+_EXTRAS = {"parquet": ("pyarrow", "parquet"), "png": ("matplotlib", "plot"), "svg": ("matplotlib", "plot")}
+"""The package that a kind needs besides what flowcli is installed with, and the extra that brings it."""
+_BATCH = 4096
+"""Rows that wait in memory for the next block of a Parquet file."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One place to write to. `path` is None for stdout."""
+
+    path: Path | None
+    kind: str
+
+
+def plan(
+    targets: Sequence[str], kinds: Sequence[str] = (), *, overwrite: bool = False, inputs: Sequence[str] = ()
+) -> list[Table]:
+    """The files that are asked for, checked as far as that is possible before there are rows.
+
+    kinds: none, or one for each target. inputs: files that no output may replace. Raises UsageError for a
+    contradiction, OutputError for a name that cannot be written.
+    """
+    if kinds and len(kinds) != len(targets):
+        raise UsageError(f"{len(kinds)} --as for {len(targets)} --out", "give one --as per --out, in the same order")
+    tables = [_table(*each) for each in zip(targets, kinds or ("",) * len(targets), strict=True)]
+    seen = set()
+    for table in tables:
+        place = table.path and table.path.resolve()
+        if place in seen:
+            name = table.path or "-"
+            raise UsageError(f"two outputs have the same name: {name}", "give each --out a name of its own")
+        seen.add(place)
+        if table.path is None:
+            continue
+        if table.path.exists() and any(Path(name).exists() and table.path.samefile(name) for name in inputs):
+            raise OutputError(f"output would replace the input: {table.path}", "choose another name")
+        check_free(table.path, overwrite)
+    return tables
+
+
+def open_tables(tables: Sequence[Table], row: type[Row], overwrite: bool, stdout: TextIO) -> list[Sink[Row]]:
+    """The sinks for rows of this type; what fails leaves nothing behind."""
+    opened: list[Sink[Row]] = []
+    try:
+        for table in tables:
+            opened.append(_open(table, row, overwrite, stdout))
+    except BaseException:
+        for sink in opened:
+            sink.abort()
+        raise
+    return opened
+
+
+def _table(target: str, kind: str) -> Table:
+    path = None if target == "-" else Path(target)
+    if path is None:
+        kind = kind or "csv"
+        if kind not in ("csv", "jsonl"):
+            raise UsageError(f"{kind} cannot be written to stdout", "use --as csv or --as jsonl")
+    elif not kind:
+        kind = path.suffix[1:].lower()
+        if kind not in KINDS:
+            known = " ".join(f".{name}" for name in KINDS)
+            raise OutputError(f"unknown suffix {path.suffix or '(none)'}: {target}", f"use {known}, or name it by --as")
+    package, extra = _EXTRAS.get(kind, ("", ""))
+    if package and importlib.util.find_spec(package) is None:
+        raise OutputError(f"{package} is needed to write {kind}: {target}", f"pip install 'flowcli[{extra}]'")
+    return Table(path, kind)
+
+
+def _open(table: Table, row: type[Row], overwrite: bool, stdout: TextIO) -> Sink[Row]:
+    columns = [each.name for each in fields(row)]
+    if table.path is None:
+        return _Guarded(_Lines(stdout, table.kind, columns, live=True), Path("stdout"))
+    part = Part(table.path, overwrite)
+    try:
+        return _Guarded(_open_at(part.path, table.kind, row, columns), part.target, part)
+    except OSError as error:
+        part.discard()
+        raise write_error(part.target, error) from error
+
+
+def _open_at(path: Path, kind: str, row: type[Row], columns: Sequence[str]) -> Sink[Row]:
+    if kind in ("csv", "jsonl"):
+        return _Lines(path.open("w", encoding="utf-8", newline=""), kind, columns)
+    if kind == "parquet":
+        return _Parquet(path, row)
+    from flowcli.motion.plot import Plot
+
+    return Plot(path, kind)
+
+
+class _Guarded:
+    """A sink whose file appears whole, under its own name, or not at all; what went wrong is told of that name."""
+
+    def __init__(self, sink: Sink[Row], target: Path, part: Part | None = None) -> None:
+        self._sink = sink
+        self._target = target
+        self._part = part
+
+    def write(self, row: Row) -> None:
+        with self._told():
+            self._sink.write(row)
+
+    def close(self) -> None:
+        with self._told():
+            self._sink.close()
+        if self._part is not None:
+            self._part.publish()
+
+    def abort(self) -> None:
+        self._sink.abort()
+        if self._part is not None:
+            self._part.discard()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise write_error(self._target, error) from error
+
+
+class _Lines:
+    """CSV with a header, where unknown numbers are empty, or JSON objects, where they are null. live: for readers."""
+
+    def __init__(self, file: TextIO, kind: str, columns: Sequence[str], live: bool = False) -> None:
+        self._file = file
+        self._live = live
+        self._csv = csv.DictWriter(file, columns, lineterminator="\n") if kind == "csv" else None
+        if self._csv is not None:
+            self._csv.writeheader()
+
+    def write(self, row: Row) -> None:
+        if self._csv is not None:
+            self._csv.writerow(vars(row))
+        else:
+            self._file.write(json.dumps(vars(row)) + "\n")
+        if self._live:
+            self._file.flush()
+
+    def close(self) -> None:
+        if not self._live:
+            self._file.close()
+
+    def abort(self) -> None:
+        self.close()
+
+
+class _Parquet:
+    """Blocks of rows with a typed column for each field."""
+
+    def __init__(self, path: Path, row: type[Row]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        # As in the annotations of a Row, which are text.
+        types = {"int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_()}
+        self._schema = pyarrow.schema([(each.name, types[str(each.type).split(" ")[0]]) for each in fields(row)])
+        self._batch = pyarrow.RecordBatch
+        self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, row: Row) -> None:
+        self._rows.append(vars(row))
+        if len(self._rows) >= _BATCH:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def abort(self) -> None:
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_batch(self._batch.from_pylist(self._rows, schema=self._schema))
+        self._rows.clear()

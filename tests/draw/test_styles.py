@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import get_args
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from flowcli.draw.styles import open_drawing
+from flowcli.draw.tracks import grid_points
+from flowcli.pictures import dimmed
+from flowcli.types import FlowField, FlowPair, Frame, Style
+from tests import reference
+
+STYLES: tuple[Style, ...] = get_args(Style)
+ON_FRAMES: tuple[Style, ...] = ("overlay", "arrows", "trails")
+
+
+def _pair(
+    uv: torch.Tensor, image: np.ndarray | None = None, valid: torch.Tensor | None = None, index: int = 0
+) -> FlowPair:
+    if image is None:
+        image = np.zeros((*uv.shape[1:], 3), np.uint8)
+    image.setflags(write=False)
+    first, second = (Frame(image, number, Fraction(number, 25)) for number in (index, index + 1))
+    return FlowPair(first, second, FlowField(uv, valid))
+
+
+def _picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def _constant(u: float, v: float, height: int = 120, width: int = 160) -> torch.Tensor:
+    return torch.tensor((u, v), dtype=torch.float32).view(2, 1, 1).repeat(1, height, width)
+
+
+def _noise(height: int, width: int) -> torch.Tensor:
+    return 4 * torch.randn(2, height, width, generator=torch.Generator().manual_seed(height))
+
+
+def draw(style: Style, pair: FlowPair, scale: float = 8.0, *, dim: float = 0.4) -> np.ndarray:
+    return open_drawing(style, darken=False, dim=dim).draw(pair, scale)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 17), (9, 300), (300, 9), (48, 64)])
+def test_every_style_draws_every_size(style: Style, height: int, width: int) -> None:
+    drawing = open_drawing(style, darken=True, dim=0.4)
+    image = _picture(height, width)
+    for index in range(3):
+        drawn = drawing.draw(_pair(_noise(height, width), image, index=index), 8.0)
+        assert drawn.dtype == np.uint8
+        assert drawn.shape == (height, width * (2 if style == "side-by-side" else 1), 3)
+        explained = drawing.explain(drawn, 8.0)
+        assert explained.shape == drawn.shape
+        assert explained.flags.c_contiguous
+        if height == 48:
+            rows, columns = np.nonzero((explained != drawn).any(axis=2))
+            assert rows.min() >= 16
+            left = width if style == "side-by-side" else 0
+            assert left <= columns.min() <= left + 4
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_unknown_flow_is_drawn_like_none(style: Style) -> None:
+    image = _picture(48, 64)
+    uv = _constant(5, 3, 48, 64)
+    background = {"side-by-side": np.hstack((image, 0 * image))}.get(style, 0 * image)
+    if style in ON_FRAMES:
+        background = dimmed(image, 0.4)
+    bad = torch.full_like(uv, torch.nan)
+    bad[1] = 1
+    for pair in (_pair(bad, image), _pair(uv, image, torch.zeros(48, 64, dtype=torch.bool))):
+        drawn = draw(style, pair)
+        if style == "trails":
+            # Points that are about to end.
+            assert (drawn != background).any(axis=2).mean() < 0.2
+        else:
+            limit = 4 if style == "magnitude" else 0
+            assert np.abs(drawn.astype(int) - background).max() <= limit
+
+
+@pytest.mark.parametrize("style", ON_FRAMES)
+@pytest.mark.parametrize("dim", [0.0, 0.3, 1.0])
+def test_frames_are_dimmed_as_asked(style: Style, dim: float) -> None:
+    image = _picture(120, 160)
+    drawn = draw(style, _pair(_constant(0, 0), image), dim=dim)
+    same = (drawn == dimmed(image, dim)).all(axis=2)
+    assert same.mean() > (0.999 if style == "overlay" else 0.7)
+    if dim == 0:
+        assert (drawn[same] == image[same]).all()
+
+
+def test_overlay_is_the_hue_of_the_wheel_over_the_frame() -> None:
+    image = _picture(33, 49)
+    uv = _noise(33, 49)
+    drawn = draw("overlay", _pair(uv, image), 8.0, dim=0).astype(float)
+    for (u, v), colour, frame in zip(
+        uv.flatten(1).T.tolist(), drawn.reshape(-1, 3), image.reshape(-1, 3).astype(float), strict=True
+    ):
+        length = math.hypot(u, v)
+        hue = np.array(reference.middlebury_colour(u / length, v / length, 1.000001))
+        cover = 0.8 * min(length / 8, 1)
+        np.testing.assert_allclose(colour, frame * (1 - cover) + hue * cover, atol=1.6)
+
+
+def test_magnitude_is_the_speed_alone() -> None:
+    angles = torch.linspace(0, 2 * math.pi, 24)
+    speeds = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 7, 8, 20])
+    uv = torch.stack((speeds[:, None] * angles.cos(), speeds[:, None] * angles.sin()))
+    drawn = draw("magnitude", _pair(uv), 8.0).astype(int)
+    assert np.abs(np.diff(drawn, axis=1)).max() <= 3
+    brightness = drawn[:, 0].sum(axis=1)
+    assert (np.diff(brightness[:9]) > 20).all()
+    assert brightness[8] == brightness[9]
+    assert brightness[0] < 10
+
+
+def test_side_by_side_is_the_frame_and_the_wheel() -> None:
+    image, uv = _picture(33, 49), _noise(33, 49)
+    drawn = draw("side-by-side", _pair(uv, image))
+    np.testing.assert_array_equal(drawn[:, :49], image)
+    np.testing.assert_array_equal(drawn[:, 49:], draw("wheel", _pair(uv)))
+
+
+def _coloured(image: np.ndarray, u: float, v: float) -> np.ndarray:
+    """(N, 2): x, y of pixels that have the hue of this motion."""
+    length = math.hypot(u, v)
+    hue = np.array(reference.middlebury_colour(u / length, v / length, 1 / 0.75))
+    return np.argwhere(np.abs(image - hue).max(axis=2) <= 1.5)[:, ::-1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (61, 403), (480, 640)])
+@pytest.mark.parametrize("angle", range(0, 360, 30))
+def test_an_arrow_points_in_the_direction_of_the_flow_at_its_tail(height: int, width: int, angle: int) -> None:
+    ahead = np.array((math.cos(math.radians(angle)), math.sin(math.radians(angle))))
+    spacing = max(16, math.sqrt(height * width) / 20)
+    points, _ = grid_points(height, width, spacing)
+    tail = points[np.hypot(*(points - (width / 2, height / 2)).T).argmin()]
+    uv = _constant(0, 0, height, width)
+    uv[:, tail[1], tail[0]] = torch.from_numpy(6 * ahead)
+    offset = _coloured(draw("arrows", _pair(uv)), *ahead) - tail
+    along, across = offset @ ahead, offset @ (-ahead[1], ahead[0])
+    assert -1 <= along.min() <= 3
+    assert 0.75 * spacing - 4 <= along.max() <= 0.75 * spacing + 1
+    assert abs(across.mean()) < 0.7
+
+
+def test_arrows_are_as_long_as_the_flow_is_fast() -> None:
+    def reach(speed: float) -> float:
+        drawn = draw("arrows", _pair(_constant(0, speed, 480, 640)), 8.0)
+        grey = np.abs(drawn.astype(int) - 170).max(axis=2) <= 1
+        columns = (drawn.max(axis=2) > 60).any(axis=1) if not grey.any() else grey.any(axis=1)
+        return float(columns.mean())
+
+    lengths = [reach(speed) for speed in (0.1, 1, 2, 4, 6, 8, 30)]
+    dot, slow, slower, half, most, full, above = lengths
+    assert dot < slow == slower < half < most < full == above
+    assert most / full == pytest.approx(0.75, abs=0.1)
+    assert slow / full == pytest.approx(0.45, abs=0.1)
+
+
+def test_points_at_rest_are_grey_dots() -> None:
+    drawn = draw("arrows", _pair(_constant(0.1, 0)), 8.0)
+    assert (np.ptp(drawn.astype(int), axis=2) == 0).all()
+    assert drawn.max() == 170
+    number, _ = cv2.connectedComponents((drawn[..., 0] > 80).astype(np.uint8))
+    assert number - 1 == round(120 / 16) * 10
+
+
+def test_arrows_of_unknown_flow_are_left_out() -> None:
+    uv = _constant(6, 0)
+    uv[0, :, 80:] = torch.nan
+    drawn = draw("arrows", _pair(uv))
+    assert drawn[:, :80].any()
+    assert not drawn[:, 100:].any()
+
+
+def test_trails_lie_behind_the_points() -> None:
+    drawing = open_drawing("trails", darken=False, dim=0.4)
+    for index in range(12):
+        drawn = drawing.draw(_pair(_constant(0, -1, 240, 160), index=index), 1.0)
+    found = _coloured(drawn, 0, -1)
+    # The points go up the columns of the grid.
+    places = (2 * np.arange(10) + 1) * 160 / 20
+    assert np.abs(found[:, :1] - places).min(axis=1).max() <= 2.5
+    # What is below a point is where it was: fainter, the longer ago.
+    column = drawn[:, 24].max(axis=1).astype(int)
+    heads = [y for y in range(60, 180) if column[y] > 240 >= column[y - 1]]
+    assert np.diff(heads).tolist() == [16] * 6
+    for y in heads:
+        assert column[y - 2] < 30 < column[y + 11] < column[y + 8] < column[y + 5] < 200
+
+
+def test_trails_forget_after_a_gap() -> None:
+    drawing = open_drawing("trails", darken=False, dim=0.4)
+    first = drawing.draw(_pair(_constant(3, 0)), 8.0)
+    later = [drawing.draw(_pair(_constant(3, 0), index=index), 8.0) for index in (1, 2)][-1]
+    assert (later != first).any()
+    np.testing.assert_array_equal(drawing.draw(_pair(_constant(3, 0), index=50), 8.0), first)

@@ -1,0 +1,621 @@
+"""The engine's promises: one encode per frame, the same flow at any batch size, flow of the frame's own size."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowcli.engine import engine as engine_module
+from flowcli.engine.engine import DTYPES, TILE, Engine, choose_device, choose_precision, cpu_has_bf16, dtype_of
+from flowcli.errors import DeviceError, InputError
+from flowcli.models.base import Features, FlowModel
+from flowcli.types import Direction, FlowPair, Frame, Last
+
+BATCHES = [1, 2, 3, 5]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+
+class Tiny(FlowModel):
+    """A convolution at 1/8 and a flow at 1/8 that depends on the order of the pair; counts what it is given."""
+
+    stride = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.layer = nn.Conv2d(3, 4, 8, stride=8)
+        self.encoded: list[tuple[int, ...]] = []
+        self.decoded: list[int] = []
+
+    def encode(self, image: Tensor) -> Features:
+        assert image.dtype == torch.float32
+        self.encoded.append(tuple(image.shape))
+        features = self.layer(image.to(self.layer.weight.dtype))
+        return features, features.mean((2, 3))
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        self.decoded.append(len(first[0]))
+        difference = 2 * second[0] - first[0] + (first[1] * second[1])[..., None, None]
+        fine = difference[:, :2]
+        return [F.avg_pool2d(fine, 2), fine]
+
+
+class Brightness(FlowModel):
+    """Flow at full size that is the first image's own red and green: shows where each pixel of the flow comes from."""
+
+    stride = 16
+
+    def encode(self, image: Tensor) -> Features:
+        self.seen = image
+        return (image,)
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        return [first[0][:, :2]]
+
+
+class Constant(Brightness):
+    """Flow (1, 2) in pixels of a grid of 1/8."""
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        count, _, height, width = first[0].shape
+        return [torch.tensor((1.0, 2.0)).view(1, 2, 1, 1).expand(count, 2, height // 8, width // 8)]
+
+
+class ConstantResized(Constant):
+    fit: Literal["pad", "resize"] = "resize"
+    least = 64
+
+
+def frame(index: int, height: int = 65, width: int = 97, name: str | None = None) -> Frame:
+    image = np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image.flags.writeable = False
+    return Frame(image, index, Fraction(index, 25), name)
+
+
+def run(
+    model: FlowModel, frames: Sequence[Frame], direction: Direction = "forward", last: Last = "drop", **settings: Any
+) -> list[FlowPair]:
+    settings = {"device": "cpu", "precision": "fp32", **settings}
+    return list(Engine(model, **settings).pairs(frames, direction, last))
+
+
+def same(first: Tensor, second: Tensor) -> bool:
+    return torch.allclose(first, second, rtol=1e-5, atol=1e-5)
+
+
+# The promise of the cache
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("count", [2, 5, 6, 7])
+def test_each_frame_is_encoded_once_and_flow_is_that_of_the_pair_alone(
+    count: int, batch: int, direction: Direction
+) -> None:
+    frames = [frame(index) for index in range(count)]
+    model = Tiny()
+    pairs = run(model, frames, direction, batch=batch)
+    assert sum(shape[0] for shape in model.encoded) == count
+    assert max(shape[0] for shape in model.encoded) <= batch
+    assert max(model.decoded) <= batch
+    assert sum(model.decoded) == (count - 1) * (2 if direction == "both" else 1)
+    assert len(pairs) == count - 1
+    for pair, (earlier, later) in zip(pairs, itertools.pairwise(frames), strict=True):
+        first, second = (later, earlier) if direction == "backward" else (earlier, later)
+        assert pair.first is first
+        assert pair.second is second
+        assert pair.earlier is earlier
+        (alone,) = run(Tiny(), [first, second])
+        assert same(pair.forward.uv, alone.forward.uv)
+        if direction == "both":
+            (back,) = run(Tiny(), [second, first])
+            assert pair.backward is not None
+            assert same(pair.backward.uv, back.forward.uv)
+        else:
+            assert pair.backward is None
+
+
+def test_flows_of_unlike_pairs_differ() -> None:
+    """Guards the test above: the tiny model tells pairs and their order apart."""
+    (one,) = run(Tiny(), [frame(0), frame(1)])
+    (two,) = run(Tiny(), [frame(1), frame(0)])
+    (three,) = run(Tiny(), [frame(0), frame(2)])
+    assert not same(one.forward.uv, two.forward.uv)
+    assert not same(one.forward.uv, three.forward.uv)
+
+
+def test_batches_are_as_full_as_they_can_be() -> None:
+    model = Tiny()
+    run(model, [frame(index) for index in range(8)], batch=3)
+    assert [shape[0] for shape in model.encoded] == [3, 3, 2]
+    assert model.decoded == [2, 3, 2]
+
+
+def test_an_engine_serves_several_streams() -> None:
+    engine = Engine(Tiny(), "cpu", "fp32")
+    one = [pair.forward.uv for pair in engine.pairs([frame(0), frame(1)])]
+    two = [pair.forward.uv for pair in engine.pairs([frame(0, 20, 30), frame(1, 20, 30)])]
+    again = [pair.forward.uv for pair in engine.pairs([frame(0), frame(1)])]
+    assert torch.equal(one[0], again[0])
+    assert two[0].shape == (2, 20, 30)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(("height", "width"), [(65, 97), (1, 1), (64, 96), (16, 300), (33, 2)])
+def test_padding_is_undone_exactly(height: int, width: int) -> None:
+    model = Brightness()
+    (pair,) = run(model, [frame(0, height, width), frame(1, height, width)])
+    expected = torch.from_numpy(pair.first.image[..., :2].astype(np.float32) / 255).permute(2, 0, 1)
+    assert torch.equal(pair.forward.uv, expected)
+    assert model.seen.shape[-2:] == (-(-height // 16) * 16, -(-width // 16) * 16)
+
+
+def test_the_least_size_of_the_model_is_kept() -> None:
+    class Large(Brightness):
+        least = 100
+
+    model = Large()
+    (pair,) = run(model, [frame(0, 7, 130), frame(1, 7, 130)])
+    assert model.seen.shape[-2:] == (112, 144)
+    assert pair.forward.uv.shape == (2, 7, 130)
+
+
+@pytest.mark.parametrize(("height", "width"), [(65, 97), (1, 1), (64, 128)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_flow_of_a_smaller_grid_is_scaled(height: int, width: int, batch: int) -> None:
+    frames = [frame(index, height, width) for index in range(3)]
+    for pair in run(Constant(), frames, batch=batch):
+        assert pair.forward.uv.shape == (2, height, width)
+        assert same(pair.forward.uv[0], torch.full((height, width), 8.0))
+        assert same(pair.forward.uv[1], torch.full((height, width), 16.0))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "inner_height", "inner_width"), [(65, 97, 80, 112), (1, 1, 64, 64), (64, 64, 64, 64)]
+)
+def test_resizing_is_undone(height: int, width: int, inner_height: int, inner_width: int) -> None:
+    model = ConstantResized()
+    (pair,) = run(model, [frame(0, height, width), frame(1, height, width)])
+    assert model.seen.shape[-2:] == (inner_height, inner_width)
+    assert pair.forward.uv.shape == (2, height, width)
+    assert same(pair.forward.uv[0], torch.full((height, width), 8 * width / inner_width))
+    assert same(pair.forward.uv[1], torch.full((height, width), 16 * height / inner_height))
+
+
+@pytest.mark.parametrize("model", [Constant(), ConstantResized()])
+def test_max_side_estimates_smaller_and_returns_full_size(model: Constant) -> None:
+    (pair,) = run(model, [frame(0), frame(1)], max_side=49)
+    # 97 -> 49 and 65 -> 33 (32.8); then padded to 48x64, which scales nothing, or resized to 64x64, which does.
+    height, width = (33, 49) if model.fit == "pad" else (64, 64)
+    assert model.seen.shape[-2:] == ((48, 64) if model.fit == "pad" else (64, 64))
+    assert pair.forward.uv.shape == (2, 65, 97)
+    assert same(pair.forward.uv[0], torch.full((65, 97), 8 * 97 / width))
+    assert same(pair.forward.uv[1], torch.full((65, 97), 16 * 65 / height))
+
+
+def test_max_side_leaves_small_frames_alone() -> None:
+    frames = [frame(0), frame(1)]
+    (plain,) = run(Tiny(), frames)
+    (limited,) = run(Tiny(), frames, max_side=97)
+    assert torch.equal(plain.forward.uv, limited.forward.uv)
+
+
+def test_max_side_of_a_thin_frame_keeps_one_pixel() -> None:
+    (pair,) = run(Constant(), [frame(0, 1, 500), frame(1, 1, 500)], max_side=20)
+    assert pair.forward.uv.shape == (2, 1, 500)
+
+
+# Device and precision
+
+
+@pytest.mark.parametrize("precision", list(DTYPES))
+def test_flow_is_an_ordinary_float32_tensor_in_any_precision(precision: str) -> None:
+    engine = Engine(Tiny(), "cpu", precision)
+    assert engine.precision == precision
+    weight = next(engine.model.parameters())
+    assert weight.dtype == DTYPES[precision]
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    (pair,) = engine.pairs([frame(0), frame(1)])
+    uv = pair.forward.uv
+    assert uv.dtype == torch.float32
+    assert uv.is_contiguous()
+    assert not uv.is_inference()
+    assert uv.untyped_storage().nbytes() == 2 * 65 * 97 * 4
+    exact = run(Tiny(), [frame(0), frame(1)])[0].forward.uv
+    assert (uv - exact).abs().max() < {"fp32": 1e-6, "bf16": 0.2, "fp16": 0.02}[precision]
+
+
+def test_evaluation_mode_and_defaults() -> None:
+    model = Tiny().train()
+    engine = Engine(model, "cpu")
+    assert not model.training
+    assert engine.device == torch.device("cpu")
+    assert engine.batch == 1
+    assert engine.precision == ("bf16" if cpu_has_bf16() else "fp32")
+
+
+@pytest.mark.parametrize(
+    ("int8", "bf16", "known", "expected"),
+    [
+        (True, True, ("int8", "fp32", "bf16"), "int8"),
+        (True, True, ("fp32", "bf16"), "bf16"),
+        (False, True, ("int8", "fp32", "bf16"), "bf16"),
+        (True, False, ("int8", "fp32", "bf16"), "int8"),
+        (False, False, ("int8", "fp32", "bf16"), "fp32"),
+        (True, True, ("fp32", "fp16"), "fp32"),
+    ],
+)
+def test_auto_precision_of_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, int8: bool, bf16: bool, known: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setattr(engine_module, "int8_works", lambda: int8)
+    monkeypatch.setattr(engine_module, "cpu_has_bf16", lambda: bf16)
+    assert choose_precision("auto", torch.device("cpu"), known) == expected
+    assert dtype_of("int8") == (torch.bfloat16 if bf16 else torch.float32)
+
+
+def test_a_model_gets_fp32_for_what_it_does_not_know() -> None:
+    assert choose_precision("fp16", torch.device("cpu"), ("fp32", "bf16")) == "fp32"
+    with pytest.raises(ValueError, match="precision must be auto, int8, fp32, bf16, fp16, got 'fp8'"):
+        choose_precision("fp8", torch.device("cpu"), ("fp32",))
+
+
+def test_int8_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "int8_works", lambda: False)
+    with pytest.raises(DeviceError, match="cpu has no convolutions in int8 that flowcli can use"):
+        choose_precision("int8", torch.device("cpu"), ("int8", "fp32"))
+    assert Engine(Tiny(), "cpu", "bf16").precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"), ((6, 1), "fp32")]
+)
+def test_auto_precision_of_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda", 0), ("int8", "fp32", "bf16", "fp16")) == expected
+
+
+@pytest.mark.parametrize(("avx512", "amx"), [(True, False), (False, True), (True, True), (False, False)])
+def test_bf16_by_the_answer_of_torch(monkeypatch: pytest.MonkeyPatch, avx512: bool, amx: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert cpu_has_bf16() == (avx512 or amx)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("avx512f avx512_bf16", True), ("amx_bf16 amx_tile", True), ("avx512f avx2", False)]
+)
+def test_bf16_by_the_flags_of_the_cpu(monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags : fpu {flags} sse\n")
+    assert cpu_has_bf16() == expected
+
+
+def test_bf16_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: Path, encoding: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert not cpu_has_bf16()
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes torch believe in a number of GPUs."""
+
+    def pretend(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "expected"),
+    [
+        ("auto", 0, "cpu"),
+        ("auto", 2, "cuda:0"),
+        ("cpu", 2, "cpu"),
+        ("cuda", 2, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+    ],
+)
+def test_device(gpus: Callable[[int], None], name: str, count: int, expected: str) -> None:
+    gpus(count)
+    assert choose_device(name) == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "message", "hint"),
+    [
+        ("cuda", 0, "no CUDA device for 'cuda'", "pass --device cpu, or install a torch that knows the GPU"),
+        ("cuda:2", 2, "no such device: cuda:2", "there are 2: cuda:0 to cuda:1"),
+        ("gpu", 0, "unknown device: gpu", "use auto, cpu, cuda or cuda:<number>"),
+        ("mps", 0, "unknown device: mps", "use auto, cpu, cuda or cuda:<number>"),
+        ("", 0, "unknown device: ", "use auto, cpu, cuda or cuda:<number>"),
+    ],
+)
+def test_devices_that_are_not_there(
+    gpus: Callable[[int], None], name: str, count: int, message: str, hint: str
+) -> None:
+    gpus(count)
+    with pytest.raises(DeviceError) as caught:
+        Engine(Tiny(), name)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"max_side": -5}, "max_side must be at least 1, got -5"),
+        ({"tile": -1}, "tile must be at least 0, got -1"),
+        ({"precision": "int4"}, "precision must be auto, int8, fp32, bf16, fp16, got 'int4'"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Engine(Tiny(), "cpu", **settings)
+
+
+@pytest.mark.parametrize("words", [{"direction": "up"}, {"last": "keep"}])
+def test_unknown_words_are_told_at_once(words: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be one of"):
+        Engine(Tiny(), "cpu").pairs([], **words)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_flow_of_a_gpu_is_that_of_the_cpu(direction: Direction) -> None:
+    frames = [frame(index) for index in range(6)]
+    engine = Engine(Tiny(), "cuda", "fp32")
+    for there, here in zip(engine.pairs(frames, direction), run(Tiny(), frames, direction), strict=True):
+        assert there.forward.uv.device == engine.device
+        assert torch.allclose(there.forward.uv.cpu(), here.forward.uv, atol=1e-2)
+    assert engine.watch.items == 6
+    assert engine.watch.seconds > 0
+
+
+# The stream
+
+
+def endless(alive: list[weakref.ref[Frame]] | None = None) -> Iterator[Frame]:
+    for index in itertools.count():
+        made = frame(index, 8, 8)
+        if alive is not None:
+            alive.append(weakref.ref(made))
+        yield made
+        del made
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_pairs_come_as_soon_as_their_batch_is_full(batch: int) -> None:
+    alive: list[weakref.ref[Frame]] = []
+    pairs = Engine(Tiny(), "cpu", "fp32", batch).pairs(endless(alive))
+    assert alive == []
+    next(pairs)
+    assert len(alive) == max(batch, 2)
+
+
+@pytest.mark.parametrize(
+    ("together", "options", "batch"),
+    [
+        (0, {}, 1),
+        (64 * 96 - 1, {}, 1),
+        (64 * 96, {}, 1),
+        (5 * 64 * 96, {}, 4),
+        (99 * 64 * 96, {}, 8),
+        (5 * 64 * 96, {"batch": 2}, 2),
+        (64 * 96, {"max_side": 48}, 4),
+        (64 * 96, {"max_side": 96}, 1),
+    ],
+)
+def test_a_cpu_takes_as_many_frames_as_keep_it_busy(together: int, options: dict[str, Any], batch: int) -> None:
+    model = Tiny()
+    model.together = together
+    engine = Engine(model, "cpu", "fp32", **options)
+    frames = [frame(index, 64, 96) for index in range(9)]
+    pairs = list(engine.pairs(frames))
+    assert engine.batch == batch
+    assert [shape[0] for shape in model.encoded] == [batch] * (9 // batch) + [9 % batch] * (9 % batch > 0)
+    for pair, other in zip(pairs, run(Tiny(), frames, max_side=engine.max_side), strict=True):
+        assert same(pair.forward.uv, other.forward.uv)
+
+
+def test_the_batch_of_a_cpu_follows_the_size() -> None:
+    model = Tiny()
+    model.together = 4 * 64 * 96
+    engine = Engine(model, "cpu", "fp32")
+    for height, width, batch in ((64, 96, 4), (128, 192, 1), (64, 192, 2)):
+        list(engine.pairs([frame(index, height, width) for index in range(3)]))
+        assert engine.batch == batch
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_frames_are_let_go(batch: int) -> None:
+    alive: list[weakref.ref[Frame]] = []
+    pairs = Engine(Tiny(), "cpu", "fp32", batch).pairs(endless(alive))
+    for _ in range(40):
+        next(pairs)
+        assert sum(ref() is not None for ref in alive) <= batch + 2
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("frames", [[], [frame(7)], [frame(0, name="a")]])
+def test_fewer_than_two_frames_are_an_error(frames: list[Frame], batch: int) -> None:
+    label = {0: "no frames in the input"}.get(len(frames))
+    if label is None:
+        name = "frame 7" if frames[0].name is None else "frame 0, a"
+        label = f"only one frame in the input ({name}), flow needs two"
+    for last in get_args(Last):
+        with pytest.raises(InputError) as caught:
+            run(Tiny(), frames, last=last, batch=batch)
+        assert caught.value.message == label
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_change_of_size_names_the_frame_and_both_sizes(batch: int) -> None:
+    with pytest.raises(InputError) as caught:
+        run(Tiny(), [frame(0), frame(1), frame(2, 64, 97, "c")], batch=batch)
+    assert caught.value.message == "frame 2, c is 97x64, the frames before it are 97x65"
+    assert caught.value.hint == "give frames of one size"
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_last_adds_a_still_pair(direction: Direction, batch: int) -> None:
+    frames = [frame(index) for index in range(4)]
+    plain = run(Tiny(), frames, direction, batch=batch)
+    for last in ("repeat", "zero"):
+        pairs = run(Tiny(), frames, direction, last, batch=batch)
+        assert len(pairs) == len(plain) + 1
+        still, before = pairs[-1], pairs[-2]
+        assert still.first is frames[-1]
+        assert still.second is frames[-1]
+        assert still.earlier is frames[-1]
+        share = 1.0 if last == "repeat" else 0.0
+        assert torch.equal(still.forward.uv, before.forward.uv * share)
+        assert (still.backward is None) == (direction != "both")
+        if still.backward is not None and before.backward is not None:
+            assert torch.equal(still.backward.uv, before.backward.uv * share)
+
+
+def test_the_watch_counts_frames_and_the_networks_seconds_only() -> None:
+    engine = Engine(Tiny(), "cpu", "fp32", 2)
+    list(engine.pairs([frame(index) for index in range(5)]))
+    assert engine.watch.items == 5
+    assert 0 < engine.watch.seconds < 5
+
+
+# Too little memory
+
+
+class Hungry(Tiny):
+    """Has memory for `most` pictures in `encode` and `most` pairs in `decode`, like a small GPU."""
+
+    def __init__(self, most_images: int, most_pairs: int) -> None:
+        super().__init__()
+        self.most_images = most_images
+        self.most_pairs = most_pairs
+
+    def encode(self, image: Tensor) -> Features:
+        if len(image) > self.most_images:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().encode(image)
+
+    def decode(self, first: Features, second: Features) -> list[Tensor]:
+        if len(first[0]) > self.most_pairs:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().decode(first, second)
+
+
+@pytest.mark.parametrize(("images", "pairs", "left"), [(2, 9, 2), (9, 2, 2), (1, 1, 1), (9, 4, 4), (8, 9, 8)])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_smaller_batches_when_memory_is_short(
+    caplog: pytest.LogCaptureFixture, direction: Direction, images: int, pairs: int, left: int
+) -> None:
+    frames = [frame(index) for index in range(19)]
+    engine = Engine(Hungry(images, pairs), "cpu", "fp32", 8)
+    with caplog.at_level(logging.WARNING, "flowcli"):
+        got = list(engine.pairs(frames, direction))
+    assert engine.batch == left
+    expected = run(Tiny(), frames, direction)
+    assert [pair.earlier.index for pair in got] == list(range(18))
+    for pair, other in zip(got, expected, strict=True):
+        assert same(pair.forward.uv, other.forward.uv)
+    said = ["not enough memory on cpu for 8 frames at once: taking fewer"] if left < 8 else []
+    assert caplog.messages == said
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(("images", "pairs"), [(0, 9), (9, 0)])
+def test_too_little_memory_for_one_frame_is_an_error(batch: int, images: int, pairs: int) -> None:
+    with pytest.raises(DeviceError) as caught:
+        run(Hungry(images, pairs), [frame(index) for index in range(6)], batch=batch)
+    assert caught.value.message == "not enough memory on cpu for frames of 97x65"
+    assert caught.value.hint == "pass --max-side with less than 97, or --device cpu"
+
+
+class Tiled(Tiny):
+    """Has memory for tiles up to `most`."""
+
+    tiles = True
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def encode(self, image: Tensor) -> Features:
+        if not 0 < self.tile <= self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().encode(image)
+
+
+@pytest.mark.parametrize(
+    ("start", "most", "said"),
+    [
+        # As on a GPU, where whole frames come first.
+        (0, 2048, [2048]),
+        (0, 300, [2048, 1024, 512, 256]),
+        (1000, 500, [500]),
+        (500, 500, []),
+    ],
+)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_smaller_tiles_when_memory_is_short(
+    caplog: pytest.LogCaptureFixture, direction: Direction, start: int, most: int, said: list[int]
+) -> None:
+    frames = [frame(index) for index in range(3)]
+    model = Tiled(most)
+    engine = Engine(model, "cpu", "fp32")
+    model.tile = start
+    with caplog.at_level(logging.WARNING, "flowcli"):
+        got = list(engine.pairs(frames, direction))
+    assert caplog.messages == [f"not enough memory on cpu: working in tiles of {tile}" for tile in said]
+    assert model.tile == (said or [start])[-1]
+    for pair, other in zip(got, run(Tiny(), frames, direction), strict=True):
+        assert same(pair.forward.uv, other.forward.uv)
+
+
+def test_batches_shrink_before_tiles(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "flowcli"):
+        run(Tiled(1024), [frame(index) for index in range(6)], batch=4)
+    assert caplog.messages == [
+        "not enough memory on cpu for 4 frames at once: taking fewer",
+        "not enough memory on cpu: working in tiles of 1024",
+    ]
+
+
+@pytest.mark.parametrize(("settings", "left"), [({}, 256), ({"tile": 0}, 0), ({"tile": 300}, 300)])
+def test_tiles_shrink_only_so_far(settings: dict[str, Any], left: int) -> None:
+    model = Tiled(100)
+    with pytest.raises(DeviceError, match=r"^not enough memory on cpu for frames of 97x65$"):
+        run(model, [frame(0), frame(1)], **settings)
+    assert model.tile == left
+
+
+def test_only_networks_that_can_get_tiles() -> None:
+    assert Engine(Tiled(9), "cpu").model.tile == TILE
+    assert Engine(Tiled(9), "cpu", tile=64).model.tile == 64
+    assert Engine(Tiled(9), "cpu", tile=0).model.tile == 0
+    assert Engine(Tiny(), "cpu").model.tile == 0
+    assert Engine(Tiny(), "cpu", tile=0).model.tile == 0
+    with pytest.raises(DeviceError) as caught:
+        Engine(Tiny(), "cpu", tile=64)
+    assert caught.value.message == "this network cannot work in tiles"
+    assert caught.value.hint == "leave out --tile; --max-side saves memory too"

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flowcli import models
+from flowcli.errors import OutputError, WeightsError
+from flowcli.weights import entries, published
+from tests.lua import Lua, whole
+
+KEYS = Path(__file__).parents[1] / "models/flow/keys"
+"""Names and shapes in files of others; each list says where it is from."""
+KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
+    "pwcnet": ("pwcnet", {}),
+    "spynet": ("spynet", {}),
+    "flownets": ("flownets", {}),
+    "flownets-bn": ("flownets", {"norm": True}),
+    "flownetc": ("flownetc", {}),
+    "flownet2": ("flownet2", {"variant": "full"}),
+    **{f"flownet2-{part}": ("flownet2", {"variant": part}) for part in ("c", "s", "sd", "cs", "css")},
+}
+NVIDIAS = {"ptlflow-flownetc": "flownet2-c", "ptlflow-flownets": "flownet2-s", "ptlflow-flownet2": "flownet2"}
+NVIDIAS |= {f"ptlflow-flownet{part}": f"flownet2-{part}" for part in ("cs", "css", "sd")}
+PLAIN = {"order": "bgr", "mean": (0.0, 0.0, 0.0), "bias": True}
+STACKED = {"order": "bgr", "centre": False}
+OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    **{theirs: (ours, "flownet2", KNOWN[ours][1]) for theirs, ours in NVIDIAS.items()},
+    "ptlflow-pwcnet": ("pwcnet", "pwcnet", {}),
+    "ptlflow-pwcnet_nodc": ("pwcnet-nodc", "pwcnet", {}),
+    "sniklaus-pwcnet": ("pwcnet", "pwcnet", {}),
+    "mmflow-pwcnet": ("pwcnet", "pwcnet", {}),
+    "mmflow-flownets": ("flownets", "flownets", PLAIN),
+    "mmflow-flownetc": ("flownetc", "flownetc", PLAIN),
+    "mmflow-flownet2": ("flownet2", "flownet2", {"variant": "full", **STACKED}),
+    "mmflow-flownet2cs": ("flownet2-cs", "flownet2", {"variant": "cs", **STACKED}),
+    "mmflow-flownet2css": ("flownet2-css", "flownet2", {"variant": "css", **STACKED, "last": "bilinear"}),
+    "mmflow-flownet2sd": ("flownet2-sd", "flownet2", {"variant": "sd", **STACKED}),
+}
+FILES = {**{name: (name, *known) for name, known in KNOWN.items()}, **OTHERS}
+
+
+def listed(name: str) -> dict[str, Tensor]:
+    """Zeros by the names of that list, which take no memory."""
+    keys = json.loads((KEYS / f"{name}.json").read_text())["keys"]
+    return {key: torch.zeros(()).expand(shape) for key, shape in keys}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "flowcli" / "weights"
+
+
+def spynet_file(path: Path, prefix: str = "module") -> Path:
+    """A file as the PyTorch port of SpyNet has it, with random weights."""
+    torch.manual_seed(0)
+    names = json.loads((KEYS / "spynet.json").read_text())["keys"]
+    torch.save({key.replace("net", prefix): 0.05 * torch.randn(shape) for key, shape in names}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_known_by_its_names_and_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = listed(name)
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
+    flavour, renamed = published.recognise(Path("any.pth"))
+    assert (flavour.name, flavour.network, flavour.settings) == FILES[name]
+    with torch.device("meta"):
+        model = models.create(flavour.network, **flavour.settings)
+    # Not strict in torch's sense: names and shapes have to be the very same.
+    assert {key: tensor.shape for key, tensor in renamed.items()} == {
+        key: tensor.shape for key, tensor in model.state_dict().items()
+    }
+
+
+def test_what_only_the_name_of_a_file_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: listed("flownets"))
+    flavour, _ = published.recognise(Path("flownets_from_caffe.pth"))
+    assert (flavour.name, flavour.settings) == ("flownets-caffe", {"order": "bgr"})
+
+
+def test_counters_of_batch_normalisation_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {key: value for key, value in listed("flownets-bn").items() if not key.endswith("num_batches_tracked")}
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
+    flavour, renamed = published.recognise(Path("old.pth"))
+    assert flavour.name == "flownets-bn"
+    assert renamed["net.conv1.1.num_batches_tracked"].item() == 0
+
+
+def torch7_set(folder: Path, tag: str, levels: int) -> list[list[np.ndarray]]:
+    """Files as SpyNet's authors have them; the weights and biases in them, by level."""
+    random, channels = np.random.default_rng(0), (8, 32, 64, 32, 16, 2)
+    sets = []
+    for level in range(1, levels + 1):
+        lua, layers, arrays = Lua(), [], []
+        for inputs, outputs in itertools.pairwise(channels):
+            weight = 0.05 * random.standard_normal((outputs, inputs, 7, 7), np.float32)
+            bias = random.standard_normal(outputs, np.float32)
+            layers += [lua.convolution(weight, bias, "cudnn.SpatialConvolution"), lua.layer("cudnn.ReLU")]
+            arrays += [weight, bias]
+        (folder / f"modelL{level}_{tag}.t7").write_bytes(whole(lua.sequential(*layers[:-1])))
+        sets.append(arrays)
+    return sets
+
+
+@pytest.mark.parametrize(("tag", "levels"), [("F", (1, 2, 3, 4, 5, 6)), ("3", (1, 2, 3, 4, 5, 5))])
+def test_the_files_of_spynets_authors_are_one(tmp_path: Path, tag: str, levels: tuple[int, ...]) -> None:
+    arrays = torch7_set(tmp_path, tag, max(levels))
+    flavour, state = published.recognise(tmp_path / f"modelL2_{tag}.t7")
+    assert (flavour.name, flavour.source) == ("spynet", "github.com/anuragranj/spynet")
+    names = [f"basic.{n}.{layer}.{kind}" for n in range(6) for layer in range(0, 10, 2) for kind in ("weight", "bias")]
+    assert sorted(state) == sorted(names)
+    expected = [array for level in levels for array in arrays[level - 1]]
+    for name, array in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(state[name], array)
+    assert published.import_weights(tmp_path / f"modelL1_{tag}.t7").name == "spynet"
+    (tmp_path / f"modelL4_{tag}.t7").unlink()
+    with pytest.raises(WeightsError, match=rf"^one of SpyNet's files is not there: {tmp_path}/modelL4_{tag}\.t7$"):
+        published.recognise(tmp_path / f"modelL1_{tag}.t7")
+
+
+def test_a_network_without_its_context_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = listed("ptlflow-pwcnet_nodc")
+    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
+    _, renamed = published.recognise(Path("a.ckpt"))
+    context = {name for name in renamed if name.startswith("dc_conv")}
+    assert len(context) == 14
+    assert not any(renamed[name].any() for name in context)
+    state["dc_conv7.weight"] = torch.zeros(2, 32, 3, 3)
+    with pytest.raises(WeightsError, match=r"^weights of no network that is known: .*; nearest is PWC-Net, "):
+        published.recognise(Path("a.ckpt"))
+
+
+@pytest.mark.parametrize("prefix", ["net", "module"])
+def test_imported_weights_have_a_name_from_then_on(tmp_path: Path, own_folder: Path, prefix: str) -> None:
+    file = spynet_file(tmp_path / "network.pytorch", prefix)
+    entry = published.import_weights(file)
+    assert (entry.name, entry.network, entry.file) == ("spynet", "spynet", own_folder / "spynet.safetensors")
+    assert entry == entries.resolve("spynet")
+    assert entry.licence == "non-commercial research only"
+    assert entry.source.endswith("(network.pytorch)")
+    mine, theirs = entries.load(entry), published.load(file, "spynet")
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(OutputError, match=r"^output exists already: "):
+        published.import_weights(file)
+    again = published.import_weights(file, overwrite=True)
+    # The order in which a file keeps its metadata is not fixed, and so its hash is not.
+    assert dataclasses.replace(again, sha256=entry.sha256) == entry
+    assert published.import_weights(file, "other").name == "other"
+
+
+def failure(path: Path, network: str | None = None) -> WeightsError:
+    with pytest.raises(WeightsError) as caught:
+        published.load(path, network)
+    return caught.value
+
+
+def test_weights_of_nothing_that_is_known(tmp_path: Path) -> None:
+    state = torch.load(spynet_file(tmp_path / "a.pth"), weights_only=True)
+    del state["moduleBasic.3.moduleBasic.4.bias"]
+    torch.save(state, tmp_path / "b.pth")
+    error = failure(tmp_path / "b.pth")
+    assert error.message == (
+        f"weights of no network that is known: {tmp_path / 'b.pth'} has 59 tensors; "
+        "nearest is SpyNet, of which it has 59 tensors"
+    )
+    assert error.hint.startswith("known are PWC-Net, PWC-Net without ")
+
+
+def test_weights_of_another_network_than_wanted(tmp_path: Path) -> None:
+    file = spynet_file(tmp_path / "a.pth")
+    error = failure(file, "pwcnet")
+    assert error.message == f"{file} holds weights of spynet, not of pwcnet"
+    assert error.hint == "pass --model spynet"
+
+
+def test_settings_that_the_network_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"^settings do not fit SpyNet, .*refine"):
+        published.load(spynet_file(tmp_path / "a.pth"), refine=3)
+
+
+def test_weights_that_give_no_flow_are_not_kept(tmp_path: Path, own_folder: Path) -> None:
+    state = torch.load(spynet_file(tmp_path / "a.pth"), weights_only=True)
+    state["moduleBasic.0.moduleBasic.0.bias"][0] = torch.nan
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"^SpyNet gives no flow with the weights "):
+        published.import_weights(tmp_path / "a.pth")
+    assert not own_folder.exists()
+
+
+LISTED: dict[str, dict[str, Any]] = {
+    "flownets-bn": {"norm": True},
+    "flownets-mmflow": PLAIN,
+    "flownetc-mmflow": PLAIN,
+    **{f"flownet2-{part}": {"variant": part} for part in ("c", "s")},
+    **{f"flownet2-{part}-mmflow": {"variant": part} for part in ("cs", "css", "sd")},
+}
+"""Settings of what published.toml lists, where there are any."""
+
+
+def test_costs_that_are_listed_are_those_of_the_networks() -> None:
+    listed: list[entries.Entry | entries.Published] = [*entries.entries(), *entries.published()]
+    for each in listed:
+        settings = LISTED.get(each.name, {})
+        assert each.gmacs == pytest.approx(published.multiply_adds(each.network, **settings), abs=0.06), each.name
+        with torch.device("meta"):
+            parameters = models.create(each.network, **settings).parameters()
+        assert each.parameters == sum(parameter.numel() for parameter in parameters), each.name
+
+
+def test_multiply_adds_of_a_network_that_one_can_count_by_hand() -> None:
+    # Six 7x7 convolutions on 1024x448 and four levels of a quarter each, on two smaller ones.
+    per_pixel = 49 * (8 * 32 + 32 * 64 + 64 * 32 + 32 * 16 + 16 * 2)
+    pixels = sum((1024 >> level) * (448 >> level) for level in range(6))
+    assert published.multiply_adds("spynet") == pytest.approx(per_pixel * pixels / 1e9, rel=1e-6)
