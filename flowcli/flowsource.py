@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, pairwise, zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -18,20 +15,19 @@ import numpy as np
 from flowcli.errors import InputError
 from flowcli.flowfile import FORMATS, Flow, Motion, open_stack, read_motion
 from flowcli.flowfile.base import known
+from flowcli.inputs import STDIN, find_input
 from flowcli.packing import TSN_BOUND, from_i3d
+from flowcli.sequences import count_frames, shifted
 from flowcli.types import Closes, Direction, FlowField, FlowPair, Frame, StreamInfo
 from flowcli.video import FlowVideo
-from flowcli.video.sequence import natural
 
 Kind = Literal["i3d"]
 """What the name of a file does not say: an .npy is clipped and scaled for I3D."""
 
 _RATE = Fraction(25)
-_STDIN = "-"
-_VIDEOS = (_STDIN, ".mkv", ".nut")
+_VIDEOS = (STDIN, ".mkv", ".nut")
 _BACKWARD = "_bwd"
 _X, _Y = "flow_x_", "flow_y_"
-_NUMBER = re.compile(r"(.*?)(\d{1,9})")
 _KNOWN = f"flow is read from {' '.join(FORMATS)} .mkv .nut; flowcli estimate finds it in other videos and pictures"
 _AGAIN = "make both anew"
 
@@ -101,7 +97,7 @@ class FlowSource(Closes):
         self._direction = direction
         self._bound = bound
         self._kind = kind
-        self._indices, self._every = _numbered([group.stem for group in groups])
+        self._indices, self._every = count_frames([group.stem for group in groups])
         self._videos: dict[Path, FlowVideo] = {}
         self._opened = ExitStack()
         try:
@@ -173,7 +169,7 @@ class FlowSource(Closes):
             elif self._direction == "forward" and motion.forward:
                 yield _Step(index, group.stem, motion.forward, None)
             elif self._direction == "backward" and motion.backward:
-                yield _Step(index, _shifted(group.stem, -self._every), None, motion.backward)
+                yield _Step(index, shifted(group.stem, -self._every), None, motion.backward)
 
     def _pair(self, step: _Step) -> FlowPair:
         flow = step.forward or step.backward
@@ -181,7 +177,7 @@ class FlowSource(Closes):
         time = step.index / self.info.rate if step.time is None else step.time
         image = np.broadcast_to(np.uint8(0), (*flow[0].shape[1:], 3))
         earlier = Frame(image, step.index, time, step.stem)
-        later = Frame(image, step.index + 1, time + 1 / self.info.rate, step.stem and _shifted(step.stem, self._every))
+        later = Frame(image, step.index + 1, time + 1 / self.info.rate, step.stem and shifted(step.stem, self._every))
         if step.forward is None:
             return FlowPair(later, earlier, _field(flow))
         return FlowPair(earlier, later, _field(flow), step.backward and _field(step.backward))
@@ -201,17 +197,12 @@ def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]
 
 def _find(text: str) -> list[Path]:
     """The files that an input names, in order."""
-    if text == _STDIN:
+    given = find_input(text)
+    if given.form == "stdin":
         return [Path(text)]
-    if os.path.isdir(text):
-        files = _in_folder(Path(text))
-    elif not os.path.exists(text) and any(sign in text for sign in "*?["):
-        files = sorted((path for path in map(Path, glob.glob(text)) if path.is_file()), key=natural)
-    elif os.path.exists(text):
-        files = [Path(text)]
-    else:
-        raise InputError(f"no such file: {text}", "check the name")
-    files = [path for path in files if not path.name.startswith(_Y)]
+    files = [path for path in given.files(FORMATS) if not path.name.startswith(_Y)]
+    if given.form == "folder":
+        files = _flow_alone(files)
     if not files:
         raise InputError(f"no files of flow: {text}", _KNOWN)
     for path in files:
@@ -220,16 +211,13 @@ def _find(text: str) -> list[Path]:
     return files
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    try:
-        files = [path for path in folder.iterdir() if _kind(path) in FORMATS and not path.name.startswith(".")]
-    except PermissionError as error:
-        raise InputError(f"folder is not readable: {folder}", "check its permissions") from error
+def _flow_alone(files: Sequence[Path]) -> list[Path]:
+    """The files of a folder without the pictures among them that are no flow."""
     files = [path for path in files if _kind(path) != ".jpg" or path.name.startswith(_X)]
     # Beside flow of another kind, pictures are more likely to be colours.
     if {".png"} < set(map(_kind, files)):
         files = [path for path in files if _kind(path) != ".png"]
-    return sorted(files, key=natural)
+    return files
 
 
 def _kind(path: Path) -> str:
@@ -274,29 +262,6 @@ def _motion(group: _Group) -> Motion:
         return motion
     other = read_motion(group.backward)
     return Motion(motion.forward, other.backward or other.forward)
-
-
-def _numbered(stems: Sequence[str]) -> tuple[list[int], int]:
-    """Frame numbers, and what the numbers in names differ by from one frame to the next.
-
-    Where a name is missing in an even row, as at a cut, a frame is; other names are counted.
-    """
-    matches = [_NUMBER.fullmatch(stem) for stem in stems]
-    numbers = [int(match[2]) for match in matches if match]
-    gaps = [after - before for before, after in pairwise(numbers)]
-    every = min(gaps, default=1)
-    alike = len(numbers) == len(stems) and len({match[1] for match in matches if match}) == 1
-    if not alike or every < 1 or any(gap % every for gap in gaps):
-        return list(range(len(stems))), 1
-    return [(number - numbers[0]) // every for number in numbers], every
-
-
-def _shifted(stem: str, by: int) -> str | None:
-    """The name of the frame that many numbers on, None if that has none."""
-    match = _NUMBER.fullmatch(stem)
-    if match is None or int(match[2]) + by < 0:
-        return None
-    return f"{match[1]}{int(match[2]) + by:0{len(match[2])}d}"
 
 
 def _field(flow: Flow) -> FlowField:

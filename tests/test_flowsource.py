@@ -300,7 +300,7 @@ def test_what_is_refused() -> None:
         "videos and pictures"
     )
     assert refusal("no.flo") == ("no such file: no.flo", "check the name")
-    assert refusal("no/*.flo") == ("no files of flow: no/*.flo", known)
+    assert refusal("no/*.flo") == ("no file matches: no/*.flo", "check the pattern")
     assert refusal("empty") == ("no files of flow: empty", known)
     assert refusal("a.mp4") == ("not a file of flow: a.mp4", known)
     expected = "several kinds of flow: .flo .pfm", "give one kind at a time, as 'folder/*.flo'"

@@ -25,7 +25,7 @@ LAYERS = """
     ops
     geometry
     metrics pictures packing shots
-    pipeline atomic
+    pipeline atomic inputs sequences
     types
     errors
 """
@@ -49,7 +49,9 @@ LIGHT = {
     "errors",
     "types",
     "atomic",
+    "inputs",
     "pipeline",
+    "sequences",
     "output",
     "api",
     "doctor",

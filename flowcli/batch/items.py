@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowcli.errors import InputError, UsageError
+from flowcli.inputs import STDIN, find_input, list_folder
 
 VIDEO_SUFFIXES = frozenset((
     ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
@@ -68,7 +68,7 @@ def stamp(path: Path) -> Stamp:
         own = path.stat()
         if not path.is_dir():
             return Stamp(own.st_size, own.st_mtime_ns, 1)
-        files = [each.stat() for each in os.scandir(path) if _is_picture(each.name) and each.is_file()]
+        files = [each.stat() for each in os.scandir(path) if _is_picture(Path(each)) and each.is_file()]
     except OSError:
         return Stamp()
     # The folder's own time changes when a picture is renamed.
@@ -78,7 +78,7 @@ def stamp(path: Path) -> Stamp:
 def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path, Path]]:
     """Each item's absolute path, and the folder below which its name begins."""
     for text in inputs:
-        if text != "-" and not (text.endswith(_LIST) and os.path.isfile(text)):
+        if text != STDIN and not (text.endswith(_LIST) and os.path.isfile(text)):
             yield from _found(text, out)
             continue
         for line in _lines(text):
@@ -91,7 +91,7 @@ def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path, Path]]:
 
 def _lines(text: str) -> list[str]:
     try:
-        if text != "-":
+        if text != STDIN:
             data = Path(text).read_bytes()
         elif sys.stdin is None or sys.stdin.isatty():
             raise InputError("standard input is a terminal", "pipe names into it, one a line, or name a list: list.txt")
@@ -103,18 +103,13 @@ def _lines(text: str) -> list[str]:
 
 
 def _found(text: str, out: str) -> list[tuple[Path, Path]]:
-    if os.path.exists(text):
-        base, paths = None, [text]
-    elif any(sign in text for sign in "*?["):
-        fixed = text[: min(text.find(sign) for sign in "*?[" if sign in text)]
-        base, paths = Path(os.path.abspath(os.path.dirname(fixed))), sorted(glob.glob(text, recursive=True))
-    else:
-        raise InputError(f"no such file: {text}", "check the name")
+    given = find_input(text)
+    base = None if given.base is None else Path(os.path.abspath(given.base))
     found: list[tuple[Path, Path]] = []
-    for path in map(Path, map(os.path.abspath, paths)):
+    for path in map(Path, map(os.path.abspath, given.paths)):
         if path.is_dir():
             found += [(each, base or (path.parent if each == path else path)) for each in _searched(path, out)]
-        elif _is_picture(path.name):
+        elif _is_picture(path):
             if base is None:
                 raise InputError(f"a picture is no sequence: {path}", "name the folder that it is in")
         else:
@@ -134,26 +129,23 @@ def _searched(top: Path, out: str) -> Iterator[Path]:
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
-        try:
-            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-        except OSError as error:
-            raise InputError(f"cannot read {folder}: {error.strerror}", "check its permissions") from error
-        videos = [folder / each.name for each in entries if _is_video(each.name) and each.is_file()]
-        frames = sum(_is_picture(each.name) for each in entries) > 1
+        entries = list_folder(folder)
+        videos = [Path(entry) for entry in entries if _is_video(Path(entry)) and entry.is_file()]
+        frames = sum(_is_picture(Path(entry)) for entry in entries) > 1
         if frames and not videos:
             yield folder
             continue
         if frames:
             _LOG.warning("pictures beside videos are left out: %s", folder)
         yield from videos
-        waiting += [folder / each.name for each in entries if each.is_dir()]
+        waiting += [Path(entry) for entry in entries if entry.is_dir()]
 
 
-def _is_video(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _is_picture(name: str) -> bool:
+def _is_picture(path: Path) -> bool:
     from flowcli.pictures import PICTURE_SUFFIXES
 
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+    return path.suffix.lower() in PICTURE_SUFFIXES

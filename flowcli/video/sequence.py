@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import InputError
+from flowcli.inputs import Input, find_input
 from flowcli.pictures import PICTURE_SUFFIXES, read_picture
 from flowcli.types import Closes, Frame, StreamInfo
 from flowcli.video.selection import Selection
 
 _RATE = Fraction(25)
+_FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern"}
 
 
 class PictureSource(Closes):
@@ -51,48 +51,30 @@ class PictureSource(Closes):
             )
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures in `folder`, frame2 before frame10, without hidden files. Raises InputError if there is none."""
-    try:
-        files = [file for file in folder.iterdir() if _is_picture(file) and not file.name.startswith(".")]
-    except PermissionError as error:
-        raise InputError(f"folder is not readable: {folder}", "check its permissions") from error
+def picture_files(given: Input) -> list[Path]:
+    """The pictures that an input names. Raises InputError if it is a folder without any, or names another file."""
+    files = given.files(PICTURE_SUFFIXES)
+    if given.form == "folder" and not files:
+        raise InputError(f"no pictures in folder: {given.text}", f"it may hold {' '.join(sorted(PICTURE_SUFFIXES))}")
     if not files:
-        raise InputError(f"no pictures in folder: {folder}", f"it may hold {' '.join(sorted(PICTURE_SUFFIXES))}")
-    return sorted(files, key=natural)
-
-
-def glob_files(pattern: str) -> list[Path]:
-    """The pictures that match, frame2 before frame10. Raises InputError if none matches or a match is no picture."""
-    files = [file for file in map(Path, glob.glob(pattern)) if file.is_file()]
-    if not files:
-        raise InputError(f"no file matches: {pattern}", "check the pattern")
+        raise InputError(f"no file matches: {given.text}", "check the pattern")
     for file in files:
         _check_picture(file)
-    return sorted(files, key=natural)
+    return files
 
 
-def pair_files(first: Path, second: Path) -> list[Path]:
-    """The two. Raises InputError if one of them is not a picture file."""
-    for file in (first, second):
-        if file.is_dir():
-            raise InputError(f"two pictures are needed, this is a folder: {file}", "pass a folder alone")
-        if not file.exists():
-            raise InputError(f"no such file: {file}", "check the name")
-        _check_picture(file)
-    return [first, second]
-
-
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
+def picture_pair(first: str, second: str) -> list[Path]:
+    """The two files. Raises InputError if one of them is not a picture file."""
+    files = []
+    for given in map(find_input, (first, second)):
+        if given.form != "file":
+            form = _FORMS[given.form]
+            raise InputError(f"two pictures are needed, this is {form}: {given.text}", f"pass {form} alone")
+        _check_picture(given.paths[0])
+        files.append(given.paths[0])
+    return files
 
 
 def _check_picture(file: Path) -> None:
-    if not _is_picture(file):
+    if file.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(f"not a picture file: {file}", "pass a video alone, or two pictures")
-
-
-def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
-    """Sorts numbers in a name by their value."""
-    parts = re.split(r"(\d+)", str(file))
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], str(file)

@@ -18,11 +18,12 @@ import ffmpeg
 import numpy as np
 
 from flowcli.errors import FfmpegError, InputError
+from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
 from flowcli.types import Closes, Frame, FrameSource, StreamInfo
 from flowcli.video.ffmpeg import Child, every_frame, file_url
 from flowcli.video.selection import Selection
-from flowcli.video.sequence import PictureSource, glob_files, pair_files, picture_files
+from flowcli.video.sequence import PictureSource, picture_files, picture_pair
 
 _LOG = logging.getLogger("flowcli")
 _PIPE = "pipe:0"
@@ -73,25 +74,17 @@ def open_source(
     bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one logged warning.
     """
     selection = Selection(start, stop, every)
-    path = Path(source)
     if second is not None:
-        return PictureSource(pair_files(path, Path(second)), selection)
-    if source == "-":
+        return PictureSource(picture_pair(source, second), selection)
+    given = find_input(source)
+    if given.form == "stdin" or (given.form == "file" and given.paths[0].suffix.lower() not in PICTURE_SUFFIXES):
         return open_video(source, selection)
-    if os.path.isdir(path):
-        return PictureSource(picture_files(path), selection)
-    if not os.path.exists(path):
-        if any(sign in source for sign in "*?["):
-            return PictureSource(glob_files(source), selection)
-        raise InputError(f"no such file: {source}", "check the name")
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return PictureSource([path], selection)
-    return open_video(source, selection)
+    return PictureSource(picture_files(given), selection)
 
 
 def open_video(source: str, selection: Selection, pixels: Pixels = RGB24) -> VideoSource:
     """The frames of a video file, or ("-") of a video on stdin. Raises InputError."""
-    if source == "-":
+    if source == STDIN:
         return _open_stdin(selection, pixels)
     path = Path(source)
     if not os.access(path, os.R_OK):

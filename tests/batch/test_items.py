@@ -120,7 +120,7 @@ SOME = "name a folder that holds some"
     [
         (("no.mp4",), InputError, "no such file: no.mp4", "check the name"),
         (("none",), InputError, "no videos and no folders of frames in none", SOME),
-        (("in/*.avi",), InputError, "no videos and no folders of frames in in/*.avi", SOME),
+        (("in/*.avi",), InputError, "no file matches: in/*.avi", "check the pattern"),
         (("in/f/*.png",), InputError, "no videos and no folders of frames in in/f/*.png", SOME),
         (("in/f/1.png",), InputError, "a picture is no sequence: {}/in/f/1.png", "name the folder that it is in"),
         (("out",), UsageError, "outputs would lie among the inputs: {}/out", "choose another folder for --out"),

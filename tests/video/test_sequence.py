@@ -119,7 +119,7 @@ def test_folder_without_pictures(tmp_path: Path) -> None:
 def test_folder_that_is_closed(tmp_path: Path) -> None:
     tmp_path.chmod(0)
     try:
-        check_error(f"folder is not readable: {tmp_path}", "check its permissions", tmp_path)
+        check_error(f"cannot read folder {tmp_path}: Permission denied", "check its permissions", tmp_path)
     finally:
         tmp_path.chmod(0o700)
 

@@ -1,0 +1,90 @@
+"""What the text of an input names: a file, a folder, the matches of a pattern, or ("-") standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flowcli.errors import InputError
+
+STDIN = "-"
+_WILD = "*?["
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a text names."""
+
+    text: str
+    form: Literal["stdin", "file", "folder", "pattern"]
+    paths: tuple[Path, ...] = ()
+    """The file or the folder, or what matches the pattern, in natural order; nothing for standard input."""
+    base: Path | None = None
+    """The folder in which a pattern begins, None for the other forms."""
+
+    def files(self, suffixes: Collection[str]) -> list[Path]:
+        """The file, the files in the folder that end in one of `suffixes` (lower case), or those that match.
+
+        In natural order, without hidden files. Raises InputError for a folder that cannot be read.
+        """
+        if self.form == "folder":
+            files = [file for file in map(Path, list_folder(self.paths[0])) if file.suffix.lower() in suffixes]
+        elif self.form == "pattern":
+            files = list(self.paths)
+        else:
+            return list(self.paths)
+        return [file for file in files if os.path.isfile(file)]
+
+
+def find_input(text: str) -> Input:
+    """What `text` names. Raises InputError if there is no such file and it is no pattern, or nothing matches it.
+
+    A name that exists is never a pattern. `**` in a pattern stands for folders at any depth.
+    """
+    path = Path(text)
+    if text == STDIN:
+        return Input(text, "stdin")
+    if os.path.isdir(path):
+        return Input(text, "folder", (path,))
+    if os.path.exists(path):
+        return Input(text, "file", (path,))
+    if not any(sign in text for sign in _WILD):
+        raise InputError(f"no such file: {text}", "check the name")
+    base, matches = _matches(text)
+    if not matches:
+        raise InputError(f"no file matches: {text}", "check the pattern")
+    return Input(text, "pattern", tuple(sorted(matches, key=natural)), base)
+
+
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in the folder, in natural order, without hidden names. Raises InputError if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            seen = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"cannot read folder {folder}: {error.strerror}", "check its permissions") from error
+    return sorted(seen, key=lambda entry: natural(entry.name))
+
+
+def natural(path: Path | str) -> tuple[list[tuple[int, str]], str]:
+    """The key that sorts numbers in a name by their value: frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], str(path)
+
+
+def _matches(pattern: str) -> tuple[Path, set[Path]]:
+    """The folder in which the pattern begins, and what matches it."""
+    parts = Path(pattern).parts
+    base, depth = Path(), 0
+    # Folders whose own names have brackets or stars in them are there by those names.
+    while depth < len(parts) - 1 and os.path.isdir(base / parts[depth]):
+        base /= parts[depth]
+        depth += 1
+    # A slash at the end asks for folders.
+    rest = os.path.join(*parts[depth:]) + "/" * pattern.endswith("/")
+    return base, {base / match for match in glob.glob(rest, root_dir=base, recursive=True)}
