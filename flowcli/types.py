@@ -53,6 +53,20 @@ class FlowField:
         """(2, H, W): `uv`, but NaN where it is not valid."""
         return self.uv if self.valid is None else self.uv.where(self.valid, float("nan"))
 
+    def numpy(self) -> np.ndarray:
+        """(2, H, W) float32 in main memory: `uv`, but NaN in both planes where the flow is unknown or not finite."""
+        return mark_unknown(self.uv.cpu().numpy(), None if self.valid is None else self.valid.cpu().numpy())
+
+
+def mark_unknown(uv: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """The flow `uv` (2, H, W), but NaN in both planes where one is not finite or `valid` (H, W) is False."""
+    import numpy as np
+
+    known = np.isfinite(uv).all(axis=0)
+    if valid is not None:
+        known &= valid
+    return uv if known.all() else np.where(known, uv, np.nan)
+
 
 @dataclass(frozen=True, eq=False)
 class FlowPair:

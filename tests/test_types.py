@@ -81,3 +81,15 @@ def test_reversed_pair() -> None:
 def test_the_earlier_frame_names_the_pair() -> None:
     assert pair(4, 5, backward=False).earlier.index == 4
     assert pair(5, 4, backward=False).earlier.index == 4
+
+
+def test_unknown_flow_is_nan_in_memory() -> None:
+    uv = torch.arange(8, dtype=torch.float32).view(2, 1, 4)
+    assert FlowField(uv).numpy().tolist() == uv.tolist()
+    uv[0, 0, 1], uv[1, 0, 2] = float("nan"), float("-inf")
+    nan = float("nan")
+    np.testing.assert_array_equal(FlowField(uv).numpy(), [[[0, nan, nan, 3]], [[4, nan, nan, 7]]])
+    masked = FlowField(uv, torch.tensor([[False, True, True, True]])).numpy()
+    assert masked.dtype == np.float32
+    np.testing.assert_array_equal(masked, [[[nan, nan, nan, 3]], [[nan, nan, nan, 7]]])
+    assert uv[:, 0, 0].tolist() == [0, 4]

@@ -32,6 +32,7 @@ from flowcli.flowfile.base import (
     read_bytes,
     strange,
     unreadable,
+    where_known,
 )
 
 _MAGIC = b"\x93NUMPY"
@@ -78,9 +79,9 @@ def read(path: Path) -> Flow:
     return known(next(iter(stack)))
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
+def write(path: Path, uv: np.ndarray) -> None:
     buffer = io.BytesIO()
-    np.save(buffer, np.where(valid, uv, np.nan).astype("<f4"))
+    np.save(buffer, uv.astype("<f4"))
     path.write_bytes(buffer.getvalue())
 
 
@@ -127,9 +128,10 @@ def read_archive(path: Path) -> Flow:
     return known(uv, valid)
 
 
-def write_archive(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
+def write_archive(path: Path, uv: np.ndarray) -> None:
     buffer = io.BytesIO()
-    flow = np.where(valid, uv, np.nan).astype("<f4")
+    flow = uv.astype("<f4")
+    valid = where_known(uv)
     if valid.all():
         np.savez_compressed(buffer, flow=flow)
     else:

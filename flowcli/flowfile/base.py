@@ -73,6 +73,12 @@ def known(uv: np.ndarray, valid: np.ndarray | None = None) -> Flow:
     return uv, valid
 
 
+def where_known(uv: np.ndarray) -> np.ndarray:
+    """(H, W) bool of a flow that is NaN where unknown."""
+    known: np.ndarray = ~np.isnan(uv).any(axis=0)
+    return known
+
+
 def floats(numbers: np.ndarray) -> np.ndarray:
     """The same as float32, in memory of its own; what is too large becomes infinite."""
     with np.errstate(over="ignore"):

@@ -26,6 +26,7 @@ import numpy as np
 
 from flowcli.errors import InputError
 from flowcli.flowfile.base import Flow, check_size, damaged, known, need, read_bytes, strange
+from flowcli.types import mark_unknown
 
 Layout = Literal["nuke", "fusion", "blender", "stmap"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -59,8 +60,8 @@ def read(path: Path) -> Flow:
     return flow
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
-    write_motion(path, Motion((uv, valid), None))
+def write(path: Path, uv: np.ndarray) -> None:
+    write_motion(path, Motion((uv, None), None))
 
 
 def read_motion(path: Path) -> Motion:
@@ -80,12 +81,15 @@ def read_motion(path: Path) -> Motion:
 
 
 def write_motion(path: Path, motion: Motion, layout: Layout = "nuke") -> None:
-    """Writes both ways, 0 for one that is missing. Raises ValueError if both are, or for an STMap of both."""
+    """Writes both ways: 0 for one that is missing, and where flow is unknown by its mask or as NaN.
+
+    Raises ValueError if both are missing, or for an STMap of both.
+    """
     need("OpenEXR", path)
     import OpenEXR
 
     flows = {"forward": motion.forward, "backward": motion.backward}
-    planes = {way: _filled(*flow) for way, flow in flows.items() if flow is not None}
+    planes = {way: _filled(flow) for way, flow in flows.items() if flow is not None}
     if not planes or (layout == "stmap" and len(planes) > 1):
         raise ValueError(f"{len(planes)} flows for one file of {layout}")
     if layout == "stmap":
@@ -109,8 +113,8 @@ def write_motion(path: Path, motion: Motion, layout: Layout = "nuke") -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def _filled(uv: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    return np.asarray(uv if valid is None else np.where(valid, uv, 0), np.float32)
+def _filled(flow: Flow) -> np.ndarray:
+    return np.asarray(np.nan_to_num(mark_unknown(*flow)), np.float32)
 
 
 def _turned(layout: str, way: str, uv: np.ndarray) -> np.ndarray:

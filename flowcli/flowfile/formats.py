@@ -14,13 +14,14 @@ from flowcli.errors import InputError, OutputError
 from flowcli.flowfile import arrays, exr, kitti, middlebury, pfm, spring, tsn
 from flowcli.flowfile.base import Flow
 from flowcli.packing import TSN_BOUND
+from flowcli.types import mark_unknown
 
 
 @dataclass(frozen=True)
 class Format:
     """How one kind of flow file is read and written.
 
-    write is called with the path, uv (2, H, W) and valid (H, W); it writes uv where valid, whatever stands elsewhere.
+    write is called with the path and uv, (2, H, W), which is NaN where unknown.
     """
 
     read: Callable[..., Flow]
@@ -73,5 +74,4 @@ def write_flow(
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise OutputError(f"unknown kind of flow file: {path}", f"flow is written to {' '.join(FORMATS)}")
-    known = np.isfinite(uv).all(axis=0)
-    FORMATS[suffix].bind(bound).write(path, uv, known if valid is None else known & valid)
+    FORMATS[suffix].bind(bound).write(path, mark_unknown(uv, valid))

@@ -47,5 +47,5 @@ def _whole(data: bytes) -> bool:
     return place <= len(data)
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
-    write_picture(path, to_uint16(uv, valid))
+def write(path: Path, uv: np.ndarray) -> None:
+    write_picture(path, to_uint16(uv))

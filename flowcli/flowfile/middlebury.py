@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowcli.flowfile.base import LARGEST, Flow, damaged, interleaved, known, strange, unreadable
+from flowcli.flowfile.base import LARGEST, Flow, damaged, interleaved, known, strange, unreadable, where_known
 
 _MAGIC = b"PIEH"
 _WRITTEN_UNKNOWN = 1e10
@@ -33,7 +33,7 @@ def read(path: Path) -> Flow:
     return known(interleaved(np.frombuffer(data, "<f4").reshape(height, width, 2)))
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
-    height, width = valid.shape
-    data = np.where(valid, uv, _WRITTEN_UNKNOWN).transpose(1, 2, 0).astype("<f4")
+def write(path: Path, uv: np.ndarray) -> None:
+    height, width = uv.shape[1:]
+    data = np.where(where_known(uv), uv, _WRITTEN_UNKNOWN).transpose(1, 2, 0).astype("<f4")
     path.write_bytes(_MAGIC + np.array((width, height), "<i4").tobytes() + data.tobytes())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile.base import Flow, check_size, damaged, interleaved, known, strange, unreadable
+from flowcli.flowfile.base import Flow, check_size, damaged, interleaved, known, strange, unreadable, where_known
 
 _HEADER = re.compile(rb"P([Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]{1,20})\s")
 _LONGEST = 64
@@ -43,9 +43,9 @@ def read(path: Path) -> Flow:
     return known(interleaved(image), mask if mask.any() else None)
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
-    height, width = valid.shape
-    image = np.dstack((*np.where(valid, uv, np.nan), valid))[::-1].astype("<f4")
+def write(path: Path, uv: np.ndarray) -> None:
+    height, width = uv.shape[1:]
+    image = np.dstack((*uv, where_known(uv)))[::-1].astype("<f4")
     path.write_bytes(b"PF\n%d %d\n-1.0\n" % (width, height) + image.tobytes())
 
 

@@ -16,7 +16,7 @@ from flowcli.flowfile.base import Flow
 from flowcli.flowfile.exr import Layout, Motion, write_motion
 from flowcli.flowfile.formats import FORMATS
 from flowcli.packing import to_i3d
-from flowcli.types import FlowField, FlowPair, Frame, Sink
+from flowcli.types import FlowPair, Frame, Sink
 
 
 def open_flow_sink(
@@ -57,13 +57,6 @@ def open_stack_sink(target: Path, *, overwrite: bool = False, bound: float | Non
     Raises OutputError, also for flows of unlike size.
     """
     return _StackSink(Part(target, overwrite), bound)
-
-
-def _numbers(flow: FlowField) -> tuple[np.ndarray, np.ndarray]:
-    """uv and where it is valid."""
-    uv = flow.uv.cpu().numpy()
-    known = np.isfinite(uv).all(axis=0)
-    return uv, known if flow.valid is None else known & flow.valid.cpu().numpy()
 
 
 class _Files:
@@ -108,8 +101,8 @@ class _FlowSink:
         name = f"{pair.earlier.stem}{self._tag}{self._suffix}"
         if self._suffix == ".jpg":
             name = tsn.name(self._count, self._tag)
-        uv, valid = _numbers(pair.forward)
-        self._files.store(name, lambda path: self._write(path, uv, valid))
+        uv = pair.forward.numpy()
+        self._files.store(name, lambda path: self._write(path, uv))
 
     def close(self) -> None:
         self._files.close()
@@ -129,7 +122,7 @@ class _ExrSink:
         self._last: Frame | None = None
 
     def write(self, pair: FlowPair) -> None:
-        frame, flow = pair.first, _numbers(pair.forward)
+        frame, flow = pair.first, (pair.forward.numpy(), None)
         if pair.backward is None or not self._both:
             if pair.second.index < frame.index:
                 self._store(frame, Motion(None, flow))
@@ -145,7 +138,7 @@ class _ExrSink:
         self._held = None
         self._store(frame, Motion(flow, backward))
         if pair.second.index != frame.index:
-            self._held = (pair.second, _numbers(pair.backward))
+            self._held = (pair.second, (pair.backward.numpy(), None))
 
     def close(self) -> None:
         self._flush()
@@ -177,11 +170,9 @@ class _StackSink:
             raise write_error(part.target, error) from error
 
     def write(self, pair: FlowPair) -> None:
-        uv, valid = _numbers(pair.forward)
-        if self._bound is None:
-            flow = np.where(valid, uv, np.nan).astype("<f4")
-        else:
-            flow = to_i3d(np.where(valid, uv, 0), self._bound).transpose(1, 2, 0).astype("<f4", order="C")
+        uv = pair.forward.numpy()
+        flow = uv if self._bound is None else to_i3d(uv, self._bound).transpose(1, 2, 0)
+        flow = flow.astype("<f4", order="C")
         if self._count and flow.shape != self._shape:
             raise OutputError(f"flows of unlike size for {self._part.target}", "give a folder instead")
         self._shape = flow.shape

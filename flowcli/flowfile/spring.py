@@ -33,13 +33,13 @@ def read(path: Path) -> Flow:
         raise (damaged if data.startswith(b"\x89HDF\r\n\x1a\n") else strange)(path) from error
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray) -> None:
+def write(path: Path, uv: np.ndarray) -> None:
     need("h5py", path)
     import h5py
 
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        flow = np.where(valid, uv, np.nan).transpose(1, 2, 0).astype("<f4")
+        flow = uv.transpose(1, 2, 0).astype("<f4")
         file.create_dataset("flow", data=flow, **_GZIP)
     path.write_bytes(buffer.getvalue())
 

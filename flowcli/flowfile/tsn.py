@@ -35,12 +35,12 @@ def read(path: Path, bound: float = TSN_BOUND) -> Flow:
     return known(from_uint8(np.stack(levels), bound))
 
 
-def write(path: Path, uv: np.ndarray, valid: np.ndarray, bound: float = TSN_BOUND) -> None:
+def write(path: Path, uv: np.ndarray, bound: float = TSN_BOUND) -> None:
     """path: that of u. Unknown flow is written as rest."""
     other = _other(path)
     if other is None:
         raise OutputError(f"flow as .jpg takes two files, not {path.name}", f"call it {name(1)}")
-    for each, levels in zip((path, other), to_uint8(np.where(valid, uv, 0), bound), strict=True):
+    for each, levels in zip((path, other), to_uint8(uv, bound), strict=True):
         write_picture(each, levels)
 
 

@@ -182,13 +182,13 @@ def _row(change: Change, pair: FlowPair | None = None) -> Row:
 
 def _motion(pair: FlowPair) -> dict[str, float]:
     """Numbers by the names of Row, not finite where unknown."""
-    uv = pair.forward.uv if pair.forward.valid is None else pair.forward.uv.where(pair.forward.valid, torch.nan)
+    uv = pair.forward.known
     found = _speeds(uv)
     if not found:
         return {}
     found |= _against_camera(uv)
     if pair.backward is not None:
-        found |= _check(uv, pair.backward.uv)
+        found |= _check(uv, pair.backward.known)
     return found
 
 
@@ -237,6 +237,6 @@ def _against_camera(uv: Tensor) -> dict[str, float]:
 def _check(forward: Tensor, backward: Tensor) -> dict[str, float]:
     forward, backward = forward[None], backward[None]
     back, inside = backward_warp(backward, forward, margin=0.5)
-    error = lengths(forward + back)[inside[:, 0]].mean()
+    errors = lengths(forward + back)[inside[:, 0]]
     occluded = consistency(forward, backward).float().mean()
-    return {"fb_error": error.item(), "occluded": occluded.item()}
+    return {"fb_error": errors[errors.isfinite()].mean().item(), "occluded": occluded.item()}

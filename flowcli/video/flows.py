@@ -114,12 +114,8 @@ class _PackedSink:
         self._sink = VideoSink(Part(path, overwrite), encoding, info, fps)
 
     def write(self, pair: FlowPair) -> None:
-        frame, flow = pair.earlier, pair.forward
-        uv = flow.uv.cpu().numpy()
-        valid = np.isfinite(uv).all(axis=0)
-        if flow.valid is not None:
-            valid &= flow.valid.cpu().numpy()
-        image = to_uint16(uv, valid, self._bound).astype("<u2", copy=False)
+        frame = pair.earlier
+        image = to_uint16(pair.forward.numpy(), self._bound).astype("<u2", copy=False)
         self._sink.write(Frame(image, frame.index, frame.time, frame.name))
 
     def close(self) -> None:
@@ -143,11 +139,9 @@ class _NutSink:
         flow = item.forward
         if flow.uv.shape != (2, *self._size):
             raise ValueError(f"flow is {tuple(flow.uv.shape)}, the stream {self._size}")
-        planes = np.empty((3, *self._size), "<f4")
-        planes[:2] = flow.uv.cpu().numpy()
-        planes[2] = 1
-        if flow.valid is not None:
-            planes[:, ~flow.valid.cpu().numpy()] = 0
+        planes = np.ones((3, *self._size), "<f4")
+        planes[:2] = flow.numpy()
+        planes[:, np.isnan(planes[0])] = 0
         self._last = max(round(item.earlier.time / TICK), self._last + 1)
         self._write(self._muxer.frame(self._last, planes.nbytes))
         self._write(planes.data.cast("B"))

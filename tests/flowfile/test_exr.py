@@ -89,9 +89,13 @@ def test_both_ways_come_back(tmp_path: Path, layout: Layout) -> None:
 
 
 def test_unknown_flow_is_0(tmp_path: Path) -> None:
-    uv, valid = np.full((2, 1, 2), 7, np.float32), np.array([[True, False]])
-    write_motion(tmp_path / "a.exr", Motion((uv, valid), None))
-    assert exr.read(tmp_path / "a.exr")[1]["forward.u"].tolist() == [[7, 0]]
+    uv, valid = np.full((2, 1, 3), 7, np.float32), np.array([[True, True, False]])
+    uv[0, 0, 1] = np.nan
+    for mask, last in ((valid, 0), (None, 7)):
+        write_motion(tmp_path / "a.exr", Motion((uv, mask), None))
+        channels = exr.read(tmp_path / "a.exr")[1]
+        assert channels["forward.u"].tolist() == [[7, 0, last]]
+        assert channels["forward.v"].tolist() == [[-7, 0, -last]]
 
 
 def sampled(picture: np.ndarray, red: np.ndarray, green: np.ndarray) -> np.ndarray:

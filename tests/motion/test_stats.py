@@ -162,6 +162,15 @@ def test_forward_and_backward(
     assert row.occluded == pytest.approx(occluded, abs=1e-6)
 
 
+def test_unknown_flow_does_not_count_where_it_is_compared() -> None:
+    back = uniform(-3, 0.5)
+    back[:, 10:20] = torch.nan
+    row = measured(uniform(3, 0), backward=back)
+    assert row.fb_error == 0.5
+    # Ten rows, and the one before them: it is sampled between a known row and an unknown one.
+    assert row.occluded == pytest.approx(1 - (HEIGHT - 11) * (WIDTH - 3) / (HEIGHT * WIDTH), abs=1e-6)
+
+
 def pairs(frames: list[Frame]) -> list[FlowPair]:
     """Flow of (index of the second, 0) within each shot, as the engine pairs frames."""
     found = []

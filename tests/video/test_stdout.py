@@ -76,13 +76,14 @@ def test_flow_arrives_bit_by_bit(tmp_path: Path, height: int, width: int) -> Non
     assert "SAR 4:3" in clips.banner(path)
 
 
-def test_unknown_flow_is_zero(tmp_path: Path) -> None:
+@pytest.mark.parametrize("masked", [True, False], ids=["mask", "nan alone"])
+def test_unknown_flow_is_zero(tmp_path: Path, masked: bool) -> None:
     path, uv = tmp_path / "a.nut", flows(1, 5, 7)
     valid = np.random.default_rng(4).random((5, 7)) < 0.5
-    uv[:, :, ~valid] = np.nan
+    uv[0, 1, ~valid] = np.nan
     with path.open("wb") as stream:
         sink = open_nut_sink(stream, StreamInfo(5, 7, Fraction(25)))
-        sink.write(pair(uv[0], Fraction(0), valid))
+        sink.write(pair(uv[0], Fraction(0), valid if masked else None))
         sink.close()
     raw = clips.ffmpeg("-i", path, "-f", "rawvideo", "-pix_fmt", "gbrpf32le", "-")
     np.testing.assert_array_equal(
