@@ -24,7 +24,7 @@ LAYERS = """
     models
     ops
     geometry
-    metrics pictures packing shots
+    metrics pictures packing shots targets
     pipeline atomic inputs sequences
     types
     errors
@@ -52,6 +52,7 @@ LIGHT = {
     "inputs",
     "pipeline",
     "sequences",
+    "targets",
     "output",
     "api",
     "doctor",

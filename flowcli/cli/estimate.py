@@ -14,7 +14,7 @@ import click
 from flowcli import __version__
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
 from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
-from flowcli.cli.writing import check_stdout, described, told, write_all
+from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
 from flowcli.output.outputs import Opened, OutputOptions, open_outputs, plan
 from flowcli.types import StreamInfo
 
@@ -112,15 +112,9 @@ def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, secon
     return {
         "frames": run.decode.items,
         "pairs": count,
-        "width": info.width,
-        "height": info.height,
-        "seconds": round(seconds, 3),
+        **described_run(run, info, seconds),
         "fps": _rates(run, opened),
-        "device": str(run.engine.device),
-        "precision": run.engine.precision,
         "kernel": _native.status(run.engine.device.type).kernel,
-        "model": run.entry.name,
-        "weights": run.entry.file and {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
         "outputs": [described(each) for each in opened],
         "versions": {
             "flowcli": __version__,

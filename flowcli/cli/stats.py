@@ -13,7 +13,7 @@ from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, 
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, targets_option
 from flowcli.cli.progress import track
-from flowcli.errors import OutputError
+from flowcli.cli.writing import described_run, needs_reader
 from flowcli.motion.tables import KINDS, Table, open_tables, plan
 from flowcli.types import StreamInfo, drain
 
@@ -98,15 +98,8 @@ def command(
     with open_input(source) as frames, open_run(meter.watch(frames), source.input, entry, engine) as run:
         info = frames.info
         rows = track(summary.over(meter.rows(run.pairs)), info.frames, show=not talk.quiet)
-        try:
+        with needs_reader(table.path for table in tables):
             drain(rows, open_tables(tables, Row, overwrite, sys.stdout))
-        except BrokenPipeError as error:
-            files = [str(table.path) for table in tables if table.path is not None]
-            if not files:
-                raise
-            raise OutputError(
-                f"the reader of stdout went away: {', '.join(files)} not written", "leave out --out -"
-            ) from error
     seconds = time.perf_counter() - began
     to_stderr = any(table.path is None for table in tables)
     if talk.json:
@@ -124,13 +117,7 @@ def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table]
     return {
         "frames": summary.frames,
         "measured": summary.measured,
-        "width": info.width,
-        "height": info.height,
-        "seconds": round(seconds, 3),
-        "device": str(run.engine.device),
-        "precision": run.engine.precision,
-        "model": run.entry.name,
-        "weights": run.entry.file and {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
+        **described_run(run, info, seconds),
         "cuts": summary.cuts,
         "duplicates": summary.duplicates,
         "direction": rounded(summary.direction),

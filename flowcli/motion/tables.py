@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flowcli.atomic import Part, check_free, write_error
+from flowcli.atomic import Part, write_error
 from flowcli.errors import OutputError, UsageError
+from flowcli.targets import check_distinct, check_package, check_target, pair_kinds
 from flowcli.types import Sink
 
 if TYPE_CHECKING:
@@ -41,21 +41,11 @@ def plan(
     kinds: none, or one for each target. inputs: files that no output may replace. Raises UsageError for a
     contradiction, OutputError for a name that cannot be written.
     """
-    if kinds and len(kinds) != len(targets):
-        raise UsageError(f"{len(kinds)} --as for {len(targets)} --out", "give one --as per --out, in the same order")
-    tables = [_table(*each) for each in zip(targets, kinds or ("",) * len(targets), strict=True)]
-    seen = set()
+    tables = [_table(*each) for each in pair_kinds(targets, kinds)]
+    check_distinct((table.path, "") for table in tables)
     for table in tables:
-        place = table.path and table.path.resolve()
-        if place in seen:
-            name = table.path or "-"
-            raise UsageError(f"two outputs have the same name: {name}", "give each --out a name of its own")
-        seen.add(place)
-        if table.path is None:
-            continue
-        if table.path.exists() and any(Path(name).exists() and table.path.samefile(name) for name in inputs):
-            raise OutputError(f"output would replace the input: {table.path}", "choose another name")
-        check_free(table.path, overwrite)
+        if table.path is not None:
+            check_target(table.path, map(Path, inputs), overwrite)
     return tables
 
 
@@ -84,8 +74,7 @@ def _table(target: str, kind: str) -> Table:
             known = " ".join(f".{name}" for name in KINDS)
             raise OutputError(f"unknown suffix {path.suffix or '(none)'}: {target}", f"use {known}, or name it by --as")
     package, extra = _EXTRAS.get(kind, ("", ""))
-    if package and importlib.util.find_spec(package) is None:
-        raise OutputError(f"{package} is needed to write {kind}: {target}", f"pip install 'flowcli[{extra}]'")
+    check_package(package, extra, kind, target)
     return Table(path, kind)
 
 

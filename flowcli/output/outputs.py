@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
-from flowcli.atomic import check_free
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.kinds import COMPARE, FORMATS, STYLES, What, check_holds, either, parse_kind, suffix_of
+from flowcli.targets import check_distinct, check_package, check_target, pair_kinds
 from flowcli.types import Direction, FlowPair, Frame, Sink, StreamInfo, Style
 
 if TYPE_CHECKING:
@@ -54,13 +53,9 @@ class OutputOptions:
     @property
     def named(self) -> list[tuple[str, str]]:
         """Each target, and the kind that is named for it or "". Raises UsageError for kinds that do not match."""
-        if self.kinds and len(self.kinds) != len(self.targets):
-            raise UsageError(
-                f"{len(self.kinds)} --as for {len(self.targets)} --out", "give one --as per --out, in the same order"
-            )
         masks = {"occlusion": self.occlusion, "confidence": self.confidence}
         return [
-            *zip(self.targets, self.kinds or ("",) * len(self.targets), strict=True),
+            *pair_kinds(self.targets, self.kinds),
             *((target, kind) for kind, targets in masks.items() for target in targets),
         ]
 
@@ -141,9 +136,7 @@ def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Pa
     outputs = name_outputs(options, direction=direction, pair=pair)
     for output in outputs:
         if output.path is not None:
-            if source is not None and output.path.exists() and output.path.samefile(source):
-                raise OutputError(f"output would replace the input: {output}", "choose another name")
-            check_free(output.path, options.overwrite, output.folder)
+            check_target(output.path, [source] if source else [], options.overwrite, output.folder)
     return outputs
 
 
@@ -161,7 +154,7 @@ def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = F
         _check_kind(output, options, direction, pair)
     if direction == "both":
         outputs = [replace(each, both=True) for output in outputs for each in _both(output, options)]
-    _check_distinct(outputs)
+    check_distinct((each.path, each.tag + each.format if each.folder else "") for each in outputs)
     return outputs
 
 
@@ -208,10 +201,7 @@ def _form(path: Path, form: str | None, word: str) -> str:
 
 def _check_kind(output: Output, options: OutputOptions, direction: Direction, pair: bool) -> None:
     form = FORMATS[output.format]
-    if form.needs and find_spec(form.needs) is None:
-        raise OutputError(
-            f"{form.needs} is needed to write {output.format}: {output}", "pip install 'flowcli[formats]'"
-        )
+    check_package(form.needs, "formats", output.format, str(output))
     if form.place == "files" and not output.folder and not pair and not output.stack:
         kind = "" if output.format == "flo" else f" --as {output.what}.{output.format}"
         raise UsageError(f"one file cannot hold the flows of a sequence: {output}", f"give a folder: --out flow/{kind}")
@@ -239,17 +229,6 @@ def _backward(output: Output) -> Output:
     if output.folder or output.path is None:
         return replace(output, backward=True)
     return replace(output, backward=True, path=output.path.with_stem(output.path.stem + BACKWARD_TAG))
-
-
-def _check_distinct(outputs: Sequence[Output]) -> None:
-    seen = set()
-    for output in outputs:
-        place = "-" if output.path is None else str(output.path.resolve())
-        key = (place, output.tag + output.format if output.folder else "")
-        if key in seen:
-            hint = "only one output can go there" if output.path is None else "give each --out a name of its own"
-            raise UsageError(f"two outputs have the same name: {output}", hint)
-        seen.add(key)
 
 
 def _place_hint(form: str, path: Path) -> str:

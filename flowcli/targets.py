@@ -1,0 +1,47 @@
+"""Where results go: the names of outputs, checked before there is anything to write."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from flowcli.atomic import check_free
+from flowcli.errors import OutputError, UsageError
+
+
+def pair_kinds(targets: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """Each target with the kind that is named for it, or "". Raises UsageError for another number of kinds."""
+    if kinds and len(kinds) != len(targets):
+        raise UsageError(f"{len(kinds)} --as for {len(targets)} --out", "give one --as per --out, in the same order")
+    return list(zip(targets, kinds or ("",) * len(targets), strict=True))
+
+
+def check_distinct(places: Iterable[tuple[Path | None, str]]) -> None:
+    """Raises UsageError if two outputs have the same place.
+
+    places: the path, None for stdout, and for a folder what tells the files in it from those of others, "" for a file.
+    """
+    seen: set[tuple[Path | None, str]] = set()
+    for path, mark in places:
+        if (key := (path and path.resolve(), mark)) in seen:
+            hint = "give each --out a name of its own" if path else "only one output can go there"
+            raise UsageError(f"two outputs have the same name: {_shown(path, bool(mark)) if path else 'stdout'}", hint)
+        seen.add(key)
+
+
+def check_target(target: Path, inputs: Iterable[Path], overwrite: bool, folder: bool = False) -> None:
+    """Raises OutputError if `target` is one of the inputs, is taken, or cannot be made."""
+    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
+        raise OutputError(f"output would replace the input: {_shown(target, folder)}", "choose another name")
+    check_free(target, overwrite, folder)
+
+
+def check_package(package: str, extra: str, kind: str, target: str) -> None:
+    """Raises OutputError if the package that this kind of output needs is missing; `extra` of flowcli brings it."""
+    if package and importlib.util.find_spec(package) is None:
+        raise OutputError(f"{package} is needed to write {kind}: {target}", f"pip install 'flowcli[{extra}]'")
+
+
+def _shown(path: Path, folder: bool) -> str:
+    return f"{path}{'/' if folder else ''}"
