@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
 
-Precision = Literal["auto", "int8", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 Direction = Literal["forward", "backward", "both"]
 Last = Literal["drop", "repeat", "zero"]
+"""What the last frame gets, which has no successor: no flow, that of the pair before it, or zero flow."""
+Holes = Literal["black", "keep", "transparent"]
+"""What a warped frame shows where the other frame has nothing to show."""
+Layout = Literal["nuke", "fusion", "blender", "stmap"]
+"""Channel names and signs of motion vectors in OpenEXR."""
 Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails"]
 """How flow is drawn."""
 

@@ -7,17 +7,12 @@ import pytest
 
 from flowcli.errors import InputError
 from flowcli.inputs import Input, find_input, list_folder
+from tests.folders import touch
 
 
 @pytest.fixture(autouse=True)
 def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def touch(*names: str) -> None:
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
 
 
 def matches(pattern: str) -> list[str]:

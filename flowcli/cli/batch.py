@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ from flowcli.batch.plan import TEMPLATE, plan_items
 from flowcli.batch.run import Crew, run_batch
 from flowcli.batch.work import Task, weights_hash
 from flowcli.cli.board import board
+from flowcli.cli.columns import print_columns
 from flowcli.cli.options import (
     TalkOptions,
     engine_options,
@@ -92,7 +92,7 @@ batch_options = grouped(
     click.option(
         "--shard",
         "share",
-        type=Value("share", parse_share),
+        type=Value(parse_share),
         metavar="I/N",
         help="Do the Ith of N parts; runs for the others may write into DIR at the same time.",
     ),
@@ -116,7 +116,7 @@ batch_options = grouped(
     click.option(
         "--as",
         "kinds",
-        type=Value("kind", parse_as),
+        type=Value(parse_as),
         multiple=True,
         default=("color",),
         metavar="KIND",
@@ -173,7 +173,8 @@ def command(
                 _tell(outcome, talk, stdout)
     if not talk.quiet:
         click.echo(f"{_items(len(plans))}: {_summary(seen)}", err=True)
-        _print_failures(failed)
+        if failed:
+            print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
     if failed:
         raise BatchError(f"{len(failed)} of {_items(len(plans))} failed", "the same command with --retry tries again")
 
@@ -206,22 +207,3 @@ def _summary(seen: Board) -> str:
     if not seen.flows:
         return counts
     return f"{counts}; {seen.flows} flows in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second)"
-
-
-def _print_failures(records: Sequence[Record]) -> None:
-    if not records:
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("failed")
-    table.add_column("error")
-    for record in records:
-        table.add_row(Text(record.item), Text(record.error))
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        # Nothing to fit into: a line is as long as it has to be.
-        console = Console(stderr=True, width=1000)
-    console.print(table)

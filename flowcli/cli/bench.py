@@ -53,7 +53,7 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline|endurance]...")
 @click.option(
     "--size",
-    type=Value("size", parse_size),
+    type=Value(parse_size),
     default="1024x436",
     show_default=True,
     metavar="WIDTHxHEIGHT",

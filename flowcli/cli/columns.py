@@ -12,14 +12,16 @@ def print_columns(columns: Sequence[str], rows: Iterable[Sequence[str]], left: i
     """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number < left else "right")
     for row in rows:
-        table.add_row(*row)
+        # As Text: brackets in names are no markup.
+        table.add_row(*map(Text, row))
     console = Console(stderr=err)
     if not console.is_terminal:
         # Nothing to fit into: a line is as long as it has to be.
-        console = Console(width=400, stderr=err)
+        console = Console(width=1000, stderr=err)
     console.print(table)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions
+from flowcli.api import EngineOptions, Precision, SourceOptions
 from flowcli.cli.values import (
     Value,
     parse_as,
@@ -27,6 +27,7 @@ from flowcli.cli.values import (
 from flowcli.errors import UsageError
 from flowcli.output.kinds import STYLES
 from flowcli.output.outputs import OutputOptions
+from flowcli.types import Holes, Last, Layout
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
@@ -63,13 +64,25 @@ def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
     return decorate
 
 
+def value(name: str, parse: Callable[[str], Any], metavar: str, help: str, default: str | None = None) -> Decorator:
+    """An option whose text `parse` reads; the default, if there is one, is shown."""
+    shown = default is not None
+    return click.option(name, type=Value(parse), default=default, show_default=shown, metavar=metavar, help=help)
+
+
+def choice(name: str, words: Sequence[str], help: str) -> Decorator:
+    """An option that takes one of `words`, by default the first, which is shown."""
+    return click.option(name, type=click.Choice(words), default=words[0], show_default=True, help=help)
+
+
+def count(name: str, metavar: str, help: str) -> Decorator:
+    """An option that takes a whole number above 0; None without it."""
+    return click.option(name, type=click.IntRange(min=1), metavar=metavar, help=help)
+
+
 _selection_options = (
-    click.option(
-        "--start", type=Value("time", parse_time), metavar="TIME", help="First frame: a number, 2.5s or 00:01:02.5."
-    ),
-    click.option(
-        "--stop", type=Value("time", parse_time), metavar="TIME", help="Frame to stop before, written the same way."
-    ),
+    value("--start", parse_time, "TIME", "First frame: a number, 2.5s or 00:01:02.5."),
+    value("--stop", parse_time, "TIME", "Frame to stop before, written the same way."),
     click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame."),
 )
 
@@ -84,62 +97,41 @@ source_options = grouped(
     *_selection_options,
 )
 
-device_option = click.option(
-    "--device",
-    type=Value("device", parse_device),
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where the network runs; auto is the GPU if there is one.",
+device_option = value(
+    "--device", parse_device, "auto|cpu|cuda[:N]", "Where the network runs; auto is the GPU if there is one.", "auto"
 )
-
 model_option = click.option(
     "-m",
     "--model",
     default=EngineOptions.model,
     show_default=True,
     metavar="NAME|FILE",
-    help="What `flowcli models` lists, or a file of weights.",
+    help="A name that `flowcli models` lists, or a file of weights.",
 )
-refine_option = click.option(
-    "--refine",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Refinements at 1/8 of full size: fewer are faster.  [default: 2]",
-)
-precision_option = click.option(
+refine_option = count("--refine", "N", "Refinements at 1/8 of full size: fewer are faster.  [default: 2]")
+precision_option = choice(
     "--precision",
-    type=click.Choice(["auto", "int8", "bf16", "fp16", "fp32"]),
-    default="auto",
-    show_default=True,
-    help="Of the network; flow is always float32. int8: on CPUs, for weights made for it.",
+    get_args(Precision),
+    "Arithmetic of the network; flow is always float32. int8: on CPUs, for weights made for it.",
 )
-
-batch_option = click.option(
+batch_option = count(
     "--batch",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Frames in a step: small ones are faster together. 1 for flow at once, of a live source.  "
-    "[default: up to 8, by network, size and memory]",
+    "N",
+    "Frames per step of the network: several small frames at once are faster; 1 gives each flow at once, as a live "
+    "source needs.  [default: up to 8, by network, size and memory]",
 )
 
 _network_options = (
     refine_option,
     device_option,
     precision_option,
-    click.option(
-        "--max-side",
-        type=click.IntRange(min=1),
-        metavar="PX",
-        help="Estimate on smaller pictures; the flow has full size again.",
-    ),
-    click.option(
+    count("--max-side", "PX", "Estimate on smaller pictures; the flow has full size again."),
+    value(
         "--tile",
-        type=Value("tile", parse_tile),
-        default="auto",
-        show_default=True,
-        metavar="PX|auto|off",
-        help="Work on larger frames in tiles: smaller ones take less memory, for the same flow.",
+        parse_tile,
+        "PX|auto|off",
+        "Work on larger frames in tiles of this side: smaller tiles take less memory, and the flow is the same.",
+        "auto",
     ),
     click.option(
         "--variational", is_flag=True, help="Refine each flow by OpenCV's variational method: slower, smoother."
@@ -157,7 +149,7 @@ flow_options = (
     *_network_options,
     batch_option,
 )
-"""For commands that need flow in directions of their own."""
+"""For commands that choose the direction of the flow in a way of their own."""
 
 direction_options = (
     click.option("--backward", "direction", flag_value="backward", help="Flow from each frame to the one before it."),
@@ -175,23 +167,11 @@ engine_options = grouped(
     EngineOptions,
     *flow_options,
     *direction_options,
-    click.option(
-        "--last",
-        type=click.Choice(["drop", "repeat", "zero"]),
-        default="drop",
-        show_default=True,
-        help="What the last frame gets: N frames have N-1 flows.",
-    ),
+    choice("--last", get_args(Last), "What the last frame gets: N frames have N-1 flows."),
 )
 
 targets_option = click.option(
-    "-o",
-    "--out",
-    "targets",
-    type=click.Path(),
-    multiple=True,
-    metavar="OUT",
-    help="Where to write; may be repeated. See below.",
+    "-o", "--out", "targets", type=click.Path(), multiple=True, metavar="OUT", help="Where to write; may be repeated."
 )
 
 _naming_options = (
@@ -199,94 +179,73 @@ _naming_options = (
     click.option(
         "--as",
         "kinds",
-        type=Value("kind", parse_as),
+        type=Value(parse_as),
         multiple=True,
         metavar="KIND",
-        help="What to write there; one per --out, in order. See below.",
+        help="What to write there; one per --out, in the same order.",
     ),
     click.option(
         "--occlusion",
         type=click.Path(),
         multiple=True,
         metavar="OUT",
-        help="Write masks there: white is hidden in the next frame, or outside; as --out OUT --as occlusion.",
+        help="Write occlusion masks, as --out OUT --as occlusion: white is hidden in the next frame, or outside it.",
     ),
     click.option(
         "--confidence",
         type=click.Path(),
         multiple=True,
         metavar="OUT",
-        help="Write there, in grey, how well the flow agrees with that back in time: black is not at all.",
+        help="Write how well forward and backward flow agree, in grey: white is fully, black not at all.",
     ),
 )
 
 _drawing_options = (
-    click.option(
+    value(
         "--max-flow",
-        type=Value("pixels", parse_max_flow),
-        default="auto",
-        show_default=True,
-        metavar="PX|auto",
-        help="Speed at which colours are full; auto follows the video without flicker.",
+        parse_max_flow,
+        "PX|auto",
+        "Speed at which colours are full; auto follows the video without flicker.",
+        "auto",
     ),
-    click.option(
-        "--percentile",
-        type=Value("percent", parse_percentile),
-        metavar="P",
-        help="Percentile of the speeds that auto follows.  [default: 99]",
-    ),
+    value("--percentile", parse_percentile, "P", "Percentile of the speeds that auto follows.  [default: 99]"),
     click.option(
         "--style",
         type=click.Choice(STYLES),
         metavar="STYLE",
         help=f"How flow is drawn: {', '.join(STYLES)}.  [default: wheel]",
     ),
-    click.option(
+    value(
         "--dim",
-        type=Value("part", parse_dim),
-        default=OutputOptions.dim,
-        show_default=True,
-        metavar="0...1",
-        help="How much darker frames are below arrows, trails and an overlay.",
+        parse_dim,
+        "0...1",
+        "How much frames are darkened below arrows, trails and an overlay.",
+        str(OutputOptions.dim),
     ),
-    click.option("--legend", is_flag=True, help="Draw the scale, and what colours mean."),
+    click.option("--legend", is_flag=True, help="Draw a legend: the scale, and what the colours mean."),
 )
 
 _storing_options = (
-    click.option(
+    value(
         "--bound",
-        type=Value("pixels", parse_pixels),
-        metavar="PX",
-        help="Where tsn, i3d and flow in .mkv clip the flow.  [default: 20, .mkv 512]",
+        parse_pixels,
+        "PX",
+        "Speed at which flow is clipped in tsn, i3d and .mkv files of flow.  [default: 20, .mkv 512]",
     ),
+    choice("--exr", get_args(Layout), "Program whose channel names and signs an .exr follows."),
+    value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),
     click.option(
-        "--exr",
-        type=click.Choice(["nuke", "fusion", "blender", "stmap"]),
-        default="nuke",
-        show_default=True,
-        help="Whose channels and signs an .exr has.",
-    ),
-    click.option(
-        "--fps",
-        type=Value("rate", parse_rate),
-        metavar="RATE",
-        help="Constant rate of written videos; otherwise frames keep their times.",
-    ),
-    click.option(
-        "--crf", type=click.IntRange(0, 63), metavar="N", help="Quality of written videos: less is better and larger."
+        "--crf",
+        type=click.IntRange(0, 63),
+        metavar="N",
+        help="Quality of written videos: a lower number is better quality and a larger file.",
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
 
 writing_options = (
     *_drawing_options,
-    click.option(
-        "--holes",
-        type=click.Choice(["black", "keep", "transparent"]),
-        default="black",
-        show_default=True,
-        help="Pixels of a warped frame that nothing is known of.",
-    ),
+    choice("--holes", get_args(Holes), "What a warped frame shows where the other frame has nothing to show."),
     *_storing_options,
 )
 """For commands that name their outputs in a way of their own."""
@@ -294,7 +253,7 @@ writing_options = (
 output_options = grouped("output", OutputOptions, *_naming_options, *writing_options)
 
 frameless_options = grouped("output", OutputOptions, *_naming_options, *_drawing_options, *_storing_options)
-"""For commands that have flow, but not the frames that it is of."""
+"""For commands that have flow, but not the frames it belongs to."""
 
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What options take: each `parse_...` reads the words of one kind."""
+"""The values of options: each `parse_...` reads one kind of text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from flowcli.output.kinds import parse_kind
 
 
 class Value(click.ParamType[Any]):
-    """An option's value, read by `parse`, which raises ValueError with what is expected."""
+    """What an option takes: text that `parse` reads; its ValueError says what is expected."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
+    name = "value"
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
         self.parse = parse
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
@@ -101,13 +102,13 @@ def parse_device(text: str) -> str:
 
 
 def parse_as(text: str) -> str:
-    """The word of an `--as`, checked. Raises UsageError."""
+    """The word of an `--as`, after a check. Raises UsageError."""
     parse_kind(text)
     return text
 
 
 def _number(text: str) -> float:
-    """NaN for what is none."""
+    """The number that the text is, NaN if it is none."""
     try:
         return float(text)
     except ValueError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,9 +10,7 @@ from flowcli import geometry
 from flowcli.draw.color import RunningScale
 from flowcli.draw.styles import open_drawing
 from flowcli.geometry import backward_warp, consistency
-from flowcli.types import FlowPair, Frame, Style
-
-Holes = Literal["black", "keep", "transparent"]
+from flowcli.types import FlowPair, Frame, Holes, Style
 
 
 class Color:

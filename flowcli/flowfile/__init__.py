@@ -2,16 +2,14 @@
 
 from flowcli.flowfile.arrays import open_stack
 from flowcli.flowfile.base import Flow
-from flowcli.flowfile.exr import LAYOUTS, Layout, Motion, read_motion
+from flowcli.flowfile.exr import Motion, read_motion
 from flowcli.flowfile.formats import FORMATS, Format, read_flow, write_flow
 from flowcli.flowfile.sinks import open_exr_sink, open_flow_sink, open_stack_sink
 
 __all__ = [
     "FORMATS",
-    "LAYOUTS",
     "Flow",
     "Format",
-    "Layout",
     "Motion",
     "open_exr_sink",
     "open_flow_sink",

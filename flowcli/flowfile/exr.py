@@ -20,16 +20,13 @@ import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from flowcli.errors import InputError
 from flowcli.flowfile.base import Flow, check_size, damaged, known, need, read_bytes, strange
-from flowcli.types import mark_unknown
-
-Layout = Literal["nuke", "fusion", "blender", "stmap"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+from flowcli.types import Layout, mark_unknown
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _DENSEST = 65_536

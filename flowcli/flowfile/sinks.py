@@ -13,10 +13,10 @@ from flowcli.atomic import Part, write_error
 from flowcli.errors import OutputError
 from flowcli.flowfile import tsn
 from flowcli.flowfile.base import Flow
-from flowcli.flowfile.exr import Layout, Motion, write_motion
+from flowcli.flowfile.exr import Motion, write_motion
 from flowcli.flowfile.formats import FORMATS
 from flowcli.packing import to_i3d
-from flowcli.types import FlowPair, Frame, Sink
+from flowcli.types import FlowPair, Frame, Layout, Sink
 
 
 def open_flow_sink(

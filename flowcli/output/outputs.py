@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.kinds import COMPARE, FORMATS, STYLES, What, check_holds, either, parse_kind, suffix_of
 from flowcli.targets import check_distinct, check_package, check_target, pair_kinds
-from flowcli.types import Direction, FlowPair, Frame, Sink, StreamInfo, Style
+from flowcli.types import Direction, FlowPair, Frame, Holes, Layout, Sink, StreamInfo, Style
 
 if TYPE_CHECKING:
-    from flowcli.draw.effects import Color, Holes
-    from flowcli.flowfile import Layout
+    from flowcli.draw.effects import Color
     from flowcli.pipeline import Stopwatch
 
 BACKWARD_TAG = "_bwd"

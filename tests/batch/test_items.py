@@ -9,17 +9,12 @@ import pytest
 
 from flowcli.batch.items import Item, Stamp, find_items, stamp
 from flowcli.errors import FlowcliError, InputError, UsageError
+from tests.folders import touch
 
 
 @pytest.fixture(autouse=True)
 def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def touch(*names: str) -> None:
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
 
 
 def found(*inputs: str, root: str | None = None) -> dict[str, str]:

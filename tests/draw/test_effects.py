@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from flowcli.draw.color import legend
-from flowcli.draw.effects import Color, Holes, Warp, confidence, occlusion
-from flowcli.types import FlowField, FlowPair, Frame
+from flowcli.draw.effects import Color, Warp, confidence, occlusion
+from flowcli.types import FlowField, FlowPair, Frame, Holes
 from tests import reference
 
 FIRST, SECOND = 4, 5
