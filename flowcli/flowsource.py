@@ -1,4 +1,4 @@
-"""Flow that is there already, as pairs: files in every format, arrays and videos of flow."""
+"""Pairs from flow that exists already: files in every format, arrays, and videos of flow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flowcli.types import Closes, Direction, FlowField, FlowPair, Frame, StreamI
 from flowcli.video import FlowVideo
 
 Kind = Literal["i3d"]
-"""What the name of a file does not say: an .npy is clipped and scaled for I3D."""
+"""What an .npy holds if it is not flow in pixels: flow clipped and scaled for I3D."""
 
 _RATE = Fraction(25)
 _VIDEOS = (STDIN, ".mkv", ".nut")
@@ -35,10 +35,11 @@ _AGAIN = "make both anew"
 def open_flow_source(
     inputs: Sequence[str], *, direction: Direction = "forward", bound: float | None = None, kind: Kind | None = None
 ) -> FlowSource:
-    """The flows in files, in folders and globs of them, in a video (.mkv, .nut), or in NUT on stdin ("-").
+    """The flows in files, in folders and patterns of files, in a video (.mkv, .nut), or in NUT on stdin ("-").
 
-    direction: of X and X_bwd, "forward" takes X, "backward" takes X_bwd, and "both" the two; if there is only one of
-    them, it is what is asked for. An .exr can hold both ways. bound: of what is clipped, in pixels, 20 if None.
+    direction: of the files X and X_bwd, "forward" reads X, "backward" reads X_bwd, and "both" reads both; if only one
+    of them is there, it is taken for what is asked for. An .exr can hold both directions.
+    bound: speed, in pixels, at which the files clip flow, 20 if None. kind: what an .npy holds.
     Raises InputError, at once or from the iterator.
     """
     paths = list(dict.fromkeys(chain.from_iterable(map(_find, inputs))))
@@ -65,8 +66,8 @@ class _Group:
 
 
 @dataclass(frozen=True, eq=False)
-class _Timed:
-    """A flow, and its time where the file tells it."""
+class _TimedFlow:
+    """A flow, and its time if the file states one."""
 
     flow: Flow
     time: Fraction | None = None
@@ -74,7 +75,7 @@ class _Timed:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """The flows of one pair, one of them at least."""
+    """The flows of one pair; at least one of them is there."""
 
     index: int
     stem: str | None
@@ -84,9 +85,9 @@ class _Step:
 
 
 class FlowSource(Closes):
-    """Pairs in order, whose frames are black; memory holds one pair. A context manager.
+    """The stored flows as pairs of black frames, in order; one pair at a time is in memory. A context manager.
 
-    `info` has the size of the first flow, and as `frames` how many flows will come, as far as that is known.
+    `info` has the size of the first flow; its `frames` is the number of flows, if it is known.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class FlowSource(Closes):
         height, width = flow[0].shape[1:]
         self.info = replace(info, height=height, width=width)
         self.single = suffix in FORMATS and info.frames == 1
-        """Whether it is one flow, and no video of one."""
+        """Whether the input is one flow in a file of its own."""
 
     def __iter__(self) -> Iterator[FlowPair]:
         return map(self._pair, self._steps)
@@ -127,7 +128,7 @@ class FlowSource(Closes):
         self._opened.close()
 
     def _open_videos(self) -> StreamInfo:
-        """What is known beforehand, but for the size."""
+        """What is known before the first flow is read, without the size."""
         group = self._groups[0]
         paths = [path for path in (group.forward, group.backward) if path is not None]
         if self._suffix in _VIDEOS:
@@ -147,18 +148,18 @@ class FlowSource(Closes):
                 stem = group.stem if named else None
                 yield _Step(index + number, stem, forward, backward, found[0].time)
 
-    def _flows(self, path: Path) -> Iterator[_Timed]:
+    def _flows(self, path: Path) -> Iterator[_TimedFlow]:
         if path in self._videos:
             for stored in self._videos[path]:
-                yield _Timed(known(stored.uv, stored.valid), stored.time)
+                yield _TimedFlow(known(stored.uv, stored.valid), stored.time)
         elif self._suffix == ".npy" and (len(self._groups) == 1 or self._kind == "i3d"):
             for values in open_stack(path):
-                yield _Timed(known(from_i3d(values, self._bound) if self._kind == "i3d" else values))
+                yield _TimedFlow(known(from_i3d(values, self._bound) if self._kind == "i3d" else values))
         else:
-            yield _Timed(FORMATS[self._suffix].bind(self._bound).read(path))
+            yield _TimedFlow(FORMATS[self._suffix].bind(self._bound).read(path))
 
     def _motion_steps(self) -> Iterator[_Step]:
-        """An .exr belongs to a frame: the backward flow of a pair is in the file of its later frame."""
+        """The pairs in .exr files, which belong to frames: a pair's backward flow is in the file of its later frame."""
         before: _Step | None = None
         for index, group in zip(self._indices, self._groups, strict=True):
             motion = _motion(group)
@@ -184,7 +185,7 @@ class FlowSource(Closes):
 
 
 def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]:
-    """The same pairs. Raises InputError at one that has not the size in `info`."""
+    """The same pairs. Raises InputError at one whose size is not that in `info`."""
     for pair in pairs:
         height, width = pair.forward.uv.shape[1:]
         if (height, width) != (info.height, info.width):
@@ -235,7 +236,7 @@ def _grouped(paths: Sequence[Path]) -> list[_Group]:
 
 
 def _chosen(groups: Sequence[_Group], direction: Direction) -> list[_Group]:
-    """What `direction` takes of them, in its place."""
+    """The groups with the one file that `direction` reads."""
     if direction == "both":
         return list(map(_completed, groups))
     forward = [group.forward for group in groups if group.forward]
@@ -246,7 +247,7 @@ def _chosen(groups: Sequence[_Group], direction: Direction) -> list[_Group]:
 
 
 def _completed(group: _Group) -> _Group:
-    """With the file of the other way beside it. Raises InputError if there is none."""
+    """The group with the files of both directions. Raises InputError if one is missing."""
     path = group.forward or group.backward
     assert path is not None
     forward, backward = path.with_stem(group.stem), path.with_stem(group.stem + _BACKWARD)

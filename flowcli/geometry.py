@@ -1,7 +1,7 @@
-"""Where pixels go: warping, splatting, resizing and padding of pictures and flows.
+"""Geometry of pictures and flows: warping, splatting, resizing, padding, and forward-backward consistency.
 
-Positions are in pixels with centres at integers, x to the right and y down; a flow adds to them. Resizing takes a
-picture for an area, so that the corners of the areas coincide: the centre x lands on (x + 0.5) * W' / W - 0.5, and
+Positions are in pixels with centres at integers, x to the right and y down; a flow adds to them. Resizing treats a
+picture as an area, so that the corners of the areas coincide: the centre x lands on (x + 0.5) * W' / W - 0.5, and
 every displacement is scaled by exactly W' / W, without an offset.
 """
 
@@ -142,11 +142,11 @@ def crop(image: Tensor, part: Crop) -> Tensor:
 def in_tiles(
     work: Callable[..., tuple[Tensor, ...]], images: tuple[Tensor, ...], side: int, margin: int
 ) -> tuple[Tensor, ...]:
-    """What `work(*images)` returns, made tile by tile if the images are larger than one, which takes less memory.
+    """The result of `work(*images)`, computed in tiles if the images are larger than one, which takes less memory.
 
-    images: (N, C, h, w) each. work: of images of any size it gives (N, C', k h, k w) each, with whole k >= 1.
-    side: of a tile without its margin, at most; 0 for all at once. margin: how far the pixels that a result depends on
-    lie from its own; neighbours overlap by that much, so that nothing changes where they meet.
+    images: (N, C, h, w) each. work: maps images of any size to (N, C', k h, k w) each, with a whole number k >= 1.
+    side: largest side of a tile without its margin; 0 for no tiles. margin: how far from a pixel the input lies that
+    its result depends on; tiles overlap by that much, so that nothing changes where they meet.
     """
     height, width = images[0].shape[-2:]
     if not side or max(height, width) <= side:
@@ -169,7 +169,7 @@ def in_tiles(
 
 
 def _spans(length: int, most: int) -> list[tuple[int, int]]:
-    """Where parts of about equal length start and end, none longer than `most`."""
+    """Starts and ends of parts of about equal length, none longer than `most`."""
     count = -(-length // most)
     edges = [length * number // count for number in range(count + 1)]
     return list(itertools.pairwise(edges))
@@ -197,7 +197,7 @@ def confidence(forward: Tensor, backward: Tensor, alpha: float = 0.01, beta: flo
 
 
 def _round_trip(forward: Tensor, backward: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """|f + b|^2, what it may be, and whether x + f is in the frame, (N, 1, H, W) each."""
+    """|f + b|^2, its limit, and whether x + f is in the frame, (N, 1, H, W) each."""
     back, inside = backward_warp(backward, forward, margin=0.5)
     error = (forward + back).square().sum(dim=1, keepdim=True)
     motion = forward.square().sum(dim=1, keepdim=True) + back.square().sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Flow in whole numbers: 16-bit pictures as KITTI's, 8-bit ones for two-stream networks, the values that I3D takes.
+"""Quantised flow: 16-bit pictures as in KITTI, 8-bit pictures for two-stream networks, and the input of I3D.
 
 uv is (2, H, W) float32, pixels, and NaN where unknown. Values are rounded to the nearest step and clamped to the range;
 within it the error is at most half a step.

@@ -1,4 +1,4 @@
-"""Picture files and text on pictures: every OpenCV call for them is here, and so is BGR order."""
+"""Picture files and drawing on pictures: only this module calls OpenCV for them, and knows its BGR order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def read_unscaled(path: Path) -> np.ndarray:
-    """The stored numbers: uint8, uint16 or float32, (H, W) or (H, W, 3) RGB or (H, W, 4) RGBA. Raises InputError."""
+    """The stored values: uint8, uint16 or float32, (H, W) or (H, W, 3) RGB or (H, W, 4) RGBA. Raises InputError."""
     return _swap(_decode(path, cv2.IMREAD_UNCHANGED))
 
 
@@ -56,8 +56,8 @@ def write_picture(path: Path, image: np.ndarray) -> None:
 def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int = 10) -> np.ndarray:
     """A copy of the uint8 RGB or RGBA picture with `text` (ASCII) in white on a black outline.
 
-    left, bottom: where the first letter's base line begins; height: that of a capital letter, less if the text would
-    not fit. All in pixels.
+    left, bottom: where the base line begins. height: of a capital letter; it is reduced if the text would not fit.
+    All in pixels.
     """
     font = cv2.FONT_HERSHEY_SIMPLEX
     size = cv2.getFontScaleFromHeight(font, height)
@@ -77,14 +77,14 @@ def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int 
 
 
 def draw_line(image: np.ndarray, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> np.ndarray:
-    """A copy of the uint8 RGB picture with a line through the points (x, y), pixels; a single one becomes a dot."""
+    """A copy of the uint8 RGB picture with a line through the points (x, y), pixels; a single point becomes a dot."""
     # OpenCV draws nothing through one point, but a line without length is a dot.
     places = np.rint(np.array([*points, points[-1]]) * 16).astype(np.int32)
     return cv2.polylines(image.copy(), [places], False, colour, 2, cv2.LINE_AA, shift=4)
 
 
 def dimmed(image: np.ndarray, dim: float) -> np.ndarray:
-    """A copy of the uint8 RGB picture, darker and greyer: as it is at 0, black at 1."""
+    """A copy of the uint8 RGB picture, darkened and desaturated: unchanged for dim = 0, black for 1."""
     image = np.ascontiguousarray(image)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     light = 1 - dim
@@ -94,10 +94,10 @@ def dimmed(image: np.ndarray, dim: float) -> np.ndarray:
 def draw_arrows(
     image: np.ndarray, tails: np.ndarray, moves: np.ndarray, colours: np.ndarray, thickness: float
 ) -> np.ndarray:
-    """A copy of the uint8 RGB picture with arrows in a dark outline, dots where the move is zero.
+    """A copy of the uint8 RGB picture with dark-edged arrows, and dots where the move is zero.
 
-    tails: (N, 2) x, y; moves: (N, 2) from there to the tips; colours: (N, 3) uint8; thickness: of the shafts. All in
-    pixels.
+    tails: (N, 2) x, y; moves: (N, 2) from tails to tips; thickness: of the shafts; all in pixels. colours: (N, 3)
+    uint8 RGB.
     """
     drawn = image.copy()
     outline = max(1, round(0.6 * thickness + 0.3))
@@ -118,8 +118,8 @@ _DOT = np.array([(math.cos(angle), math.sin(angle)) for angle in np.arange(8) * 
 
 
 def _arrow(length: float, thickness: float) -> np.ndarray:
-    """(7, 2): an arrow's corners along and across, from its tail; it grows thicker towards the head."""
-    # A short arrow is mostly head, and that is smaller.
+    """(7, 2): the corners of an arrow, along and across it, from its tail; the shaft widens towards the head."""
+    # The head of a short arrow is smaller, and most of it.
     wing = min(1.3 * thickness, 0.32 * length)
     neck = length - 1.8 * wing
     barb = neck - 0.25 * wing
@@ -129,16 +129,16 @@ def _arrow(length: float, thickness: float) -> np.ndarray:
 
 
 def draw_trails(image: np.ndarray, paths: np.ndarray, colours: np.ndarray, thickness: float) -> np.ndarray:
-    """A copy of the uint8 RGB picture with paths that fade towards their older ends, and dots where they go on.
+    """A copy of the uint8 RGB picture with paths that fade towards their older ends, and dots at their newest places.
 
-    paths: (L, N, 2) x, y in pixels, oldest first, NaN where a path is not; those of one place alone are not drawn.
+    paths: (L, N, 2) x, y in pixels, oldest first, NaN where a path does not exist; a path needs two places to be drawn.
     colours: (L - 1, N, 3) uint8, from each place to the next.
     """
     steps = len(paths) - 1
     places = np.rint(np.nan_to_num(paths) * 16).astype(np.int32)
     known = np.isfinite(paths[..., 0])
     known = known[:-1] & known[1:]
-    # The colours, wider than what is seen of them, and how much is.
+    # Colours are painted wider than the lines; `cover` is how much of them shows.
     paint, cover = image.copy(), np.zeros(image.shape[:2], np.uint8)
     width, radius = max(1, round(thickness)), round(16 * (thickness + 0.5))
     for step in range(steps):
@@ -154,7 +154,7 @@ def draw_trails(image: np.ndarray, paths: np.ndarray, colours: np.ndarray, thick
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of (H, W) numbers: 0 and less is black, over violet and orange to pale yellow at 1."""
+    """A heat map (H, W, 3) uint8 RGB of (H, W) values: black up to 0, then violet and orange to pale yellow at 1."""
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return _swap(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
 

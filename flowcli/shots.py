@@ -1,4 +1,4 @@
-"""Where a picture differs from those before it: duplicates, and cuts, at which a shot ends and another begins."""
+"""Cuts and duplicate frames, found by how much each frame of a video differs from those before it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CUT = 0.5
 DUPLICATE = 0.9
 """Scores above this are duplicate frames."""
 REACH = 3
-"""A cut is judged by so many frames before it and after it; what is over sooner is a flash."""
+"""Number of frames before and after a cut that are compared; a change that ends sooner is a flash."""
 
 _SAMPLES = (288, 512)
-"""Rows and columns of pixels that are looked at, whatever the size of the picture."""
+"""Rows and columns of the grid of samples that is compared, whatever the size of the picture."""
 _BLOCK = 16
-"""Side of the squares of samples that a duplicate must all repeat."""
+"""Side of the blocks of samples; a duplicate repeats every block."""
 _REGIONS = 4
 """Regions per side in which colours are compared for cuts, on every fourth sample."""
 _UNIT = 0.03
-"""Excess of the difference (0 to 1) above which it is a cut. Of 115 cuts between clips, shots and moving photos 109
-have more; of 5802 other frames, with fast motion, dissolves, fades and flashes, none. It was chosen on these."""
+"""Excess difference (0 to 1) above which a frame is a cut. 109 of 115 cuts between clips, shots and moving photos have
+more, and none of 5802 other frames with fast motion, dissolves, fades and flashes. It was chosen on these."""
 _USUAL = 12
-"""Frames that tell how much usually changes."""
+"""Number of earlier frames that show how much usually changes."""
 _NOISE = 2.0
 """Levels (of 255) by which a block may change between frames of a still scene."""
 
@@ -39,9 +39,9 @@ class Change:
 
     frame: Frame
     duplicate: float | None = None
-    """1 where nothing changes, 0 where as much as usual does."""
+    """1 if nothing changes, 0 if as much as usual does."""
     cut_score: float | None = None
-    """0 to 1: how much further the frames from here on are from those before than neighbours around here are."""
+    """0 to 1: how much more the frames from here on differ from those before than neighbours around here do."""
 
     @property
     def cut(self) -> bool:
@@ -50,16 +50,16 @@ class Change:
 
     @property
     def marked(self) -> Frame:
-        """The frame, marked where a shot begins."""
+        """The frame, marked as a cut if a shot begins here."""
         return replace(self.frame, cut=True) if self.cut else self.frame
 
 
 def compare(frames: Iterable[Frame]) -> Iterator[Change]:
     """Each frame with its scores, REACH - 1 frames late: flashes and dissolves are no cuts.
 
-    A cut is where even the two most alike of the REACH frames before and the REACH frames after differ by far more
-    than neighbours do. The difference is that of local histograms (after Nagasaka and Tanaka 1991), by earth mover's
-    distance, which is the mean difference of the sorted values.
+    At a cut, even the most similar of the REACH frames before and the REACH frames after differ far more than
+    neighbours do. Local histograms are compared (after Nagasaka and Tanaka 1991) by the earth mover's distance, which
+    is the mean difference of the sorted values.
     """
     window: deque[_Look | None] = deque([None] * REACH, maxlen=2 * REACH)
     for look in chain(_look(frames), (None,) * (REACH - 1)):
@@ -89,7 +89,7 @@ class _Look:
     colours: np.ndarray
     """(regions, values, 3) uint8, sorted along the values."""
     step: float | None
-    """Difference of the colours to those of the frame before, 0 to 1."""
+    """Difference from the colours of the frame before, 0 to 1."""
     duplicate: float | None
 
 

@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables in the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flowcli convert`: flow that is there already, in another format."""
+"""`flowcli convert`: existing flow in another format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What is read, and which way."""
+    """What is read, and in which direction."""
 
     inputs: tuple[str, ...]
     kind: Kind | None = None
@@ -44,11 +44,11 @@ class ReadingOptions:
 def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -> None:
     """Convert flow to other formats, to colours, and to videos.
 
-    IN is files of flow, folders and quoted globs of them, a video of flow (.mkv, .nut), or - for NUT on stdin:
+    IN is one or more flow files, folders or quoted globs of them, a video of flow (.mkv, .nut), or - for NUT on stdin:
     .flo .png (KITTI) .pfm .flo5 .npy .npz .exr, and flow_x_*.jpg with flow_y_*.jpg (tsn).
 
     \b
-    OUT and KIND are as for `flowcli estimate`, but for what needs the frames:
+    OUT and KIND are as for `flowcli estimate`, except for kinds that need the frames:
       flow/                     a folder of .flo files; with --as exr, npy, tsn, ... of others
       flow.mp4                  a video of colour-coded flow; --style arrows, trails, ... draws it on black
       flow.mkv  with --as flow  a video of the flow itself, in 16 bits
@@ -56,8 +56,8 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
       ab.exr                    one file, for one flow
       -  with --as flow         raw floats on stdout, as NUT
 
-    Of X and X_bwd, the flow back in time, X is read; --backward takes X_bwd, and --both the two of them. Occlusion and
-    confidence come of both.
+    Of files X and X_bwd (the backward flow), X is read; --backward reads X_bwd, and --both reads both. Occlusion and
+    confidence need both.
 
     \b
     flowcli convert flow/ -o flow.mp4 --max-flow 20
@@ -65,7 +65,7 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
     flowcli convert 'kitti/*.png' -o flo/
     """
     check_stdout(output)
-    # For what is wrong whatever the inputs are.
+    # Finds what is wrong whatever the inputs are.
     named = name_outputs(output, direction=reading.direction, pair=True)
     for each in named:
         if each.what in NEED_FRAMES:

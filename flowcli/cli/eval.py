@@ -1,4 +1,4 @@
-"""`flowcli eval`: how far models are from the truth on a dataset."""
+"""`flowcli eval`: errors of models on a dataset with ground truth."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     "baselines",
     type=click.Choice(["dis", "farneback"]),
     multiple=True,
-    help="OpenCV's, on the same pairs.",
+    help="Measure a method of OpenCV on the same pairs; may be repeated.",
 )
 @click.option(
-    "--save", type=click.Path(path_type=Path), metavar="DIR", help="Flow, pictures of errors, contact sheets."
+    "--save", type=click.Path(path_type=Path), metavar="DIR", help="Folder for flow, error pictures and contact sheets."
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is in DIR.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated lines on stdout, one for each pair and set.")
@@ -62,18 +62,18 @@ def command(
 ) -> None:
     """Measure models on pairs with ground truth.
 
-    DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as they are distributed, of
-    PAIR_img1.*, PAIR_img2.*, PAIR_flow.*, or a folder of such folders.
+    DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as it is distributed, a folder
+    of files PAIR_img1.*, PAIR_img2.* and PAIR_flow.*, or a folder of such folders.
 
     \b
     EPE            mean endpoint error, pixels (mean over pairs)
-    noc occ        the same where the second frame shows it, and where not (this and what follows: over all pixels)
-    s0-10 ...      the same for true motions of 0 to 10, 10 to 40, 40 and more pixels
+    noc occ        EPE of pixels that the second frame shows, and does not show (from here on: over all pixels)
+    s0-10 ...      EPE of pixels whose true motion is 0 to 10, 10 to 40, 40 and more pixels
     Fl             share of errors above 3 px and 5 % of the true length
-    1px 3px 5px    share of errors above so much
+    1px 3px 5px    share of errors above 1, 3 and 5 px
     AE             mean angular error, degrees (mean over pairs)
 
-    -v lists every pair, too; --json and --csv always do.
+    -v lists every pair as well; --json and --csv always do.
 
     \b
     flowcli eval MPI-Sintel/ --baseline dis
@@ -110,7 +110,7 @@ def command(
 
 
 def _values(result: Score | Summary) -> dict[str, float]:
-    """The metrics by name, then seconds."""
+    """The metrics by name, and the seconds."""
     from flowcli.evaluation.scores import Summary
 
     own = result.values if isinstance(result, Summary) else {name: mean.value for name, mean in result.means.items()}
@@ -118,7 +118,7 @@ def _values(result: Score | Summary) -> dict[str, float]:
 
 
 def _row(result: Score | Summary) -> dict[str, Any]:
-    """One line of what machines read: unknown numbers are None, the pair of a set is all of them."""
+    """The fields of a result for JSON and CSV; unknown numbers are None."""
     from flowcli.evaluation.scores import Summary
 
     what = {"pairs": result.pairs} if isinstance(result, Summary) else {"pair": result.name}

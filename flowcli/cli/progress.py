@@ -42,7 +42,7 @@ def track(items: Iterable[Item], total: int | None, *, show: bool) -> Iterator[I
 
 @contextmanager
 def downloading(name: str, *, show: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """What takes the bytes that are there and those of the whole; with `show`, and on a terminal, a bar tells them."""
+    """A function that takes the bytes so far and in all; with `show`, and on a terminal, a bar shows them."""
     if not show or not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -1,4 +1,4 @@
-"""`flowcli stats`: what moves in a video, as numbers."""
+"""`flowcli stats`: the motion in a video as numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowcli.motion.stats import Summary
 
 LISTED = 10
-"""Frames that the table names, of those that are cuts or duplicates."""
+"""Most cuts, and most duplicates, whose frames are listed."""
 
 
 @click.command("stats")
@@ -42,7 +42,7 @@ LISTED = 10
         "direction",
         flag_value="both",
         default=EngineOptions.direction,
-        help="Flow both ways, for fb_error and occluded: takes about twice as long.",
+        help="Estimate flow both ways, for fb_error and occluded; takes about twice as long.",
     ),
 )
 @talk_options
@@ -55,10 +55,10 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure what moves: speed, direction, camera, objects, cuts and duplicate frames.
+    """Measure the motion: speed, direction, camera, objects, cuts and duplicate frames.
 
-    INPUT and SECOND are those of `flowcli estimate`. A table of the whole is printed; OUT gets a row for each frame,
-    about how it came from the one before it.
+    INPUT and SECOND are as for `flowcli estimate`. A summary is printed; OUT gets a row for each frame, with the motion
+    from the frame before to it.
 
     \b
     OUT                            is
@@ -72,15 +72,15 @@ def command(
     duplicate                      1: repeats the frame before, 0: changes as usual
     speed_mean _median _p95 _max   pixels per frame
     direction                      of the mean motion: degrees, 0 right, 90 down
-    coherence                      1: all moves that way, 0: no way prevails
+    coherence                      1: everything moves that way, 0: no direction prevails
     moving_area                    share of pixels faster than 0.5 pixels per frame
-    pan tilt                       camera: shift of the picture's centre, pixels to the right and down
-    zoom roll                      camera: factor of growth; degrees of turn, clockwise as seen
+    pan tilt                       camera: shift of the picture's centre, pixels right and down
+    zoom roll                      camera: factor of enlargement; degrees of rotation, clockwise
     object_speed object_area       mean speed without the camera's; share of pixels that move on their own
-    fb_error occluded              with --both: pixels by which flow there and back misses; share of pixels lost
+    fb_error occluded              with --both: forward-backward error in pixels; share of occluded pixels
 
-    The signs are the picture's: a camera that turns right has a negative pan. Empty means unknown: there is no motion
-    to the first frame and, with --cuts, to the first frame of a shot.
+    Signs describe the picture: a camera that turns right has a negative pan. Empty means unknown: the first frame has
+    no motion and, with --cuts, neither has the first frame of each shot.
 
     \b
     flowcli stats in.mp4

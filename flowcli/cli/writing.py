@@ -1,4 +1,4 @@
-"""What commands that write flow share: where stdout goes, the run itself, and what is said of it."""
+"""Shared by commands that write results: the check of stdout, the run itself, and its summary."""
 
 from __future__ import annotations
 

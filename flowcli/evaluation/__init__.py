@@ -1,1 +1,1 @@
-"""Errors on pairs with ground truth."""
+"""Errors of flow, measured on pairs with ground truth."""

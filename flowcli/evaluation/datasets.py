@@ -15,12 +15,12 @@ from flowcli.pictures import PICTURE_SUFFIXES, read_picture, read_unscaled
 _KNOWN = "MPI-Sintel, KITTI 2012 and 2015, Middlebury, FlyingChairs, or PAIR_img1.*, PAIR_img2.*, PAIR_flow.*"
 _SINTEL_PASSES = ("albedo", "clean", "final")
 _VALIDATION = "2"
-"""What FlyingChairs_train_val.txt calls a pair that is not trained on."""
+"""The mark of validation pairs in FlyingChairs_train_val.txt."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """flow: (2, H, W) float32, pixels; valid, occluded: (H, W) bool; `occluded` is None where nobody knows."""
+    """flow: (2, H, W) float32, pixels; valid, occluded: (H, W) bool; `occluded` is None if the dataset does not say."""
 
     flow: np.ndarray
     valid: np.ndarray
@@ -37,9 +37,9 @@ class Example:
     second: Path
     flow: Path
     occluded: Path | None = None
-    """A picture, bright where what the first frame shows cannot be seen in the second."""
+    """A picture, bright where a point of the first frame cannot be seen in the second."""
     invalid: Path | None = None
-    """A picture, bright where the flow means nothing."""
+    """A picture, bright where the flow is invalid."""
     visible: Path | None = None
     """A flow file whose known pixels are those that can be seen in the second frame."""
 
@@ -68,7 +68,7 @@ class Example:
 def find_examples(root: Path) -> list[Example]:
     """Every pair with ground truth under `root`: one dataset, or a folder of several.
 
-    Of FlyingChairs the validation pairs, if its list of them lies there. Raises InputError if there is none.
+    For FlyingChairs only the validation pairs, if the list of them is there. Raises InputError if there is no pair.
     """
     if not root.is_dir():
         raise InputError(f"no such folder: {root}", "give the folder of a dataset")
@@ -155,7 +155,7 @@ def _flat(root: Path) -> Iterator[Example]:
 
 
 LAYOUTS: tuple[Callable[[Path], Iterator[Example]], ...] = (_sintel, _kitti, _middlebury, _chairs, _flat)
-"""What finds the pairs of one layout in a folder; the first that finds any is taken."""
+"""Functions that find the pairs of one dataset's layout in a folder; the first that finds any is used."""
 
 
 def _folders(root: Path) -> list[Path]:
@@ -167,7 +167,7 @@ def _there(path: Path) -> Path | None:
 
 
 def _picture(stem: Path) -> Path:
-    """The picture file of that name, whatever its kind."""
+    """The picture file of that name, with any suffix. Raises InputError if there is none."""
     for suffix in PICTURE_SUFFIXES:
         if (path := stem.with_name(stem.name + suffix)).is_file():
             return path

@@ -1,4 +1,4 @@
-"""How far methods are from the truth: per pair, per set, as numbers and as pictures."""
+"""Errors of methods against ground truth, per pair and per set, as numbers and as pictures."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Two (H, W, 3) uint8 RGB pictures -> flow (2, H, W) float32, pixels."""
 
 METRICS = ("EPE", "noc", "occ", "s0-10", "s10-40", "s40+", "Fl", "1px", "3px", "5px", "AE")
-"""EPE: mean endpoint error, pixels; the same where the second frame shows it (noc) and where not (occ), and for true
-lengths of 0 to 10, 10 to 40 and 40 or more pixels. Fl: share of errors above 3 pixels and 5 % of the true length;
-1px, 3px, 5px: of errors above so much. AE: mean angular error, degrees."""
+"""EPE: mean endpoint error, pixels. noc, occ: the same over pixels that the second frame shows, and does not show.
+s0-10, s10-40, s40+: the same over pixels whose true flow is so many pixels long. Fl: share of errors above 3 pixels and
+5 % of the true length. 1px, 3px, 5px: share of errors above that. AE: mean angular error, degrees."""
 PER_PAIR = ("EPE", "AE")
-"""A set's number is the mean over its pairs for these, and over all its pixels for the others."""
+"""Metrics of a set that are means over its pairs; all others are means over its pixels."""
 ERROR_RANGE = (0.1, 30.0)
-"""Pixels: endpoint errors that are black and brightest on the pictures of errors, logarithmic between."""
+"""Endpoint errors, in pixels, that are black and brightest in error pictures; the scale is logarithmic."""
 LABEL = 18
-"""Height of the strip with text on a contact sheet, pixels."""
+"""Height of the strip of text above each picture of a contact sheet, pixels."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over so many pixels; NaN over none."""
+    """A mean, and the number of pixels it is taken over; NaN over none."""
 
     value: float
     pixels: int
@@ -46,7 +46,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Score:
-    """How one method did on one pair; `means` has every name of METRICS."""
+    """Errors of one method on one pair: `means` has a value for each of METRICS; `seconds` it took."""
 
     method: str
     group: str
@@ -57,7 +57,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Summary:
-    """How one method did on a set: `values` by the names of METRICS, NaN where no pixel counts; seconds per pair."""
+    """Errors of one method on a set: `values` for each of METRICS, NaN over no pixel; mean `seconds` per pair."""
 
     method: str
     group: str
@@ -67,7 +67,7 @@ class Summary:
 
 
 def network(engine: Engine) -> Method:
-    """The flow that `engine` estimates between two pictures."""
+    """The method that estimates flow by `engine`."""
 
     def method(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         frames = (Frame(image, index, Fraction(index)) for index, image in enumerate((first, second)))
@@ -77,7 +77,7 @@ def network(engine: Engine) -> Method:
 
 
 def measure(flow: np.ndarray, truth: Truth) -> dict[str, Mean]:
-    """Every one of METRICS for this flow, (2, H, W) pixels."""
+    """Each of METRICS for this flow, (2, H, W) in pixels."""
     estimate, real, valid = (torch.from_numpy(array) for array in (flow, truth.flow, truth.valid))
     length = metrics.lengths(real)
     regions = {
@@ -108,7 +108,7 @@ def evaluate(methods: Mapping[str, Method], examples: Sequence[Example], save: P
         truth = example.truth()
         for name, method in methods.items():
             if number == 0:
-                # The first pair pays for kernels and memory that all others find ready.
+                # A call that does not count: it builds kernels and takes memory, which later calls find ready.
                 method(first, second)
             start = time.perf_counter()
             flow = method(first, second)
@@ -120,7 +120,7 @@ def evaluate(methods: Mapping[str, Method], examples: Sequence[Example], save: P
 
 
 def summarise(scores: Iterable[Score]) -> list[Summary]:
-    """One line for each set and method, in the order in which they came."""
+    """A summary of each method on each set, in the order of their first scores."""
     groups: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
         groups.setdefault((score.group, score.method), []).append(score)
@@ -164,7 +164,7 @@ def _save(stem: Path, first: np.ndarray, flow: np.ndarray, truth: Truth, score: 
 
 
 def error_picture(flow: np.ndarray, truth: Truth) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: brighter where the endpoint error is greater, over ERROR_RANGE; grey where none is known."""
+    """(H, W, 3) uint8 RGB: brighter for larger endpoint errors, over ERROR_RANGE; grey without ground truth."""
     low, high = ERROR_RANGE
     errors = np.linalg.norm(flow - truth.flow, axis=0)
     shares = np.log(np.maximum(errors, low) / low) / math.log(high / low)

@@ -1,7 +1,7 @@
 """NumPy's .npy and .npz: (2, H, W) float32, NaN where unknown; also one .npy for all flows of a video.
 
 An .npz has the array `flow` and, where some of it is unknown, `valid`, (H, W) bool. What others write is read too:
-(H, W, 2), half and double precision, and the `u` and `v` of VIPER, where more than 512 pixels means unknown.
+(H, W, 2), half and double precision, and the `u` and `v` of VIPER, where values above 512 pixels mean unknown.
 Nothing is unpickled.
 """
 
@@ -41,13 +41,13 @@ _HEADER = re.compile(
     r"'shape': *\(((?:\d{1,9}L?(?:, *|(?=\)))){0,8})\),? *\} *\n?"
 )
 _LONGEST = 4096
-"""Bytes of a header."""
+"""Most bytes that a header may have."""
 _VIPER = 512
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The flows in one .npy file, read one by one. shape: (N, 2, H, W) or (N, H, W, 2)."""
+    """The flows in one .npy file, which are read one by one. shape: (N, 2, H, W) or (N, H, W, 2)."""
 
     path: Path
     start: int
@@ -59,7 +59,7 @@ class Stack:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """(2, H, W) float32 each, its own memory. Raises InputError."""
+        """Each flow, (2, H, W) float32 in memory of its own. Raises InputError."""
         one = self.shape[1:]
         size = self.dtype.itemsize * math.prod(one)
         with self.path.open("rb") as file:
@@ -161,7 +161,7 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.n
 
 
 def _read_header(path: Path, file: IO[bytes]) -> tuple[np.dtype, Literal["C", "F"], tuple[int, ...]]:
-    """Type, order and shape as the header of an .npy says; the file stands at the data then.
+    """Type, order and shape that the header of an .npy states; the file is left at the start of the data.
 
     Source: numpy.lib.format. A header is a Python dictionary; here it is matched, not evaluated.
     """

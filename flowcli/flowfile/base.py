@@ -1,4 +1,4 @@
-"""What the formats share: how flow is held, how a file is refused, and the sizes that are believed."""
+"""What the formats share: flow in memory, the errors for bad files, and checks of the sizes they state."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Flow = tuple[np.ndarray, np.ndarray | None]
 """uv: (2, H, W) float32, 0 where unknown; valid: (H, W) bool, None where all of it is known."""
 
 LARGEST = 99_999
-"""Greatest width or height that is believed."""
+"""Largest width or height that is accepted."""
 UNKNOWN = 1e9
-"""Greater values mean unknown, whatever the format says of it."""
+"""Larger values mean unknown, in every format."""
 _DEFLATE = 1032
-"""Bytes that one byte of a deflated stream can become at most."""
+"""Most bytes that one byte of a deflated stream can expand to."""
 _HINT = "get the file again"
 
 
@@ -52,7 +52,7 @@ def strange(path: Path) -> InputError:
 
 
 def check_size(path: Path, height: int, width: int) -> None:
-    """Raises InputError for a height or width that no flow has."""
+    """Raises InputError for a height or width below 1 or above LARGEST."""
     if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
         raise damaged(path, f"says {width}x{height}")
 
@@ -64,7 +64,7 @@ def check_stored(path: Path, size: int, stored: int) -> None:
 
 
 def known(uv: np.ndarray, valid: np.ndarray | None = None) -> Flow:
-    """`uv` (which is changed) and its mask; numbers that mean unknown, NaN among them, are not valid."""
+    """`uv`, set to 0 in place where it is unknown, and its mask; unknown are NaN and large values too."""
     finite = np.all(np.abs(uv) <= UNKNOWN, axis=0)
     valid = finite if valid is None else finite & valid
     if valid.all():
@@ -80,11 +80,11 @@ def where_known(uv: np.ndarray) -> np.ndarray:
 
 
 def floats(numbers: np.ndarray) -> np.ndarray:
-    """The same as float32, in memory of its own; what is too large becomes infinite."""
+    """A copy as float32; numbers that are too large become infinite."""
     with np.errstate(over="ignore"):
         return np.array(numbers, np.float32, order="C")
 
 
 def interleaved(uv: np.ndarray) -> np.ndarray:
-    """(2, H, W) float32 of (H, W, 2 or more) numbers."""
+    """The first two channels of an (H, W, C) array as (2, H, W) float32."""
     return floats(uv[..., :2].transpose(2, 0, 1))

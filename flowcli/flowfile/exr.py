@@ -11,7 +11,7 @@ float32, in pixels; the rows are stored from the top, but the y axis of these pr
 
 Sources: O_VectorGenerator and VectorBlur, learn.foundry.com; Cycles' motion pass, https://projects.blender.org;
 "Understanding Image Channels" and "Vector Motion Blur" in the manual of Fusion.
-Unknown flow is written as 0. The attribute `flowcli` names the ways that a file really holds.
+Unknown flow is written as 0. The attribute `flowcli` names the directions that a file really holds.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from flowcli.types import Layout, mark_unknown
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _DENSEST = 65_536
-"""Bytes of pixels that one byte of a file is believed to hold; a picture of one colour comes near it."""
+"""Most bytes of pixels that one byte of a file may expand to; a picture of one colour comes near it."""
 _MARK = "flowcli"
 _BLENDER_LAYER = "ViewLayer."
-"""Where the pass is written; it is read in any layer."""
+"""Layer that the pass is written to; it is read from any layer."""
 _CHANNELS = {
     "nuke": {"forward": ("forward.u", "forward.v"), "backward": ("backward.u", "backward.v")},
     "fusion": {"forward": ("velX", "velY"), "backward": ("rvelX", "rvelY")},
@@ -62,12 +62,12 @@ def write(path: Path, uv: np.ndarray) -> None:
 
 
 def read_motion(path: Path) -> Motion:
-    """What the file holds, in whichever layout. Raises InputError if that is nothing."""
+    """The flows in the file, whatever its layout. Raises InputError if there are none."""
     need("OpenEXR", path)
     data = read_bytes(path)
     if not data.startswith(_MAGIC):
         raise strange(path)
-    # The library prints what is wrong with a file.
+    # The library prints its complaints on stdout.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             return _motion(_Channels(path, data))
@@ -115,7 +115,7 @@ def _filled(flow: Flow) -> np.ndarray:
 
 
 def _turned(layout: str, way: str, uv: np.ndarray) -> np.ndarray:
-    """From u, v to the numbers of the layout, and back."""
+    """u, v with the signs of the layout; a second call undoes it."""
     turned = uv.copy()
     turned[0 if (layout, way) == ("blender", "forward") else 1] *= -1
     return turned
@@ -156,7 +156,7 @@ def _motion(file: _Channels) -> Motion:
 
 
 class _Channels:
-    """The channels of all parts of a file, read after their sizes were found to make sense."""
+    """The channels of all parts of a file, read once their sizes are checked."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         import OpenEXR
@@ -174,7 +174,7 @@ class _Channels:
         if size > len(data) * _DENSEST:
             raise damaged(path, f"promises {size} bytes and has {len(data)}")
         self.said = str(headers[0].get(_MARK, "")).split()
-        """The ways that this program wrote; nothing in files of others."""
+        """The directions that flowcli wrote; empty for files of other programs."""
         parts = OpenEXR.File(io.BytesIO(data), separate_channels=True).parts
         # The library leaves out a part that it cannot read.
         if len(parts) != len(headers):
@@ -218,6 +218,6 @@ class _Channels:
 
 
 def _corners(window: Any) -> tuple[int, int, int, int]:
-    """Left, top, and right, bottom behind the last pixel."""
+    """Left, top, right and bottom of the window; right and bottom are exclusive."""
     (left, top), (right, bottom) = ((int(value) for value in corner) for corner in window)
     return left, top, right + 1, bottom + 1

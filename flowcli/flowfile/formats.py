@@ -1,4 +1,4 @@
-"""The one table of flow files."""
+"""The table of flow file formats."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Format:
     read: Callable[..., Flow]
     write: Callable[..., None]
     bounded: bool = False
-    """Whether read and write take the `bound`, in pixels, that a file cannot say itself."""
+    """Whether read and write take the `bound`, in pixels, which the file does not state."""
 
     def bind(self, bound: float | None) -> Format:
-        """The same for that bound, None for the usual one."""
+        """This format with that bound, None for the default."""
         if not self.bounded or bound is None:
             return self
         return Format(partial(self.read, bound=bound), partial(self.write, bound=bound))
@@ -46,13 +46,13 @@ FORMATS = {
     ".exr": Format(exr.read, exr.write),
     ".jpg": Format(tsn.read, tsn.write, bounded=True),
 }
-"""Suffix, lower case, to format."""
+"""The formats by suffix, lower case."""
 
 
 def read_flow(path: str | PathLike[str], *, bound: float = TSN_BOUND) -> Flow:
-    """The flow in the file; its suffix names the format. Of an .exr the forward flow, if it has both.
+    """The flow in the file, whose suffix names the format; from an .exr with both directions, the forward flow.
 
-    bound: for flow_x_*.jpg, beside which its flow_y_*.jpg is: the pixels that black and white stand for.
+    bound: for flow_x_*.jpg, beside which flow_y_*.jpg lies: the speed, in pixels, that black and white stand for.
     Raises InputError if the file is missing, damaged or not a flow, FlowcliError if a package for it is missing.
     """
     path = Path(path)
@@ -67,7 +67,7 @@ def write_flow(
 ) -> None:
     """Writes the flow in the format that the suffix names. uv: (2, H, W) pixels, NaN where unknown; valid: (H, W) bool.
 
-    An .exr is that of Nuke, with the forward flow alone. bound: as in `read_flow`.
+    An .exr gets the channels of Nuke and the forward flow alone. bound: as in `read_flow`.
     Raises OutputError for an unknown suffix, OSError if the file cannot be written, FlowcliError as `read_flow`.
     """
     path = Path(path)

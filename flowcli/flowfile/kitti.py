@@ -16,7 +16,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START = _SIGNATURE + b"\0\0\0\rIHDR"
 _RGB = 2
 _BYTES = 6
-"""Of one pixel."""
+"""Bytes of one pixel."""
 
 
 def read(path: Path) -> Flow:

@@ -1,4 +1,4 @@
-"""Middlebury's .flo: float32, as Sintel and FlyingChairs have it.
+"""Middlebury's .flo: float32; Sintel and FlyingChairs use it too.
 
 Source: the README of the flow code at vision.middlebury.edu.
 """

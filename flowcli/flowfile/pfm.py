@@ -1,7 +1,7 @@
 """Portable float maps, .pfm, as FlyingThings3D has them: three channels, the bottom row first.
 
-The third channel is 1 where the flow is known; if it is 0 everywhere, as in FlyingThings3D, it says nothing. The scale
-in the header is taken for the byte order alone, as other readers of flow do.
+The third channel is 1 where the flow is known; if it is 0 everywhere, as in FlyingThings3D, it is ignored. The scale
+in the header gives the byte order and nothing else, as for other readers of flow.
 Source: "PFM Portable FloatMap Image Format", https://www.pauldebevec.com/Research/HDR/PFM/.
 """
 

@@ -20,12 +20,12 @@ _OTHER = "flow_y_"
 
 
 def name(number: int, tag: str = "") -> str:
-    """What the file of u is called; number: from 1."""
+    """The name of the file of u; number: counted from 1."""
     return f"{PREFIX}{number:05d}{tag}.jpg"
 
 
 def read(path: Path, bound: float = TSN_BOUND) -> Flow:
-    """path: that of u. bound: the pixels that black and white stand for; files do not say."""
+    """The flow in two files. path: that of u. bound: the pixels that black and white stand for; files do not say."""
     other = _other(path)
     if other is None:
         raise InputError(f"a picture, but not of flow: {path}", f"flow as .jpg is {name(1)} beside {_OTHER}00001.jpg")
@@ -36,7 +36,7 @@ def read(path: Path, bound: float = TSN_BOUND) -> Flow:
 
 
 def write(path: Path, uv: np.ndarray, bound: float = TSN_BOUND) -> None:
-    """path: that of u. Unknown flow is written as rest."""
+    """Writes both files. path: the file of u. Unknown flow is written as rest."""
     other = _other(path)
     if other is None:
         raise OutputError(f"flow as .jpg takes two files, not {path.name}", f"call it {name(1)}")
@@ -72,5 +72,5 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _other(path: Path) -> Path | None:
-    """The file of v."""
+    """The file of v for a file of u, None for another file."""
     return path.with_name(_OTHER + path.name.removeprefix(PREFIX)) if path.name.startswith(PREFIX) else None

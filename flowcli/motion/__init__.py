@@ -1,1 +1,1 @@
-"""Figures of what moves: statistics, tables and plots."""
+"""Motion in numbers: statistics, tables and plots."""

@@ -1,4 +1,4 @@
-"""What the camera does, from flow: the similarity transform that most of the picture follows."""
+"""The camera's motion, from flow: the similarity transform that most of the picture follows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _TRIALS = 64
 _TRIAL_POINTS = 1000
 _ROUNDS = 10
 _FLOOR = 0.05
-"""Pixels: flow is not known better than this."""
+"""Pixels: flow is not more accurate than this."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """How the picture moves from one frame to the next because the camera does; signs as for flow."""
+    """The motion of the picture that the camera causes, from one frame to the next; signs as for flow."""
 
     pan: float
     """Pixels to the right, at the centre of the picture: positive when the camera turns left."""
@@ -29,17 +29,17 @@ class Camera:
     """Degrees by which the picture turns about its centre, clockwise as seen."""
 
     def flow(self, positions: np.ndarray) -> np.ndarray:
-        """Complex u + i v of this motion at complex positions x + i y from the centre, pixels."""
+        """This motion, u + i v, at positions x + i y from the centre; all in pixels."""
         growth = cmath.rect(self.zoom, math.radians(self.roll)) - 1
         return growth * positions + complex(self.pan, self.tilt)
 
 
 def fit_camera(positions: np.ndarray, flow: np.ndarray) -> Camera:
-    """The motion that more than half of the points follow; what the others do does not count.
+    """The motion that more than half of the points follow; the others have no influence.
 
     positions, flow: (N,) complex, x + i y from the picture's centre and u + i v, pixels; N at least 1. A similarity is
     linear in complex numbers: flow = growth * position + shift. Least median of squares over pairs of points (Rousseeuw
-    1984) finds where to start, iteratively reweighted least squares with Geman-McClure weights goes on from there.
+    1984) finds a start, which iteratively reweighted least squares with Geman-McClure weights refines.
     """
     growth, shift = _start(positions, flow)
     for _ in range(_ROUNDS):
@@ -52,7 +52,7 @@ def fit_camera(positions: np.ndarray, flow: np.ndarray) -> Camera:
 
 
 def _start(positions: np.ndarray, flow: np.ndarray) -> tuple[complex, complex]:
-    # The same trials for every frame, so that the same flow has the same answer.
+    # The same trials for every frame, so that the same flow gives the same result.
     one, other = np.random.default_rng(0).integers(0, len(positions), (2, _TRIALS))
     apart = positions[other] - positions[one]
     growths = np.where(apart == 0, 0, (flow[other] - flow[one]) / np.where(apart == 0, 1, apart))

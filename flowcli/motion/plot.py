@@ -1,4 +1,4 @@
-"""The course of a video's motion as a picture."""
+"""Plots of the motion in a video over time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PANELS = {
     "share of picture": ("moving_area", "object_area", "occluded"),
     "score": ("cut_score", "duplicate"),
 }
-"""What is drawn, from the top down: the unit, and the columns of a Row in it."""
+"""The panels from top to bottom: the unit, and the columns of a Row drawn in it."""
 SHARES = ("share of picture", "score")
-"""Units of what goes from 0 to 1."""
+"""Panels whose values lie between 0 and 1."""
 SINGLY = 100
-"""Up to so many rows, each has a dot."""
+"""Up to this many rows, each is marked with a dot."""
 
 
 class Plot:
-    """A sink for rows that draws them over time when it is closed; cuts are vertical lines. kind: "png" or "svg"."""
+    """A sink that plots rows over time when it is closed; cuts are vertical lines. kind: "png" or "svg"."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class Plot:
             column.append(100 * (value - 1) if name == "zoom" else value)
 
     def close(self) -> None:
-        # Letters as letters, and the same bytes for the same rows.
+        # Text stays text, and the same rows give the same bytes.
         with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "flowcli"}):
             figure = Figure(figsize=(11, 9), layout="constrained")
             for axes, (unit, names) in zip(figure.subplots(len(PANELS), sharex=True), PANELS.items(), strict=True):

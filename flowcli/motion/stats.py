@@ -1,4 +1,4 @@
-"""What moves in a video, as numbers: one row for each frame, and a summary of all."""
+"""The motion in a video as numbers: a row for each frame, and a summary."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from flowcli.shots import DUPLICATE, Change, compare
 from flowcli.types import FlowPair, Frame
 
 MOVING = 0.5
-"""Pixels per frame: what is slower counts as still."""
+"""Pixels per frame: slower pixels count as still."""
 OWN = 0.05
-"""Share of its speed by which a pixel must move otherwise than the camera says, to count as an object's."""
+"""A pixel belongs to an object if its motion differs from the camera's by more than this share of its speed."""
 POINTS = 2**14
-"""Pixels, at most and on a regular grid, that percentiles, camera and objects are taken from."""
+"""Most pixels, on a regular grid, from which percentiles, camera and objects are computed."""
 DIGITS = 6
 """Decimals of the numbers in a row."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """How a frame came from the one before it; None is unknown. Speeds are in pixels from frame to frame.
+    """The motion from the frame before to this one; None is unknown. Speeds are in pixels per frame.
 
-    There is no motion to the first frame of all and, where shots are kept apart, to that of each shot.
+    The first frame has none; nor has the first frame of each shot, where shots are kept apart.
     """
 
     frame: int
@@ -43,7 +43,7 @@ class Row:
     cut_score: float | None
     """0 to 1."""
     duplicate: float | None
-    """1 where the frame repeats the one before, 0 where it changes as much as usual."""
+    """1 if the frame repeats the one before, 0 if it changes as much as usual."""
     speed_mean: float | None = None
     speed_median: float | None = None
     speed_p95: float | None = None
@@ -51,35 +51,35 @@ class Row:
     direction: float | None = None
     """Degrees of the mean motion, -180 to 180: 0 is right, 90 down."""
     coherence: float | None = None
-    """Length of the mean motion over the mean speed: 1 if all moves one way, 0 if no way prevails."""
+    """Length of the mean motion over the mean speed: 1 if everything moves one way, 0 if no direction prevails."""
     moving_area: float | None = None
     """Share of pixels faster than MOVING."""
     pan: float | None = None
-    """Motion of the picture's centre that is the camera's, to the right."""
+    """Pixels to the right by which the camera moves the picture's centre."""
     tilt: float | None = None
-    """The same downwards."""
+    """The same, down."""
     zoom: float | None = None
-    """Factor by which the camera lets the picture grow."""
+    """Factor by which the camera enlarges the picture."""
     roll: float | None = None
-    """Degrees by which the camera turns the picture, clockwise as seen."""
+    """Degrees by which the camera turns the picture, clockwise as seen on the screen."""
     object_speed: float | None = None
-    """Mean speed that is left without the camera's motion."""
+    """Mean speed after the camera's motion is subtracted."""
     object_area: float | None = None
-    """Share of pixels of which more than MOVING is left, and more than OWN of their speed."""
+    """Share of pixels whose remaining speed exceeds MOVING, and OWN times their whole speed."""
     fb_error: float | None = None
-    """Mean distance from where the flow there and back leads; of pixels that stay in the picture."""
+    """Mean distance between a pixel and where forward and backward flow lead it, if it stays in the picture."""
     occluded: float | None = None
-    """Share of pixels that have no partner in the next frame, by that distance."""
+    """Share of pixels that are hidden in the other frame, judged by that distance."""
 
 
 RANGED = tuple(each.name for each in fields(Row) if each.name not in ("frame", "time", "cut", "direction"))
-"""Columns of a Row that have a range."""
+"""Columns of a Row whose range is summarised."""
 
 
 class Meter:
-    """Rows from pairs: `watch` the frames before flow is estimated of them, then take the `rows` of the pairs.
+    """Makes rows: frames pass through `watch` on their way to the engine, and its pairs through `rows`.
 
-    cuts: marks the cuts in the frames, so that no flow is estimated across them.
+    cuts: marks cuts in the frames, so that no flow is estimated across them.
     """
 
     def __init__(self, cuts: bool = False) -> None:
@@ -87,13 +87,13 @@ class Meter:
         self._changes: deque[Change] = deque()
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The frames as the engine has to get them."""
+        """The same frames, for the engine; with `cuts`, the first frame of each shot is marked."""
         for change in compare(frames):
             self._changes.append(change)
             yield change.marked if self._cuts else change.frame
 
     def rows(self, pairs: Iterable[FlowPair]) -> Iterator[Row]:
-        """A row for each frame that was watched. pairs: the flow between them, forward, in order."""
+        """A row for each watched frame. pairs: the forward flow between them, in order."""
         for pair in pairs:
             while self._changes[0].frame.index != pair.second.index:
                 yield _row(self._changes.popleft())
@@ -104,7 +104,7 @@ class Meter:
 
 @dataclass
 class Range:
-    """The known numbers of one column: sum and count, the smallest, the largest and its frame."""
+    """Sum, count, minimum and maximum of a column, over the rows where it is known; `at`: the maximum's frame."""
 
     total: float = 0.0
     count: int = 0
@@ -126,33 +126,33 @@ class Range:
 
 @dataclass
 class Summary:
-    """What the rows of a video have in common."""
+    """Figures of a whole video, from its rows."""
 
     frames: int = 0
     measured: int = 0
     """Frames with motion."""
     cuts: list[int] = field(default_factory=list)
-    """Frames with which a shot begins."""
+    """Frames at which a shot begins."""
     duplicates: list[int] = field(default_factory=list)
     """Frames that repeat the one before."""
     ranges: dict[str, Range] = field(default_factory=dict)
-    """By column; without those that are unknown throughout, and `direction`, of which there is no mean."""
+    """By column, without columns that are never known and without `direction`, which has no mean."""
     _drift: complex = 0j
 
     def over(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The same rows, once they are counted."""
+        """The same rows, each after it is counted."""
         for row in rows:
             self._add(row)
             yield row
 
     @property
     def direction(self) -> float | None:
-        """Degrees of the mean motion of all, None where there is none."""
+        """Degrees of the mean motion of all frames, None without motion."""
         return math.degrees(math.atan2(self._drift.imag, self._drift.real)) if self._drift else None
 
     @property
     def coherence(self) -> float | None:
-        """Length of the mean motion of all over the mean speed, 0 to 1."""
+        """Length of the mean motion of all frames over their mean speed, 0 to 1."""
         speed = self.ranges.get("speed_mean")
         return abs(self._drift) / speed.total if speed and speed.total else None
 
@@ -181,7 +181,7 @@ def _row(change: Change, pair: FlowPair | None = None) -> Row:
 
 
 def _motion(pair: FlowPair) -> dict[str, float]:
-    """Numbers by the names of Row, not finite where unknown."""
+    """Columns of a Row by name, NaN where unknown."""
     uv = pair.forward.known
     found = _speeds(uv)
     if not found:

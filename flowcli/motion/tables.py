@@ -1,4 +1,4 @@
-"""Rows of numbers as files: what `--out` of `flowcli stats` means, and the sinks behind it."""
+"""Tables as files: the outputs of `flowcli stats`, and the sinks that write them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 KINDS = ("csv", "jsonl", "parquet", "png", "svg")
 _EXTRAS = {"parquet": ("pyarrow", "parquet"), "png": ("matplotlib", "plot"), "svg": ("matplotlib", "plot")}
-"""The package that a kind needs besides what flowcli is installed with, and the extra that brings it."""
+"""The optional package that a kind needs, and the extra of flowcli that installs it."""
 _BATCH = 4096
-"""Rows that wait in memory for the next block of a Parquet file."""
+"""Rows in a block of a Parquet file."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Table:
 def plan(
     targets: Sequence[str], kinds: Sequence[str] = (), *, overwrite: bool = False, inputs: Sequence[str] = ()
 ) -> list[Table]:
-    """The files that are asked for, checked as far as that is possible before there are rows.
+    """The outputs that `targets` name, checked as far as possible before there are rows.
 
     kinds: none, or one for each target. inputs: files that no output may replace. Raises UsageError for a
     contradiction, OutputError for a name that cannot be written.
@@ -50,7 +50,7 @@ def plan(
 
 
 def open_tables(tables: Sequence[Table], row: type[Row], overwrite: bool, stdout: TextIO) -> list[Sink[Row]]:
-    """The sinks for rows of this type; what fails leaves nothing behind."""
+    """The sinks of the tables, for rows of this type. If one cannot be opened, nothing is left of the others."""
     opened: list[Sink[Row]] = []
     try:
         for table in tables:
@@ -81,10 +81,10 @@ def _table(target: str, kind: str) -> Table:
 def _open(table: Table, row: type[Row], overwrite: bool, stdout: TextIO) -> Sink[Row]:
     columns = [each.name for each in fields(row)]
     if table.path is None:
-        return _Guarded(_Lines(stdout, table.kind, columns, live=True), Path("stdout"))
+        return _WholeFile(_Lines(stdout, table.kind, columns, live=True), Path("stdout"))
     part = Part(table.path, overwrite)
     try:
-        return _Guarded(_open_at(part.path, table.kind, row, columns), part.target, part)
+        return _WholeFile(_open_at(part.path, table.kind, row, columns), part.target, part)
     except OSError as error:
         part.discard()
         raise write_error(part.target, error) from error
@@ -100,8 +100,8 @@ def _open_at(path: Path, kind: str, row: type[Row], columns: Sequence[str]) -> S
     return Plot(path, kind)
 
 
-class _Guarded:
-    """A sink whose file appears whole, under its own name, or not at all; what went wrong is told of that name."""
+class _WholeFile:
+    """A sink whose file appears whole, under its own name, or not at all; errors state that name."""
 
     def __init__(self, sink: Sink[Row], target: Path, part: Part | None = None) -> None:
         self._sink = sink
@@ -109,11 +109,11 @@ class _Guarded:
         self._part = part
 
     def write(self, row: Row) -> None:
-        with self._told():
+        with self._naming_target():
             self._sink.write(row)
 
     def close(self) -> None:
-        with self._told():
+        with self._naming_target():
             self._sink.close()
         if self._part is not None:
             self._part.publish()
@@ -124,7 +124,7 @@ class _Guarded:
             self._part.discard()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _naming_target(self) -> Iterator[None]:
         try:
             yield
         except BrokenPipeError:
@@ -134,7 +134,7 @@ class _Guarded:
 
 
 class _Lines:
-    """CSV with a header, where unknown numbers are empty, or JSON objects, where they are null. live: for readers."""
+    """CSV with a header, unknown numbers empty, or lines of JSON, where they are null. live: each row is flushed."""
 
     def __init__(self, file: TextIO, kind: str, columns: Sequence[str], live: bool = False) -> None:
         self._file = file
@@ -160,13 +160,13 @@ class _Lines:
 
 
 class _Parquet:
-    """Blocks of rows with a typed column for each field."""
+    """A Parquet file with a typed column for each field of a row, written in blocks."""
 
     def __init__(self, path: Path, row: type[Row]) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        # As in the annotations of a Row, which are text.
+        # Annotations of a Row are text.
         types = {"int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_()}
         self._schema = pyarrow.schema([(each.name, types[str(each.type).split(" ")[0]]) for each in fields(row)])
         self._batch = pyarrow.RecordBatch

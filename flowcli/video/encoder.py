@@ -1,4 +1,4 @@
-"""ffmpeg children that encode: frames on their stdin, a file or a pipe behind them."""
+"""ffmpeg children that encode: they take frames on stdin, and write a file or a pipe."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from flowcli.video.ffmpeg import Child, every_frame, file_url
 _LOG = logging.getLogger("flowcli")
 
 TICK = Fraction(1, 720_000)
-"""Unit of the times in what is written. It divides 1/90000, 1/48000, 1/1000, 1001/24000, 1001/60000 and so on; others
-are rounded by less than a microsecond. In mp4 a frame lasts less than 2^31 ticks, which leaves 49 minutes here."""
+"""Unit of written times, seconds. It divides 1/90000, 1/48000, 1/1000, 1001/24000, 1001/60000 and so on; other times
+are rounded by less than a microsecond. In mp4 a frame lasts less than 2^31 ticks, which are 49 minutes."""
 _LONGEST = 2**31 - 1
 REPEATABLE = {"fflags": "+bitexact"}
-"""Muxer options without which Matroska gets random numbers, and no two files are alike."""
+"""Muxer options that leave random numbers out of Matroska: the same input gives the same file."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Encoding:
     muxer: str
     options: dict[str, str]
     fourcc: bytes = nut.RGB24
-    """What it gets."""
+    """Pixel format of the frames it is given."""
     crf: int | None = None
-    """The usual one, of codecs that have it."""
+    """Default quality, for codecs that have this setting."""
     even: bool = False
     """Whether height and width must be even."""
     muxer_options: dict[str, str] = field(default_factory=dict)
 
 
 class Encoder:
-    """An ffmpeg child that gets frames with exact times on its stdin. fourcc: what a frame's image holds."""
+    """An ffmpeg child that takes frames with exact times on stdin. fourcc: their pixel format."""
 
     def __init__(self, info: StreamInfo, fps: Fraction | None, fourcc: bytes = nut.RGB24, even: bool = False) -> None:
         self._shape = (info.height, info.width, 4 if fourcc == nut.RGBA else 3)
@@ -94,7 +94,7 @@ class Encoder:
 
 
 class VideoSink:
-    """A video file. comment: asked for at the end, for its `comment` tag."""
+    """A sink that writes a video file. comment: called at the end, gives the `comment` tag."""
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ def ffmpeg_path() -> Path:
 
 @cache
 def ffmpeg_version(path: Path) -> str:
-    """Its version in its own words, "7.0.2-static" or "n9.0.2-17-g2a571b6068". Raises FfmpegError if it has none."""
+    """The version, such as "7.0.2-static" or "n9.0.2-17-g2a571b6068". Raises FfmpegError if the program states none."""
     try:
         done = subprocess.run([path, "-version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
@@ -54,7 +54,7 @@ def ffmpeg_version(path: Path) -> str:
 
 
 def every_frame() -> dict[str, str]:
-    """The output option that hands on each frame once, with its own time."""
+    """The output option that passes on each frame once, with its own time."""
     version = re.match(r"n?(\d+)\.(\d+)", ffmpeg_version(ffmpeg_path()))
     # A build from the repository (N-112233-g...) counts as new.
     old = version is not None and (int(version[1]), int(version[2])) < (5, 1)
@@ -73,10 +73,10 @@ def file_url(path: str | Path) -> str | bytes:
 
 
 class Child:
-    """A running ffmpeg.
+    """A running ffmpeg process, which ends at the latest when this program does.
 
-    command: made with ffmpeg-python. stdin, stdout: as for subprocess.Popen. watch: is called with (who, level, text)
-    for each line on stderr, in a thread of its own. Leaving the program stops it.
+    command: from ffmpeg-python. stdin, stdout: as for subprocess.Popen. watch: called with (who, level, text) for each
+    line on stderr, in a thread of its own.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class Child:
         self._listener.start()
 
     def wait(self) -> int:
-        """Its exit status, after its last line on stderr was read. Negative: the signal that killed it."""
+        """The exit status, once the last line on stderr is read; negative: the signal that killed the process."""
         self._listener.join()
         status = self.process.wait()
         self._close()
         return status
 
     def stop(self) -> None:
-        """Ends it at once; does nothing if it has ended already."""
+        """Ends the process at once; does nothing if it has ended already."""
         self.process.kill()
         self.wait()
 

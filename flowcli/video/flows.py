@@ -1,4 +1,4 @@
-"""Videos that hold flow itself: raw floats on a pipe, and 16-bit numbers without loss in Matroska."""
+"""Videos that hold the flow itself: float32 in NUT, for pipes, and 16 bits in lossless Matroska."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flowcli.video.selection import Selection
 from flowcli.video.sources import FLOATS, RGB48, VideoSource, open_video
 
 _NO_ROOM = 0.01
-"""Seconds until a pipe that was full is tried again."""
+"""Seconds before a full pipe is tried again."""
 _FLOATS = "gbrpf32le"
 _WHOLE = "gbrp16le"
 _FFV1 = {"c:v": "ffv1", "level": "3", "g": "1", "slicecrc": "1", "pix_fmt": _WHOLE}
@@ -49,16 +49,16 @@ def open_flow_video_sink(
 ) -> Sink[FlowPair]:
     """A sink that writes forward flow to a .mkv: 16-bit FFV1, which loses nothing, R = u, G = v, B = 1 where known.
 
-    u and v are rounded to steps of `bound` / 32768 pixels and clamped to plus or minus `bound`, 512 if None: within it
-    the error is at most 1/128 pixel then. The `comment` tag says how to get them back. Times as of other videos.
-    Raises OutputError.
+    u and v are rounded to steps of `bound` / 32768 pixels and clamped to plus or minus `bound`; with the default, 512
+    pixels, the error is at most 1/128 pixel. The `comment` tag says how to decode them. Times are kept as by
+    `open_video_sink`. Raises OutputError.
     """
     return _PackedSink(path, info, bound or KITTI_BOUND, fps, overwrite)
 
 
 @dataclass(frozen=True, eq=False)
 class StoredFlow:
-    """One picture of a video of flow. uv: (2, H, W) float32, 0 where unknown; valid: (H, W) bool; time: seconds."""
+    """The flow in one picture of a video. uv: (2, H, W) float32, 0 where unknown; valid: (H, W) bool; time: seconds."""
 
     uv: np.ndarray
     valid: np.ndarray
@@ -66,9 +66,9 @@ class StoredFlow:
 
 
 class FlowVideo(Closes):
-    """The flows in a .mkv of `open_flow_video_sink`, or as of `open_nut_sink` in a .nut or ("-") on stdin.
+    """The flows in a .mkv from `open_flow_video_sink`, or in NUT from `open_nut_sink`: a .nut file, or ("-") stdin.
 
-    Raises InputError if it is not one. A context manager: leaving it ends its ffmpeg.
+    Raises InputError for other videos. A context manager: leaving it ends its ffmpeg.
     """
 
     def __init__(self, source: str) -> None:

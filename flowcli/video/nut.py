@@ -31,8 +31,8 @@ _TEXT_FOLLOWS = b"\x02"
 class Muxer:
     """The bytes before the first frame (`header`) and before each frame (`frame`); it never touches the pictures.
 
-    fourcc: one of those above. rate: the nominal one, where a reader has use for it.
-    tick: the unit of the times, in seconds. aspect: width over height of one pixel.
+    fourcc: one of those above. rate: nominal frames per second, for readers that ask.
+    tick: the unit of times, in seconds. aspect: width over height of one pixel.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which frames of a source are wanted."""
+"""The choice of frames from a source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Selection:
-    """From `start` up to but without `stop` (numbers if int, seconds if Fraction), each `every`th from `start` on.
+    """Every nth frame from `start` up to `stop`, exclusive: frame numbers if int, seconds if Fraction.
 
     Raises ValueError if a bound is negative or `every` is below 1.
     """
@@ -23,16 +23,16 @@ class Selection:
             raise ValueError(f"start and stop must be 0 or more and every 1 or more: {self}")
 
     def indices(self, total: int, rate: Fraction) -> range:
-        """The frame numbers that are wanted of `total` frames at a constant `rate`."""
+        """The numbers of the selected frames, of `total` frames at a constant `rate`."""
         stop = total if self.stop is None else min(total, _number(self.stop, rate))
         return range(_number(self.start or 0, rate), stop, self.every)
 
     def over(self, index: int, time: Fraction) -> bool:
-        """Whether this frame and all after it are past `stop`."""
+        """Whether this frame, and so every later one, is at `stop` or past it."""
         return self.stop is not None and (index if isinstance(self.stop, int) else time) >= self.stop
 
     def expression(self) -> str:
-        """The same for ffmpeg's select filter; it lets frames past `stop` through as well: they end their reader."""
+        """The selection for ffmpeg's select filter. Frames past `stop` pass as well: they tell the reader to end."""
         wanted = _reached(self.start or 0)
         if self.every > 1:
             wanted += f"*(isnan(prev_selected_n)+gte(n-prev_selected_n,{self.every}))"

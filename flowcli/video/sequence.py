@@ -1,4 +1,4 @@
-"""Frames out of picture files."""
+"""Frames from picture files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern
 
 
 class PictureSource(Closes):
-    """The pictures of `files` in that order, 25 a second. Raises InputError if one is unreadable or of another size."""
+    """The pictures in `files` as frames, in that order, at 25 per second.
+
+    Raises InputError if one cannot be read or has another size.
+    """
 
     def __init__(self, files: list[Path], selection: Selection) -> None:
         self._files = files

@@ -61,8 +61,8 @@ def open_video_sink(
     """A sink that encodes frames of the size and aspect in `info` as `path`'s suffix says: .mp4 .mov .mkv .webm .gif.
 
     Frames keep their distance in time from the first one, which is shown at 0 (Matroska and WebM round to 1 ms, GIF to
-    10 ms); with `fps` they come at that constant rate instead. crf: quality of x264 (default 18) or VP9 (24), less is
-    better. alpha: frames are RGBA, for .webm and .mov only. comment: asked at the end for the file's `comment` tag; GIF
+    10 ms); with `fps` they come at that constant rate instead. crf: quality of x264 (default 18) or VP9 (24), lower is
+    better. alpha: frames are RGBA, for .webm and .mov only. comment: called at the end, gives the `comment` tag; GIF
     has none. H.264 needs even sizes: a column is added on the right, a row below (logged). Raises OutputError,
     ValueError for alpha in another kind.
     """

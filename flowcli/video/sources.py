@@ -1,4 +1,4 @@
-"""Frames out of a video file or a pipe: one ffmpeg child decodes, and tells the time of each frame on stderr."""
+"""Frames from a video file or a pipe: an ffmpeg child decodes them, and prints the time of each on stderr."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STDIN = "standard input"
 _STDIN_FILE = "/dev/stdin"
 _FALLBACK_RATE = Fraction(25)
 _MATROSKA_CLOCK = 1000
-"""Ticks per second: what ffmpeg takes for the frame rate where a browser's recording names none."""
+"""Ticks per second: ffmpeg gives this clock as the frame rate where a recording of a browser names none."""
 _SECONDS_FOR_A_LINE = 5.0
 
 _OUTPUT_SIDE = re.compile(r"\[(out#|vost#|enc:)")
@@ -45,12 +45,12 @@ _COMMENT = re.compile(r" *comment *: (.*)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Pixels:
-    """How ffmpeg hands over pictures: (H, W, 3) of `dtype`."""
+    """The form in which ffmpeg delivers pictures: (H, W, 3) arrays of `dtype`."""
 
     codec: str
     format: str
     depth: bytes
-    """The third line in front of each picture."""
+    """The third line of each picture's header."""
     dtype: str
 
 
@@ -67,9 +67,9 @@ def open_source(
     stop: int | Fraction | None = None,
     every: int = 1,
 ) -> FrameSource:
-    """The frames of a video file, of a folder or glob of pictures, of two pictures, or ("-") of a video on stdin.
+    """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
-    start, stop: frame numbers if int, seconds if Fraction; `stop` itself is left out. every: keeps each nth frame from
+    start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
     `start` on. A frame keeps its number in the source. Raises InputError, at once or from the iterator; ValueError for
     bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one logged warning.
     """
@@ -114,7 +114,7 @@ def _open_stdin(selection: Selection, pixels: Pixels) -> VideoSource:
 class VideoSource(Closes):
     """Every coded frame of the first real video stream once, upright, with its exact time; memory holds one frame.
 
-    Raises InputError if there is none. Frames of another size in mid-stream are scaled to that of the first (logged).
+    Raises InputError if there is none. If the size changes in mid-stream, frames are scaled to the first size (logged).
     """
 
     def __init__(self, name: str, url: str | bytes, stdin: int, selection: Selection, pixels: Pixels = RGB24) -> None:
@@ -153,7 +153,7 @@ class VideoSource(Closes):
         self._child.stop()
 
     def _read(self) -> Frame | None:
-        """The next frame that is wanted; None after the last one, when what went wrong has been reported."""
+        """The next selected frame; None after the last one, once any damage has been reported."""
         image = self._read_image()
         if image is None:
             self._report(self._child.wait())
@@ -190,7 +190,7 @@ class VideoSource(Closes):
         )
 
     def _report(self, status: int) -> None:
-        """One warning if the stream was damaged; raises FfmpegError if ffmpeg was killed."""
+        """Logs one warning if the stream is damaged; raises FfmpegError if ffmpeg was killed."""
         if status < 0:
             raise FfmpegError(
                 f"ffmpeg was killed by signal {-status} while reading {self._name}",
@@ -204,7 +204,7 @@ class VideoSource(Closes):
             _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)
 
     def _nothing(self) -> InputError:
-        """Why there is not one frame."""
+        """The error that says why there is no frame."""
         name, facts, said = self._name, self._facts, " ".join(self._child.complaints)
         if facts.count:
             all_seen = self._selection.stop is None
@@ -226,7 +226,7 @@ class VideoSource(Closes):
 
 
 class _Facts:
-    """What ffmpeg tells on stderr about the stream; filled by the child's thread, read by the source's."""
+    """What ffmpeg says about the stream on stderr: written by the child's thread, read by the source's."""
 
     def __init__(self) -> None:
         self.duration: Fraction | None = None
@@ -238,7 +238,7 @@ class _Facts:
         self.comment = ""
         self.pixels = ""
         self.count = 0
-        """Frames decoded so far, wanted or not."""
+        """Frames decoded so far, selected or not."""
         self._tick: Fraction | None = None
         self._mean_rate: Fraction | None = None
         self._size = ""
@@ -255,7 +255,7 @@ class _Facts:
             self._note_banner(text)
 
     def stamp(self) -> tuple[int, Fraction]:
-        """Number and time of the next frame that is kept; one without a time stamp follows at the nominal rate.
+        """Number and time of the next selected frame; one without a time stamp follows at the nominal rate.
 
         Raises queue.Empty if its line does not come: ffmpeg prints it before the picture.
         """
@@ -308,10 +308,10 @@ class _Facts:
 
 
 def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:
-    """ffmpeg's command: PPM or PFM pictures on stdout; on stderr a line for each frame, and again if it is kept.
+    """The ffmpeg command: PPM or PFM pictures on stdout; on stderr a line for each frame, two if it is selected.
 
     reinit_filter=0 keeps the filters' frame numbers running when the size changes in mid-stream; `scale` then scales.
-    Behind them the times are renumbered, for the muxer complains of times that repeat. The conversion to RGB is the
+    After them the times are renumbered, since the muxer complains of times that repeat. The conversion to RGB is the
     fast one, up to two levels off: flags=accurate_rnd would cost 9 ms per frame of 1920x1080 (measured).
     """
     source = ffmpeg.input(url, protocol_whitelist="file,pipe,crypto,data", reinit_filter=0)
