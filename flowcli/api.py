@@ -134,10 +134,7 @@ def find_weights(options: EngineOptions) -> entries.Entry:
         return entries.resolve(options.model)
     entry = entries.resolve(options.weights)
     if entry.network not in ("", options.model):
-        raise WeightsError(
-            f"{options.weights} holds weights of {entry.network}, not of {options.model}",
-            f"pass --model {entry.network}",
-        )
+        raise entries.other_network(options.weights, entry.network, options.model)
     return entry
 
 
@@ -166,11 +163,13 @@ def open_engine(entry: entries.Entry, options: EngineOptions, model: FlowModel |
 def _model(entry: entries.Entry, options: EngineOptions) -> FlowModel:
     settings = {} if options.refine is None else {"refine": options.refine}
     if entry.file is not None and entry.network:
-        return entries.load(entry, **settings)
-    if entry.file is not None:
-        from flowcli.weights import published
+        from flowcli.weights import loading
 
-        return published.load(entry.file, None if options.weights is None else options.model, **settings)
+        return loading.load(entry, **settings)
+    if entry.file is not None:
+        from flowcli.weights import recognition
+
+        return recognition.load(entry.file, None if options.weights is None else options.model, **settings)
     if settings:
         raise WeightsError(f"{entry.name} has nothing to refine", "leave out --refine")
     from flowcli.classic import Classic

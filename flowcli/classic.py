@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowcli.models.base import Features, FlowModel
 from flowcli.types import FlowField, FlowPair
+from flowcli.weights.entries import CLASSIC
 
 
 def dis(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -51,7 +52,8 @@ def _refined(first: np.ndarray, second: np.ndarray, field: FlowField) -> FlowFie
     return FlowField(torch.from_numpy(_planes(flow)).to(field.uv.device), field.valid)
 
 
-METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"dis": dis, "farneback": farneback}
+METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {name: globals()[name] for name in CLASSIC}
+"""The functions above by name. The list of names is elsewhere, since `flowcli models` reads it without OpenCV."""
 
 
 class Classic(FlowModel):

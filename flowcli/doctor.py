@@ -73,7 +73,7 @@ def _weights() -> Iterator[Check]:
     for entry in carried:
         name = f"weights {entry.name}"
         try:
-            entries.verify(entry)
+            entries.verified_file(entry)
             yield Check(name, "ok", f"verified, at {entry.file}")
         except FlowcliError as error:
             yield Check(name, "fail" if entry.name == EngineOptions.model else "warn", error.message, error.hint)

@@ -12,7 +12,7 @@ from flowcli.api import EngineOptions, open_engine
 from flowcli.engine.engine import Engine
 from flowcli.errors import WeightsError
 from flowcli.types import FlowField, FlowPair, Frame
-from flowcli.weights import entries
+from flowcli.weights import entries, loading
 
 
 @pytest.mark.parametrize("name", classic.METHODS)
@@ -86,4 +86,4 @@ def test_every_method_has_a_name_that_is_known_without_opencv() -> None:
         open_engine(entry, EngineOptions(refine=2))
     assert caught.value.message == "farneback has nothing to refine"
     with pytest.raises(WeightsError, match=r"^dis has no weights$"):
-        entries.load(entries.resolve("dis"))
+        loading.load(entries.resolve("dis"))

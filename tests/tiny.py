@@ -39,10 +39,6 @@ def write_table(folder: Path, name: str = "rpwc") -> Path:
         'licence = "MIT"\nsource = "made by the tests"\ntrained = "not at all"\n'
         'gmacs = 2.5\nepe = "none"\nmeasured = "nothing"\n'
     )
-    (folder / "published.toml").write_text(
-        '[theirs]\nnetwork = "spynet"\nurl = "http://127.0.0.1:1/theirs.pth"\n'
-        'licence = "not yours"\ntrained = "somewhere"\nparameters = 12\ngmacs = 3.5\n'
-    )
     return file
 
 

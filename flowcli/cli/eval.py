@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--baseline",
     "baselines",
-    type=click.Choice(["dis", "farneback"]),
+    type=click.Choice(list(entries.CLASSIC)),
     multiple=True,
     help="Measure a method of OpenCV on the same pairs; may be repeated.",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +14,26 @@ from flowcli.atomic import check_free
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.progress import downloading
 from flowcli.errors import FetchError, UsageError
+from flowcli.models import flavours
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
-    from flowcli.weights.entries import Entry, Published
+    from flowcli.models.flavours import Download, Flavour
+    from flowcli.weights.entries import Entry
 
 MOST = 2**31
 """Bytes that published weights may have."""
+IMPORT_HELP = f"""Take in the weights in FILE, as their authors published them.
+
+Which network they are of is told by their names and shapes. They are tried, and kept for `--model NAME`. Of a set of
+files, such as SpyNet's modelL1_F.t7 and so on, name one: the others lie beside it.
+
+Known are: {", ".join(flavour.title for flavour in flavours.flavours())}. Copies of others that left the names as they
+are, such as PTLFlow's, are known as well.
+
+"published" and "measured" in the list of `flowcli models` are mean endpoint errors in pixels, as the authors gave them
+and as this project measured them.
+"""
 
 name_option = click.option("--name", help="What it is called from then on; otherwise after what it is.")
 overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Replace a model of that name.")
@@ -45,10 +58,13 @@ def command(context: click.Context, talk: TalkOptions) -> None:
 def _list(talk: TalkOptions) -> None:
     here = [*entries.entries(), *entries.imported()]
     known = {entry.name for entry in here}
-    others = [each for each in entries.published() if each.name not in known]
+    others = [(flavour, download) for flavour, download in flavours.downloads() if download.name not in known]
     if talk.json:
-        models = [{**dataclasses.asdict(entry), "file": str(entry.file)} for entry in here]
-        published = [dataclasses.asdict(other) for other in others]
+        models = [_as_json(entry) for entry in here]
+        published = [
+            {**dataclasses.asdict(download), "network": flavour.network, "licence": flavour.licence}
+            for flavour, download in others
+        ]
         click.echo(json.dumps({"models": models, "methods": list(entries.CLASSIC), "published": published}))
         return
     for entry in here:
@@ -58,15 +74,22 @@ def _list(talk: TalkOptions) -> None:
         click.echo(f"{name}\n  OpenCV's: {what}")
     if others:
         click.echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
-    for other in others:
-        click.echo(other.name)
-        _rows({"network": other.network, **_known(other), "trained": other.trained, "from": other.url})
+    for flavour, download in others:
+        click.echo(download.name)
+        facts = _facts(download, flavour.licence)
+        _rows({"network": flavour.network, **facts, "trained": download.trained, "from": download.url})
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    fields = {**dataclasses.asdict(entry), "file": str(entry.file)}
+    del fields["stated"]  # Of use to the program alone.
+    return fields
 
 
 def _described(entry: Entry) -> dict[str, str]:
     return {
         "network": entry.network,
-        **_known(entry),
+        **_facts(entry, entry.licence),
         "source": entry.source,
         "trained": entry.trained,
         "sha256": entry.sha256,
@@ -74,13 +97,13 @@ def _described(entry: Entry) -> dict[str, str]:
     }
 
 
-def _known(model: Entry | Published) -> dict[str, str]:
+def _facts(model: Entry | Download, licence: str) -> dict[str, str]:
     return {
         "parameters": f"{model.parameters:,}",
         "GMACs": f"{model.gmacs:g} a pair of 1024x436" if model.gmacs else "",
         "published": model.epe,
         "measured": model.measured,
-        "licence": model.licence,
+        "licence": licence,
     }
 
 
@@ -90,30 +113,20 @@ def _rows(rows: dict[str, str]) -> None:
             click.echo(f"  {title:<11} {text}")
 
 
-@command.command("import")
+@command.command("import", help=IMPORT_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @name_option
 @overwrite_option
 @talk_options
 def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
-    """Take in the weights in FILE, as their authors published them.
+    from flowcli.weights.importing import import_weights
 
-    Which network they are of is told by their names and shapes: PWC-Net (NVlabs, pytorch-pwc), SpyNet (pytorch-spynet;
-    or its authors' modelL1_F.t7 and so on: name one, the others lie beside it), FlowNetS and FlowNetC (FlowNetPytorch),
-    FlowNet2 and its parts (NVIDIA), all of these but SpyNet of MMFlow, and PTLFlow's copies. They are tried, and kept
-    for `--model NAME`.
-
-    "published" and "measured" in the list of `flowcli models` are mean endpoint errors in pixels, as the authors gave
-    them and as this project measured them.
-    """
-    from flowcli.weights import published
-
-    _tell(published.import_weights(file, name, overwrite=overwrite), talk)
+    _tell(import_weights(file, name, overwrite=overwrite), talk)
 
 
 def _tell(entry: Entry, talk: TalkOptions) -> None:
     if talk.json:
-        click.echo(json.dumps({**dataclasses.asdict(entry), "file": str(entry.file)}))
+        click.echo(json.dumps(_as_json(entry)))
     elif not talk.quiet:
         click.echo(f"{entry.name}: {entry.trained.removeprefix('by others: ')}, from {entry.source}", err=True)
         click.echo(f"licence: {entry.licence}", err=True)
@@ -127,26 +140,30 @@ def _tell(entry: Entry, talk: TalkOptions) -> None:
 @talk_options
 def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
     """Download the weights NAME of `flowcli models` from where their authors or others keep them, and take them in."""
-    there = {each.name: each for each in entries.published()}
-    if published_name not in there:
-        raise UsageError(f"nothing is published as {published_name}", f"there are: {', '.join(there)}")
-    wanted = there[published_name]
+    wanted, flavour = _find(published_name)
 
-    from flowcli.weights import published
     from flowcli.weights.fetch import fetch
+    from flowcli.weights.importing import import_weights
 
     name = name or wanted.name
     entries.home().mkdir(parents=True, exist_ok=True)
     check_free(entries.home() / f"{name}.safetensors", overwrite)
     if not talk.quiet:
-        click.echo(f"{wanted.name}: {wanted.url}\nlicence: {wanted.licence}", err=True)
+        click.echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
     file = entries.home() / wanted.url.rpartition("/")[2]
     with downloading(wanted.name, show=not talk.quiet) as report:
         digest = fetch(wanted.url, file, most=MOST, agent=f"flowcli/{__version__}", report=report)
     try:
         if not digest.startswith(wanted.sha256):
             raise FetchError(f"{wanted.url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
-        entry = published.import_weights(file, name, epe=wanted.epe, measured=wanted.measured, overwrite=overwrite)
+        entry = import_weights(file, name, epe=wanted.epe, measured=wanted.measured, overwrite=overwrite)
     finally:
         file.unlink()
     _tell(entry, talk)
+
+
+def _find(name: str) -> tuple[Download, Flavour]:
+    there = {download.name: (download, flavour) for flavour, download in flavours.downloads()}
+    if name not in there:
+        raise UsageError(f"nothing is published as {name}", f"there are: {', '.join(there)}")
+    return there[name]

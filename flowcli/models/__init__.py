@@ -6,20 +6,41 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from flowcli.models import flow
-
 if TYPE_CHECKING:
-    from flowcli.models.base import FlowModel
+    from flowcli.models.base import FlowModel, Network
+
+
+def families() -> dict[str, list[str]]:
+    """Names of all networks, sorted, by what they make: the name of their folder."""
+    packages = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    return {family: _listed(importlib.import_module(f"{__name__}.{family}").__path__) for family in packages}
+
+
+def _listed(folders: list[str]) -> list[str]:
+    modules = pkgutil.iter_modules(folders)
+    return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
 
 
 def names() -> list[str]:
-    """Names of the networks, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(flow.__path__) if not module.name.startswith("_"))
+    """Names of the networks that estimate flow, sorted."""
+    return families()["flow"]
+
+
+def find(name: str) -> type[Network]:
+    """The class of a network of any family. Raises ValueError for an unknown name."""
+    known = families()
+    family = next((family for family, networks in known.items() if name in networks), None)
+    if family is None:
+        there = ", ".join(network for networks in known.values() for network in networks)
+        raise ValueError(f"unknown network {name!r}; there are: {there}")
+    network: type[Network] = importlib.import_module(f"{__name__}.{family}.{name}").MODEL
+    return network
 
 
 def create(name: str, **settings: Any) -> FlowModel:
-    """A network with fresh weights. Raises ValueError for an unknown name."""
+    """A network that estimates flow, with fresh weights. Raises ValueError for an unknown name."""
     if name not in names():
         raise ValueError(f"unknown network {name!r}; there are: {', '.join(names())}")
-    model: FlowModel = importlib.import_module(f"{flow.__name__}.{name}").MODEL(**settings)
+    kind: Any = find(name)
+    model: FlowModel = kind(**settings)
     return model

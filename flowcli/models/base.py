@@ -1,4 +1,4 @@
-"""What every network is: `encode` does all work on one image, `decode` all work on a pair."""
+"""What every network is, and what every network that estimates flow is."""
 
 from __future__ import annotations
 
@@ -13,15 +13,26 @@ Features = tuple[Tensor, ...]
 """What `encode` returns: tensors with the batch as their first dimension, so that frames can be split and joined."""
 
 
-class FlowModel(nn.Module):
-    """Base of every network.
+class Network(nn.Module):
+    """Base of every network, whatever it makes of two pictures. The network normalises its input itself."""
 
-    The model normalises its input itself, and never puts a statistic of the pair into `encode`: a video encodes
-    each frame once and uses the result in two pairs.
+    makes: str
+    """What it makes, as messages call it."""
+    stride: int = 1
+    """Height and width of the pictures given to the network are multiples of it."""
+
+    def result(self, first: Tensor, second: Tensor) -> Tensor:
+        """What the network makes of two pictures, (N, C, h, w); `first` and `second`: (N, 3, H, W) RGB in [0, 1]."""
+        raise NotImplementedError
+
+
+class FlowModel(Network):
+    """Base of every network that estimates flow: `encode` does all work on one image, `decode` all work on a pair.
+
+    No statistic of a pair goes into `encode`: a video encodes each frame once and uses the result in two pairs.
     """
 
-    stride: int = 1
-    """Height and width given to `encode` are multiples of it."""
+    makes = "flow"
     fit: Literal["pad", "resize"] = "pad"
     """How the engine makes them so: by repeating the border, or by resizing up."""
     least: int = 1
@@ -49,6 +60,11 @@ class FlowModel(nn.Module):
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         """Flows (N, 2, h, w) float32, coarse to fine, in pixels of each one's own grid; the last is the result."""
         raise NotImplementedError
+
+    def result(self, first: Tensor, second: Tensor) -> Tensor:
+        """The flow (N, 2, H, W) from `first` to `second`, pixels."""
+        flow: Tensor = self(first, second)[-1]
+        return flow
 
     def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
         """Flows from `first` to `second`, both (N, 3, H, W) in [0, 1]: the two frames are encoded as one batch."""

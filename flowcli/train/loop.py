@@ -31,7 +31,8 @@ from flowcli.train.loss import robust_loss
 from flowcli.train.record import cut_table, draw_curves, read_series, table
 from flowcli.train.synthetic import make_pairs
 from flowcli.train.textures import load_bank
-from flowcli.weights import entries
+from flowcli.weights import entries, loading
+from flowcli.weights.unpickling import unpickle
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -165,9 +166,10 @@ def _start_from(path: Path, network: str, model: FlowModel) -> None:
 
     Raises WeightsError if the file is damaged, of another network, or fits nowhere.
     """
-    theirs, _, state = entries.read(entries.resolve(str(path)))
-    if theirs != network:
-        raise WeightsError(f"weights are of the network {theirs}: {path}", f"choose some of {network}")
+    entry = entries.resolve(str(path))
+    state = loading.read(entry)
+    if entry.network != network:
+        raise WeightsError(f"weights are of the network {entry.network}: {path}", f"choose some of {network}")
     own = model.state_dict()
     kept = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     if not kept:
@@ -300,7 +302,7 @@ def _resume(
     """Step and seconds spent so far, best validation EPE: zero and infinity without a checkpoint."""
     if not path.exists():
         return 0, 0.0, math.inf
-    state: dict[str, Any] = entries.unpickle(path, "checkpoint", "train in another folder, or remove it")
+    state: dict[str, Any] = unpickle(path, "checkpoint", "train in another folder, or remove it")
     if state["options"] != asdict(options):
         changed = sorted(k for k, v in asdict(options).items() if state["options"].get(k) != v)
         raise InputError(

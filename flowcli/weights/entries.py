@@ -1,6 +1,6 @@
-"""The weights that there are: the table `models.toml`, their files, their hashes, and loading them into a network.
+"""The weights that there are: those that flowcli carries, those in the user's own folder, and any other file.
 
-`models.toml` has one table per set of weights, under the name that `--model` takes:
+The table `models.toml` has one entry per set of weights that flowcli carries, under the name that `--model` takes:
 
     [rpwc]
     network = "rpwc"                # a file of flowcli/models/flow
@@ -22,57 +22,28 @@ Any safetensors file may have `ranges` there, as JSON: what goes into the convol
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-import math
 import os
-import pickle
-import re
-import struct
 import sys
 import tomllib
-import warnings
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flowcli import models
 from flowcli.errors import WeightsError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from flowcli.models.base import FlowModel
+from flowcli.weights.files import read_header, sha256
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".pytorch", ".t7")
-"""What is a file even if it is not there."""
+"""Endings of what is taken for the name of a file even if no such file is there."""
 REINSTALL = "install flowcli again"
 
-_UNPICKLING_ERRORS = (
-    pickle.UnpicklingError,
-    struct.error,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What torch's safe unpickler raises for files that are not what they claim to be, beside its own error."""
-
-
 CLASSIC = {"dis": "dense inverse search, preset medium", "farneback": "polynomial expansion"}
-"""Methods of OpenCV, which have no weights: name and what it is."""
+"""OpenCV's methods, which have no weights: their names, and what they are."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One set of weights, or with no file a method that has none."""
+    """One set of weights, or a method that has none, which has no file."""
 
     name: str
     network: str
@@ -88,60 +59,37 @@ class Entry:
     epe: str = ""
     """Mean endpoint errors that its authors published, in words."""
     measured: str = ""
-    """And those that this project measured."""
+    """Mean endpoint errors that this project measured, in words."""
+    stated: bool = False
+    """Whether `sha256` is stated in `models.toml`, so that the file has to have it; else it was computed of the file."""
 
 
 def folder() -> Path:
-    """Where `models.toml` lies: in the installed package, or beside the package in a bare checkout."""
+    """The folder of `models.toml`: in the installed package, or beside the package in a bare checkout."""
     spec = find_spec("flowcli._weights")
     if spec is not None and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0])
-    return Path(__file__).parent.parent / "weights"
+    return Path(__file__).parents[2] / "weights"
 
 
 def entries() -> list[Entry]:
     """The weights that flowcli carries, in the order of `models.toml`. Raises WeightsError if it cannot be read."""
-    table = "models.toml"
-    try:
-        return [Entry(name, **{**values, "file": folder() / values["file"]}) for name, values in _table(table).items()]
-    except (TypeError, KeyError) as error:
-        raise WeightsError(f"list of weights is damaged: {folder() / table}: {error}", REINSTALL) from error
-
-
-def _table(name: str) -> dict[str, dict[str, Any]]:
-    path = folder() / name
+    path = folder() / "models.toml"
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            table = tomllib.load(file)
+        return [
+            Entry(name, **{**values, "file": path.with_name(values["file"]), "stated": True})
+            for name, values in table.items()
+        ]
     except OSError as error:
         raise WeightsError(f"list of weights is missing: {path}: {error.strerror}", REINSTALL) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise WeightsError(f"list of weights is damaged: {path}: {error}", REINSTALL) from error
 
 
-@dataclass(frozen=True)
-class Published:
-    """Weights that others published. sha256: its beginning at least; parameters and the rest: as of an Entry."""
-
-    name: str
-    network: str
-    url: str
-    licence: str
-    trained: str
-    parameters: int
-    gmacs: float
-    epe: str = ""
-    measured: str = ""
-    sha256: str = ""
-
-
-def published() -> list[Published]:
-    """What `published.toml` lists. Raises WeightsError if it cannot be read."""
-    return [Published(name, **values) for name, values in _table("published.toml").items()]
-
-
 def home() -> Path:
-    """The user's own folder of weights, where those that are imported are kept; it need not exist."""
+    """The user's own folder of weights, where imported ones are kept; it need not exist."""
     named = os.environ.get("XDG_DATA_HOME") or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
     return (Path(named) if named else Path.home() / ".local" / "share") / "flowcli" / "weights"
 
@@ -182,170 +130,47 @@ def resolve(name: str) -> Entry:
 def _described(path: Path) -> Entry:
     """The entry of a file that describes itself."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(path)
     except OSError as error:
         raise WeightsError(f"cannot read weights: {path}: {error.strerror}", "check the name") from error
     if path.suffix.lower() != ".safetensors":
         return Entry(path.stem, "", path, digest, 0, source=str(path))
-    metadata, parameters = _header(path)
+    header = read_header(path)
+    metadata = header.metadata
     return Entry(
         path.stem,
-        _network(path, metadata),
+        header.network(),
         path,
         digest,
-        parameters,
+        header.parameters,
         metadata.get("licence", ""),
         metadata.get("source", str(path)),
         metadata.get("trained", ""),
-        _settings(path, metadata),
+        header.settings(),
         float(metadata.get("gmacs", 0)),
         metadata.get("epe", ""),
         metadata.get("measured", ""),
     )
 
 
-def verify(entry: Entry) -> None:
-    """Raises WeightsError if the file is missing or is not the one that the entry describes."""
-    path = _file(entry)
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"cannot read weights: {path}: {error.strerror}", REINSTALL) from error
-    if digest != entry.sha256:
-        raise WeightsError(f"weights are damaged: {path}: sha256 is {digest}, expected {entry.sha256}", REINSTALL)
+def verified_file(entry: Entry) -> Path:
+    """The file of the entry, which has the hash that is stated, if one is.
 
-
-def _file(entry: Entry) -> Path:
-    if entry.file is None:
+    Raises WeightsError if there is no such file, or it is another one.
+    """
+    path = entry.file
+    if path is None:
         raise WeightsError(f"{entry.name} has no weights", "name a network")
-    return entry.file
+    if entry.stated:
+        try:
+            digest = sha256(path)
+        except OSError as error:
+            raise WeightsError(f"cannot read weights: {path}: {error.strerror}", REINSTALL) from error
+        if digest != entry.sha256:
+            raise WeightsError(f"weights are damaged: {path}: sha256 is {digest}, expected {entry.sha256}", REINSTALL)
+    return path
 
 
-def load(entry: Entry, **settings: Any) -> FlowModel:
-    """The network with these weights, on the CPU, in evaluation mode; `settings` go over the entry's own.
-
-    Raises WeightsError if the file is damaged, unsafe, or of another network.
-    """
-    network, own, state = read(entry)
-    path = _file(entry)
-    model = build(network, {**own, **settings}, state, path, f"network {network}")
-    if ranges := _ranges(path, model):
-        model.ranges, model.precisions = ranges, ("int8", *model.precisions)
-    return model
-
-
-def build(network: str, settings: dict[str, Any], state: dict[str, Tensor], path: Path, what: str) -> FlowModel:
-    """The network with these tensors, in evaluation mode. path, what: where they are from and what of, in messages.
-
-    Raises WeightsError if the network does not take the settings, or the tensors do not fit it.
-    """
-    try:
-        model = models.create(network, **settings)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"settings do not fit {what}: {error}", "leave them out") from error
-    _check_fit(path, network, state, model.state_dict())
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def read(entry: Entry) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    """The network that these weights are of, its settings, and the tensors. Raises WeightsError, as `load` does."""
-    verify(entry)
-    path = _file(entry)
-    if not entry.network:
-        raise WeightsError(f"weights do not name their network: {path}", f"take them in: flowcli models import {path}")
-    return entry.network, entry.settings, _read(path)
-
-
-def _header(path: Path) -> tuple[dict[str, str], int]:
-    """Metadata and number of parameters of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            return file.metadata() or {}, sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"not a safetensors file, or a damaged one: {path}: {error}", "fetch it again") from error
-
-
-def _network(path: Path, metadata: dict[str, Any]) -> str:
-    network = str(metadata.get("network", ""))
-    if network not in models.names():
-        said = f"name no known network: {network}" if network else "do not name their network"
-        raise WeightsError(
-            f"weights {said}: {path}", f"set `network` in the metadata to one of {', '.join(models.names())}"
-        )
-    return network
-
-
-def _settings(path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
-    settings = metadata.get("settings", {})
-    try:
-        settings = json.loads(settings) if isinstance(settings, str) else settings
-    except json.JSONDecodeError as error:
-        raise WeightsError(f"settings of the weights are not JSON: {path}: {error}", "write them again") from error
-    if not isinstance(settings, dict):
-        raise WeightsError(f"settings of the weights are not a JSON object: {path}", "write them again")
-    return settings
-
-
-def _ranges(path: Path, model: FlowModel) -> dict[str, tuple[float, float]]:
-    """What goes into the convolutions of the model, by their names; empty where the file does not say."""
-    from flowcli.models.conv import Conv
-
-    metadata, _ = _header(path)
-    try:
-        ranges = {
-            name: (float(low), float(high)) for name, (low, high) in json.loads(metadata.get("ranges", "{}")).items()
-        }
-        damaged = [name for name, (low, high) in ranges.items() if not -math.inf < low <= 0 <= high < math.inf]
-        damaged += [name for name in ranges if not isinstance(model.get_submodule(name), Conv)]
-    except (AttributeError, TypeError, ValueError) as error:
-        damaged = [str(error)]
-    if damaged:
-        raise WeightsError(f"ranges of the weights are damaged: {path}: {damaged[0]}", "leave them out of its metadata")
-    return ranges
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"not a safetensors file, or a damaged one: {path}: {error}", "fetch it again") from error
-
-
-def unpickle(path: Path, what: str, hint: str) -> Any:
-    """What torch.save wrote, on the CPU; runs no code of the file. Raises WeightsError, which calls the file `what`."""
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            # torch warns of pickles that it then reads, or refuses, all the same.
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNPICKLING_ERRORS as error:
-        # torch's own words are many, and recommend what must not be done.
-        called = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it would call {called[1]}" if called else str(error).partition(". ")[0] or type(error).__name__
-        raise WeightsError(f"unsafe or damaged {what}: {path}: {reason}", hint) from error
-
-
-def _check_fit(path: Path, network: str, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    problems = [f"{name} is missing" for name in wanted if name not in state]
-    problems += [f"{name} is too many" for name in state if name not in wanted]
-    problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise WeightsError(
-            f"weights are not of network {network}: {path}: {problems[0]}{more}", "choose weights made for it"
-        )
+def other_network(file: Path | str, found: str, wanted: str) -> WeightsError:
+    """What to raise for a file of weights of the network `found` where `wanted` was named."""
+    return WeightsError(f"{file} holds weights of {found}, not of {wanted}", f"pass --model {found}")

@@ -5,7 +5,6 @@ Until it is whole, a download lies beside its target as `<name>.part`; `<name>.p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import string
@@ -19,6 +18,7 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 
 from flowcli.atomic import check_free
 from flowcli.errors import FetchError
+from flowcli.weights import files
 
 _Report = Callable[[int, int | None], None]
 _BY_HAND = "download it in a browser, then: flowcli models import FILE"
@@ -47,11 +47,11 @@ def fetch(
     wanted = sha256.lower() if sha256 else None
     download = _Download(url, target, most, agent, report, timeout)
     try:
-        if wanted and target.is_file() and _digest(target) == wanted:
+        if wanted and target.is_file() and files.sha256(target) == wanted:
             return wanted
         check_free(target, overwrite=True)
         download.complete()
-        digest = _digest(download.part)
+        digest = files.sha256(download.part)
         if wanted in (None, digest):
             os.replace(download.part, target)
         download.forget()
@@ -193,8 +193,3 @@ def _address(place: str, base: str) -> str:
 def _validator(answer: HTTPResponse) -> str:
     tag = str(answer.headers.get("ETag", ""))
     return tag if tag.startswith('"') else str(answer.headers.get("Last-Modified", ""))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -14,11 +15,17 @@ import torch
 
 from flowcli import models
 from flowcli.cli.main import main
+from flowcli.models import flavours
+from flowcli.models.flavours import Download
 from flowcli.weights import entries
 from tests import tiny
 
 
-def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_what_there_is(
+    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = Download("theirs", "http://127.0.0.1:1/theirs.pth", "somewhere", 12, 3.5)
+    publish(monkeypatch, theirs, "not yours")
     file = table / "rpwc.safetensors"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert main(["models"]) == 0
@@ -53,7 +60,20 @@ def test_lists_what_there_is(table: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["methods"] == ["dis", "farneback"]
-    assert [each["name"] for each in found["published"]] == ["theirs"]
+    assert found["published"] == [
+        {
+            "name": "theirs",
+            "network": "spynet",
+            "url": "http://127.0.0.1:1/theirs.pth",
+            "licence": "not yours",
+            "trained": "somewhere",
+            "parameters": 12,
+            "gmacs": 3.5,
+            "epe": "",
+            "measured": "",
+            "sha256": "",
+        }
+    ]
     assert found["models"] == [
         {
             "name": "rpwc",
@@ -123,16 +143,22 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def publish(table: Path, url: str, sha256: str = "") -> None:
-    (table / "published.toml").write_text(
-        f'[far]\nnetwork = "spynet"\nurl = "{url}"\nlicence = "theirs"\ntrained = "far away"\nsha256 = "{sha256}"\n'
-        'parameters = 1440300\ngmacs = 146.7\nepe = "1 or 2"\nmeasured = "3"\n'
-    )
+def publish(monkeypatch: pytest.MonkeyPatch, download: Download, licence: str) -> None:
+    """Makes this file of SpyNet's weights the only one that others published, so that no test asks their hosts."""
+    spynet = next(flavour for flavour in flavours.flavours() if flavour.name == "spynet")
+    only = dataclasses.replace(spynet, licence=licence, downloads=(download,))
+    monkeypatch.setattr(flavours, "flavours", lambda: (only,))
 
 
-def test_fetch(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+def far(url: str, sha256: str = "") -> Download:
+    return Download("far", url, "far away", 1440300, 146.7, "1 or 2", "3", sha256)
+
+
+def test_fetch(
+    table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     digest = hashlib.sha256(theirs.read_bytes()).hexdigest()
-    publish(table, f"{server}/theirs.pth", digest[:8])
+    publish(monkeypatch, far(f"{server}/theirs.pth", digest[:8]), "theirs")
     assert main(["models", "fetch", "far"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [f"far: {server}/theirs.pth", "licence: theirs"]
@@ -147,11 +173,13 @@ def test_fetch(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.startswith("error: output exists already: ")
 
 
-def test_fetch_of_something_else(table: Path, theirs: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
-    publish(table, f"{server}/theirs.pth", "01234567")
+def test_fetch_of_something_else(
+    table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(monkeypatch, far(f"{server}/theirs.pth", "01234567"), "theirs")
     assert main(["models", "fetch", "far", "-q"]) == 1
     assert "has the sha256 " in capsys.readouterr().err
-    publish(table, f"{server}/gone.pth")
+    publish(monkeypatch, far(f"{server}/gone.pth"), "theirs")
     assert main(["models", "fetch", "far", "-q"]) == 1
     assert "the server says 404" in capsys.readouterr().err
     assert list(entries.home().iterdir()) == []

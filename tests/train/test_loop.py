@@ -15,7 +15,7 @@ from flowcli.evaluation.datasets import find_examples
 from flowcli.train import loop, textures
 from flowcli.train.data import rendered_batches
 from flowcli.train.loop import Progress, TrainOptions, one_cycle, train
-from flowcli.weights import entries
+from flowcli.weights import entries, loading
 from tests.pairs import write_pair
 
 SMALL = TrainOptions(steps=4, batch=2, crop=64, scenes=3, easy=1, rate=1e-3, precision="fp32")
@@ -44,7 +44,7 @@ def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
     entry = entries.resolve(str(path))
     assert entry.network == "rpwc"
     assert '"step": 4' in entry.trained
-    model = entries.load(entry)
+    model = loading.load(entry)
     assert entry.parameters == sum(p.numel() for p in model.parameters())
     assert [p.step for p in seen] == [4]
     assert seen[0].validation_epe is not None

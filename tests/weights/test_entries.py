@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from flowcli import models
 from flowcli.errors import WeightsError
 from flowcli.models.conv import Conv
-from flowcli.weights import entries
+from flowcli.weights import entries, loading
 from tests.tiny import write_weights
 
 
 def failure(name: str, **settings: object) -> WeightsError:
     with pytest.raises(WeightsError) as caught:
-        entries.load(entries.resolve(name), **settings)
+        loading.load(entries.resolve(name), **settings)
     assert "\n" not in caught.value.message
     assert caught.value.hint
     return caught.value
@@ -33,7 +33,7 @@ def test_table_gives_entries(table: Path) -> None:
 
 def test_loads_by_name_and_by_file(table: Path) -> None:
     for name in ("rpwc", str(table / "rpwc.safetensors")):
-        model = entries.load(entries.resolve(name))
+        model = loading.load(entries.resolve(name))
         assert model.state_dict()["down"].item() == 0.5
         assert not model.training
 
@@ -43,8 +43,8 @@ def test_a_file_describes_itself(table: Path, tmp_path: Path) -> None:
     entry = entries.resolve(str(tmp_path / "mine.safetensors"))
     assert (entry.name, entry.network, entry.parameters, entry.sha256) == ("mine", "brightness", 1, digest)
     assert entry.settings == {"gain": 3.0}
-    assert entries.load(entry).gain == 3.0
-    assert entries.load(entry, refine=2).gain == 6.0
+    assert loading.load(entry).gain == 3.0
+    assert loading.load(entry, refine=2).gain == 6.0
 
 
 def test_ranges_of_what_goes_into_convolutions(tmp_path: Path) -> None:
@@ -53,10 +53,10 @@ def test_ranges_of_what_goes_into_convolutions(tmp_path: Path) -> None:
         save_file(models.create("rpwc").state_dict(), tmp_path / "mine.safetensors", metadata)
         return str(tmp_path / "mine.safetensors")
 
-    model = entries.load(entries.resolve(written('{"update.gate": [0, 12.5], "up.mask.0": [-3.5, 1]}')))
+    model = loading.load(entries.resolve(written('{"update.gate": [0, 12.5], "up.mask.0": [-3.5, 1]}')))
     assert model.ranges == {"update.gate": (0.0, 12.5), "up.mask.0": (-3.5, 1.0)}
     assert model.precisions == ("int8", "fp32", "bf16", "fp16")
-    assert entries.load(entries.resolve(written("{}"))).precisions == ("fp32", "bf16", "fp16")
+    assert loading.load(entries.resolve(written("{}"))).precisions == ("fp32", "bf16", "fp16")
     for damaged in (
         '{"update.gate": [1, 12.5]}',
         '{"update.gate": [0, -1]}',
@@ -74,7 +74,7 @@ def test_ranges_of_what_goes_into_convolutions(tmp_path: Path) -> None:
 
 
 def test_the_weights_that_flowcli_carries_have_ranges() -> None:
-    model = entries.load(entries.resolve("rpwc"))
+    model = loading.load(entries.resolve("rpwc"))
     whole = {name for name, module in model.named_modules() if isinstance(module, Conv) and not module.precise}
     assert set(model.ranges) == whole
 
@@ -179,15 +179,6 @@ def test_weights_of_the_users_own_folder_have_names(
     assert failure("mind").hint.startswith("did you mean mine?")
 
 
-def test_the_list_of_what_others_published_names_networks_that_there_are() -> None:
-    published = entries.published()
-    assert {each.network for each in published} == {"pwcnet", "spynet", "flownets", "flownetc", "flownet2"}
-    for each in published:
-        assert each.network in models.names()
-        assert each.url.startswith(("https://", "http://"))
-        assert each.licence
-
-
 def test_damaged_table(table: Path) -> None:
     toml = table / "models.toml"
     for text in ("[rpwc", "[rpwc]\n", '[rpwc]\nfile = "x"\nspeed = 3\n', "rpwc = 3\n"):
@@ -205,5 +196,5 @@ def test_shipped_entries_are_whole() -> None:
         assert entry.licence
         assert entry.source
         assert entry.trained
-        model = entries.load(entry)
+        model = loading.load(entry)
         assert sum(tensor.numel() for tensor in model.state_dict().values()) == entry.parameters

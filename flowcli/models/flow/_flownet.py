@@ -152,11 +152,6 @@ def finished(flows: list[Tensor], image: Tensor, mode: str = "bilinear") -> list
     return [*coarse, full_size(flows[-1], image, mode)]
 
 
-def prefixed(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The same tensors, `prefix` before every name."""
-    return {prefix + name: tensor for name, tensor in state.items()}
-
-
 def ordered(image: Tensor, order: Order) -> Tensor:
     """RGB in the order of colours that weights were trained with."""
     return image.flip(1) if order == "bgr" else image

@@ -5,7 +5,6 @@ As in NVIDIA's PyTorch version, whose weights these are: quirks of it that the w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -28,7 +27,6 @@ from flowcli.models.flow._flownet import (
     full_size,
     ordered,
     predict_flow,
-    prefixed,
     upsampled_flow,
 )
 
@@ -167,12 +165,6 @@ def _length(vectors: Tensor) -> Tensor:
 def _misfit(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     """How unlike the first image the second is, brought onto it: (N, 1, H, W)."""
     return _length(first - _warped(second, flow))
-
-
-def remap(state: Mapping[str, Tensor], variant: Variant) -> dict[str, Tensor]:
-    """Names of NVIDIA's weights to those used here: those of a part alone have no prefix."""
-    prefix = {"c": "flownetc.", "s": "flownets_1.", "sd": "flownets_d."}.get(variant, "")
-    return prefixed(state, prefix)
 
 
 MODEL = FlowNet2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from flowcli.models.base import Features, FlowModel
-from flowcli.models.flow._flownet import Correlated, Order, finished, prefixed, shifted
+from flowcli.models.flow._flownet import Correlated, Order, finished, shifted
 
 
 class FlowNetC(FlowModel):
@@ -30,11 +30,6 @@ class FlowNetC(FlowModel):
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         return finished(self.net.match(first[0], first[1], second[1]), first[2])
-
-
-def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of FlowNetPytorch's weights to those used here."""
-    return prefixed(state, "net.")
 
 
 MODEL = FlowNetC

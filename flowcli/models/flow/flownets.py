@@ -5,13 +5,13 @@ Nothing can be computed of one image alone, so a video costs as much as its pair
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from flowcli.models.base import Features, FlowModel
-from flowcli.models.flow._flownet import Order, Simple, finished, prefixed, shifted
+from flowcli.models.flow._flownet import Order, Simple, finished, shifted
 
 
 class FlowNetS(FlowModel):
@@ -37,11 +37,6 @@ class FlowNetS(FlowModel):
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         return finished(self.net(torch.cat([first[0], second[0]], 1)), first[0])
-
-
-def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of FlowNetPytorch's weights to those used here."""
-    return prefixed(state, "net.")
 
 
 MODEL = FlowNetS

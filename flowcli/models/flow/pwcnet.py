@@ -5,8 +5,6 @@ Features are warped as by the published weights' own code: bilinear, zero wherev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -99,11 +97,6 @@ def names(level: int) -> tuple[str, ...]:
     """Of the convolutions of a level in their order; the published weights have the two of the last one swapped."""
     order = ("aa", "a", "b") if level == COARSEST else ("a", "aa", "b")
     return tuple(f"conv{level}{letters}" for letters in order)
-
-
-def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of NVlabs' weights, of which `deconv2` is not used, to those used here."""
-    return {name: value for name, value in state.items() if not name.startswith("deconv2.")}
 
 
 MODEL = PWCNet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -56,14 +55,6 @@ def _basic() -> nn.Sequential:
     for inputs, outputs in pairwise((8, 32, 64, 32, 16, 2)):
         layers += [nn.Conv2d(inputs, outputs, 7, 1, 3), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def remap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of the weights of the PyTorch port, old (module...) and new (net...), to those used here."""
-    return {
-        name.replace("module", "net").replace("netBasic.", "basic.", 1).replace("netBasic.", "", 1): value
-        for name, value in state.items()
-    }
 
 
 MODEL = SpyNet

@@ -26,7 +26,7 @@ from flowcli import models
 from flowcli.engine.engine import Engine
 from flowcli.models.base import FlowModel
 from flowcli.types import Frame
-from flowcli.weights import entries
+from flowcli.weights import entries, loading
 
 PATH = Path(__file__).with_name("goldens.npz")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -88,7 +88,7 @@ def network(case: str) -> FlowModel:
     """The network, ours with its own weights, others with the formula's."""
     name, settings = CASES[case]
     if name == "rpwc":
-        return entries.load(entries.resolve(name))
+        return loading.load(entries.resolve(name))
     with torch.device("meta"):
         model = models.create(name, **settings)
     model.load_state_dict({key: formula(key, tensor) for key, tensor in model.state_dict().items()}, assign=True)

@@ -21,6 +21,7 @@ import torch
 
 from flowcli import models
 from flowcli.engine.engine import Engine
+from flowcli.models.flavours import flavours
 from flowcli.types import Frame
 
 SINGLE = (1e-4, 1e-3)
@@ -64,10 +65,10 @@ def case(request: pytest.FixtureRequest, goldens: Path, formula: ModuleType) -> 
     name, settings, _, _ = CASES[request.param]
     shapes = dict(json.loads((goldens / "synthetic" / f"{request.param}.keys.json").read_text()))
     arrays = formula.formula_state_dict(shapes, formula.GAINS[request.param], formula.PEAKS.get(request.param))
-    remap = importlib.import_module(f"flowcli.models.flow.{name}").remap
+    flavour = next(each for each in flavours() if each.name == request.param)
     model = models.create(name, **settings)
     state = {key: torch.from_numpy(array) for key, array in arrays.items()}
-    model.load_state_dict(remap(state, **({"variant": settings["variant"]} if name == "flownet2" else {})))
+    model.load_state_dict(flavour.rename(state))
     yield request.param, Engine(model, device="cpu", precision="fp32")
     del model, state, arrays
     gc.collect()
@@ -105,7 +106,7 @@ def test_number_of_parameters(name: str, goldens: Path) -> None:
 
 
 def test_official_spynet_weights_have_their_published_errors(shared: Path, goldens: Path) -> None:
-    from flowcli.models.flow import spynet
+    from flowcli.models.flow.published import spynet
 
     state = torch.load(shared / "weights" / "spynet-sintel-final.pth", weights_only=True)
     model = models.create("spynet")

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from flowcli import models
 from flowcli.errors import OutputError, WeightsError
-from flowcli.weights import entries, published
+from flowcli.weights import entries, loading, recognition
+from flowcli.weights.importing import import_weights
+from flowcli.weights.recognition import recognise
 from tests.lua import Lua, whole
 
 KEYS = Path(__file__).parents[1] / "models/flow/keys"
@@ -70,29 +72,30 @@ def spynet_file(path: Path, prefix: str = "module") -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_known_by_its_names_and_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     state = listed(name)
-    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
-    flavour, renamed = published.recognise(Path("any.pth"))
+    monkeypatch.setattr(recognition, "read_checkpoint", lambda path: state)
+    seen = recognise(Path("any.pth"))
+    flavour = seen.flavour
     assert (flavour.name, flavour.network, flavour.settings) == FILES[name]
     with torch.device("meta"):
         model = models.create(flavour.network, **flavour.settings)
     # Not strict in torch's sense: names and shapes have to be the very same.
-    assert {key: tensor.shape for key, tensor in renamed.items()} == {
+    assert {key: tensor.shape for key, tensor in seen.state.items()} == {
         key: tensor.shape for key, tensor in model.state_dict().items()
     }
 
 
 def test_what_only_the_name_of_a_file_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "read_checkpoint", lambda path: listed("flownets"))
-    flavour, _ = published.recognise(Path("flownets_from_caffe.pth"))
+    monkeypatch.setattr(recognition, "read_checkpoint", lambda path: listed("flownets"))
+    flavour = recognise(Path("FlowNetS_from_Caffe.pth")).flavour
     assert (flavour.name, flavour.settings) == ("flownets-caffe", {"order": "bgr"})
 
 
 def test_counters_of_batch_normalisation_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     state = {key: value for key, value in listed("flownets-bn").items() if not key.endswith("num_batches_tracked")}
-    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
-    flavour, renamed = published.recognise(Path("old.pth"))
-    assert flavour.name == "flownets-bn"
-    assert renamed["net.conv1.1.num_batches_tracked"].item() == 0
+    monkeypatch.setattr(recognition, "read_checkpoint", lambda path: state)
+    seen = recognise(Path("old.pth"))
+    assert seen.flavour.name == "flownets-bn"
+    assert seen.state["net.conv1.1.num_batches_tracked"].item() == 0
 
 
 def torch7_set(folder: Path, tag: str, levels: int) -> list[list[np.ndarray]]:
@@ -114,53 +117,54 @@ def torch7_set(folder: Path, tag: str, levels: int) -> list[list[np.ndarray]]:
 @pytest.mark.parametrize(("tag", "levels"), [("F", (1, 2, 3, 4, 5, 6)), ("3", (1, 2, 3, 4, 5, 5))])
 def test_the_files_of_spynets_authors_are_one(tmp_path: Path, tag: str, levels: tuple[int, ...]) -> None:
     arrays = torch7_set(tmp_path, tag, max(levels))
-    flavour, state = published.recognise(tmp_path / f"modelL2_{tag}.t7")
-    assert (flavour.name, flavour.source) == ("spynet", "github.com/anuragranj/spynet")
+    seen = recognise(tmp_path / f"modelL2_{tag}.t7")
+    state = seen.state
+    assert (seen.flavour.name, seen.flavour.source) == ("spynet", "github.com/anuragranj/spynet")
     names = [f"basic.{n}.{layer}.{kind}" for n in range(6) for layer in range(0, 10, 2) for kind in ("weight", "bias")]
     assert sorted(state) == sorted(names)
     expected = [array for level in levels for array in arrays[level - 1]]
     for name, array in zip(names, expected, strict=True):
         np.testing.assert_array_equal(state[name], array)
-    assert published.import_weights(tmp_path / f"modelL1_{tag}.t7").name == "spynet"
+    assert import_weights(tmp_path / f"modelL1_{tag}.t7").name == "spynet"
     (tmp_path / f"modelL4_{tag}.t7").unlink()
-    with pytest.raises(WeightsError, match=rf"^one of SpyNet's files is not there: {tmp_path}/modelL4_{tag}\.t7$"):
-        published.recognise(tmp_path / f"modelL1_{tag}.t7")
+    with pytest.raises(WeightsError, match=rf"^one of the files of SpyNet in Torch7 is not there: {tmp_path}/modelL4_{tag}\.t7$"):
+        recognise(tmp_path / f"modelL1_{tag}.t7")
 
 
 def test_a_network_without_its_context_network(monkeypatch: pytest.MonkeyPatch) -> None:
     state = listed("ptlflow-pwcnet_nodc")
-    monkeypatch.setattr(published, "read_checkpoint", lambda path: state)
-    _, renamed = published.recognise(Path("a.ckpt"))
+    monkeypatch.setattr(recognition, "read_checkpoint", lambda path: state)
+    renamed = recognise(Path("a.ckpt")).state
     context = {name for name in renamed if name.startswith("dc_conv")}
     assert len(context) == 14
     assert not any(renamed[name].any() for name in context)
     state["dc_conv7.weight"] = torch.zeros(2, 32, 3, 3)
     with pytest.raises(WeightsError, match=r"^weights of no network that is known: .*; nearest is PWC-Net, "):
-        published.recognise(Path("a.ckpt"))
+        recognise(Path("a.ckpt"))
 
 
 @pytest.mark.parametrize("prefix", ["net", "module"])
 def test_imported_weights_have_a_name_from_then_on(tmp_path: Path, own_folder: Path, prefix: str) -> None:
     file = spynet_file(tmp_path / "network.pytorch", prefix)
-    entry = published.import_weights(file)
+    entry = import_weights(file)
     assert (entry.name, entry.network, entry.file) == ("spynet", "spynet", own_folder / "spynet.safetensors")
     assert entry == entries.resolve("spynet")
     assert entry.licence == "non-commercial research only"
     assert entry.source.endswith("(network.pytorch)")
-    mine, theirs = entries.load(entry), published.load(file, "spynet")
+    mine, theirs = loading.load(entry), recognition.load(file, "spynet")
     for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other)
     with pytest.raises(OutputError, match=r"^output exists already: "):
-        published.import_weights(file)
-    again = published.import_weights(file, overwrite=True)
+        import_weights(file)
+    again = import_weights(file, overwrite=True)
     # The order in which a file keeps its metadata is not fixed, and so its hash is not.
     assert dataclasses.replace(again, sha256=entry.sha256) == entry
-    assert published.import_weights(file, "other").name == "other"
+    assert import_weights(file, "other").name == "other"
 
 
 def failure(path: Path, network: str | None = None) -> WeightsError:
     with pytest.raises(WeightsError) as caught:
-        published.load(path, network)
+        recognition.load(path, network)
     return caught.value
 
 
@@ -173,7 +177,7 @@ def test_weights_of_nothing_that_is_known(tmp_path: Path) -> None:
         f"weights of no network that is known: {tmp_path / 'b.pth'} has 59 tensors; "
         "nearest is SpyNet, of which it has 59 tensors"
     )
-    assert error.hint.startswith("known are PWC-Net, PWC-Net without ")
+    assert error.hint.startswith("known are FlowNet2, FlowNet2-C, ")
 
 
 def test_weights_of_another_network_than_wanted(tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ def test_weights_of_another_network_than_wanted(tmp_path: Path) -> None:
 
 def test_settings_that_the_network_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"^settings do not fit SpyNet, .*refine"):
-        published.load(spynet_file(tmp_path / "a.pth"), refine=3)
+        recognition.load(spynet_file(tmp_path / "a.pth"), refine=3)
 
 
 def test_weights_that_give_no_flow_are_not_kept(tmp_path: Path, own_folder: Path) -> None:
@@ -193,32 +197,5 @@ def test_weights_that_give_no_flow_are_not_kept(tmp_path: Path, own_folder: Path
     state["moduleBasic.0.moduleBasic.0.bias"][0] = torch.nan
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match=r"^SpyNet gives no flow with the weights "):
-        published.import_weights(tmp_path / "a.pth")
+        import_weights(tmp_path / "a.pth")
     assert not own_folder.exists()
-
-
-LISTED: dict[str, dict[str, Any]] = {
-    "flownets-bn": {"norm": True},
-    "flownets-mmflow": PLAIN,
-    "flownetc-mmflow": PLAIN,
-    **{f"flownet2-{part}": {"variant": part} for part in ("c", "s")},
-    **{f"flownet2-{part}-mmflow": {"variant": part} for part in ("cs", "css", "sd")},
-}
-"""Settings of what published.toml lists, where there are any."""
-
-
-def test_costs_that_are_listed_are_those_of_the_networks() -> None:
-    listed: list[entries.Entry | entries.Published] = [*entries.entries(), *entries.published()]
-    for each in listed:
-        settings = LISTED.get(each.name, {})
-        assert each.gmacs == pytest.approx(published.multiply_adds(each.network, **settings), abs=0.06), each.name
-        with torch.device("meta"):
-            parameters = models.create(each.network, **settings).parameters()
-        assert each.parameters == sum(parameter.numel() for parameter in parameters), each.name
-
-
-def test_multiply_adds_of_a_network_that_one_can_count_by_hand() -> None:
-    # Six 7x7 convolutions on 1024x448 and four levels of a quarter each, on two smaller ones.
-    per_pixel = 49 * (8 * 32 + 32 * 64 + 64 * 32 + 32 * 16 + 16 * 2)
-    pixels = sum((1024 >> level) * (448 >> level) for level in range(6))
-    assert published.multiply_adds("spynet") == pytest.approx(per_pixel * pixels / 1e9, rel=1e-6)

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from flowcli import models
+from flowcli.models.flavours import renamed
 from flowcli.models.flow import _flownet, pwcnet
+from flowcli.models.flow.published import _mmflow, flownet2
+from flowcli.models.flow.published import pwcnet as published_pwcnet
 from flowcli.ops import correlation
-from flowcli.weights import foreign
 
-KEYS = Path(__file__).parents[1] / "models/flow/keys"
+KEYS = Path(__file__).parent / "keys"
 
 
 def weights_of(name: str) -> dict[str, Tensor]:
@@ -32,8 +34,8 @@ def summed(first: Tensor, second: Tensor, radius: int, dilation: int = 1) -> Ten
 
 
 CASES: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
-    "mmflow-pwcnet": ("pwcnet", {}, foreign.MMFLOW_PWCNET, foreign.pwcnet_of_mmflow),
-    "mmflow-flownetc": ("flownetc", {"bias": True}, foreign._flownet_rules(1), foreign.flownet_of_mmflow),
+    "mmflow-pwcnet": ("pwcnet", {}, published_pwcnet.MMFLOW, published_pwcnet.from_mmflow),
+    "mmflow-flownetc": ("flownetc", {"bias": True}, _mmflow.flownet_rules(1), _mmflow.flownet),
 }
 
 
@@ -52,7 +54,7 @@ def test_weights_for_sums_over_channels_are_right_for_means(name: str, monkeypat
         return last
 
     ours = flow(rename(state))
-    unchanged = foreign._named(state, rules)
+    unchanged = renamed(state, rules)
     for module in (pwcnet, _flownet):
         monkeypatch.setattr(module, "correlation", summed)
     theirs = flow(unchanged)
@@ -64,8 +66,8 @@ def test_weights_for_sums_over_channels_are_right_for_means(name: str, monkeypat
 
 def test_fusion_takes_the_flow_of_small_displacements_times_400() -> None:
     state = weights_of("mmflow-flownet2")
-    full = foreign.flownet2_of_mmflow(state)
-    alone = foreign.flownet_of_mmflow(
+    full = flownet2.from_mmflow(state)
+    alone = _mmflow.flownet(
         {key.removeprefix("flownetSD."): value for key, value in state.items() if key.startswith("flownetSD.")}
     )
     for key, value in alone.items():
@@ -76,12 +78,12 @@ def test_fusion_takes_the_flow_of_small_displacements_times_400() -> None:
 def test_what_is_given_is_not_changed() -> None:
     state = weights_of("mmflow-pwcnet")
     before = {key: tensor.clone() for key, tensor in state.items()}
-    foreign.pwcnet_of_mmflow(state)
+    published_pwcnet.from_mmflow(state)
     assert all(torch.equal(tensor, before[key]) for key, tensor in state.items())
 
 
 def test_old_names_of_pytorch_pwc() -> None:
     state = weights_of("sniklaus-pwcnet")
     old = {key.replace("net", "module"): tensor for key, tensor in state.items()}
-    new, renamed = foreign.pwcnet_of_pytorch_pwc(state), foreign.pwcnet_of_pytorch_pwc(old)
-    assert new.keys() == renamed.keys() == models.create("pwcnet").state_dict().keys()
+    new, earlier = published_pwcnet.from_pytorch_pwc(state), published_pwcnet.from_pytorch_pwc(old)
+    assert new.keys() == earlier.keys() == models.create("pwcnet").state_dict().keys()

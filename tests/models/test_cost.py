@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flowcli import models
+from flowcli.models.cost import multiply_adds
+from flowcli.models.flavours import downloads
+from flowcli.weights.entries import entries
+
+LISTED = [
+    *((entry.name, entry.network, entry.settings, entry) for entry in entries()),
+    *((download.name, flavour.network, flavour.settings, download) for flavour, download in downloads()),
+]
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in LISTED])
+def test_costs_that_are_listed_are_those_of_the_networks(name: str) -> None:
+    network, settings, stated = next(others for known, *others in LISTED if known == name)
+    assert stated.gmacs == pytest.approx(multiply_adds(network, **settings), abs=0.06)
+    with torch.device("meta"):
+        parameters = models.find(network)(**settings).parameters()
+    assert stated.parameters == sum(parameter.numel() for parameter in parameters)
+
+
+def test_multiply_adds_of_a_network_that_one_can_count_by_hand() -> None:
+    # Six 7x7 convolutions on 1024x448 and four levels of a quarter each, on two smaller ones.
+    per_pixel = 49 * (8 * 32 + 32 * 64 + 64 * 32 + 32 * 16 + 16 * 2)
+    pixels = sum((1024 >> level) * (448 >> level) for level in range(6))
+    assert multiply_adds("spynet") == pytest.approx(per_pixel * pixels / 1e9, rel=1e-6)
