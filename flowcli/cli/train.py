@@ -7,54 +7,41 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from flowcli import models
 from flowcli.cli.options import TalkOptions, device_option, talk_options
 from flowcli.errors import InputError
+from flowcli.train.options import Precision, TrainOptions
 
 if TYPE_CHECKING:
     from flowcli.train.loop import Progress
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _option(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option of the run, whose default is that of TrainOptions."""
+    default = getattr(TrainOptions, name)
+    return click.option(f"--{name}", default=default, show_default=default is not None, **attributes)
+
 
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--network", type=click.Choice(models.names()), default="rpwc", show_default=True, help="What to train.")
-@click.option(
-    "--textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone."
-)
-@click.option("--steps", type=click.IntRange(min=1), default=20_000, show_default=True, help="Length of the schedule.")
+@_option("network", type=click.Choice(models.names()), help="What to train.")
+@_option("textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
+@_option("steps", type=click.IntRange(min=1), help="Length of the schedule.")
 @click.option(
     "--minutes", type=click.FloatRange(min=0), help="Stop after so long; the same command goes on from there."
 )
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Pairs in a step.")
-@click.option("--crop", type=click.IntRange(min=64), default=256, show_default=True, help="Side of a training picture.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=8e-4,
-    show_default=True,
-    help="Highest learning rate.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0, 9_999), default=7, show_default=True, help="Of the scenes and the order."
-)
-@click.option(
-    "--easy",
-    type=click.IntRange(min=0),
-    default=100,
-    show_default=True,
-    help="First steps, on pictures that are shifted as a whole.",
-)
-@click.option(
-    "--scenes",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="Scenes that a CPU run keeps on disk.",
-)
+@_option("batch", type=click.IntRange(min=1), help="Pairs in a step.")
+@_option("crop", type=click.IntRange(min=64), help="Side of a training picture, a multiple of the network's stride.")
+@_option("rate", type=click.FloatRange(min=0, min_open=True), help="Highest learning rate.")
+@_option("seed", type=click.IntRange(0, 9_999), help="For the scenes and their order.")
+@_option("easy", type=click.IntRange(min=0), help="First steps, on pictures that are shifted as a whole.")
+@_option("scenes", type=click.IntRange(min=1), help="Scenes that a CPU run keeps on disk.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU)."
 )
@@ -66,9 +53,7 @@ if TYPE_CHECKING:
 )
 @click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
 @device_option
-@click.option(
-    "--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True, help="Of the network."
-)
+@_option("precision", type=click.Choice(get_args(Precision)), help="In which the network is computed.")
 @talk_options
 def command(
     folder: Path,
@@ -85,7 +70,7 @@ def command(
 
     checkpoint.pt is where the same command goes on; log.csv, real.csv and curve.png are the record;
     weights.safetensors is what `--model` takes: weights averaged over the last steps, at the step where they did best
-    on scenes that training does not see. Sides of the picture must be a multiple of 32.
+    on scenes that training does not see.
 
     \b
     flowcli train runs/first --textures photos/ --minutes 60
@@ -97,7 +82,7 @@ def command(
 
     from flowcli.engine.engine import choose_device
     from flowcli.evaluation.datasets import find_examples
-    from flowcli.train.loop import TrainOptions, train
+    from flowcli.train.loop import train
 
     options = TrainOptions(textures=str(textures) if textures else None, **settings)
     with _display(options.steps, talk) as show:

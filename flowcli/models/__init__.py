@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def families() -> dict[str, list[str]]:
     return {family: _listed(importlib.import_module(f"{__name__}.{family}").__path__) for family in packages}
 
 
-def _listed(folders: list[str]) -> list[str]:
+def _listed(folders: Iterable[str]) -> list[str]:
     modules = pkgutil.iter_modules(folders)
     return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
 

@@ -28,6 +28,7 @@ from flowcli.models.conv import Ranges, measure_ranges
 from flowcli.pictures import write_picture
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
+from flowcli.train.options import TrainOptions
 from flowcli.train.record import cut_table, draw_curves, read_series, table
 from flowcli.train.synthetic import make_pairs
 from flowcli.train.textures import load_bank
@@ -44,28 +45,6 @@ VALIDATION_SEED = 20_000_003
 VALIDATION_SCENES = 48
 LOG_FIELDS = ("step", "seconds", "rate", "loss", "epe", "validation_epe")
 REAL_FIELDS = ("step", "set", "pairs", "epe")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a run is; kept in its checkpoint, so that resuming takes the same course."""
-
-    network: str = "rpwc"
-    textures: str | None = None
-    """Folder of photos; None: procedural textures only."""
-    steps: int = 20_000
-    batch: int = 8
-    crop: int = 256
-    rate: float = 8e-4
-    """Highest learning rate of the one-cycle schedule."""
-    decay: float = 1e-4
-    """Weight decay."""
-    seed: int = 7
-    easy: int = 100
-    """First steps, on pictures that are shifted as a whole: what costs mean is learnt there."""
-    scenes: int = 10_000
-    """Scenes kept in the cache of a CPU run."""
-    precision: str = "bf16"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from flowcli.errors import WeightsError
-from flowcli.weights.files import read_header, sha256
+from flowcli.weights import files
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".pytorch", ".t7")
 """Endings of what is taken for the name of a file even if no such file is there."""
@@ -61,7 +61,7 @@ class Entry:
     measured: str = ""
     """Mean endpoint errors that this project measured, in words."""
     stated: bool = False
-    """Whether `sha256` is stated in `models.toml`, so that the file has to have it; else it was computed of the file."""
+    """Whether `models.toml` states `sha256`, which the file must have; otherwise it is what the file has."""
 
 
 def folder() -> Path:
@@ -130,12 +130,12 @@ def resolve(name: str) -> Entry:
 def _described(path: Path) -> Entry:
     """The entry of a file that describes itself."""
     try:
-        digest = sha256(path)
+        digest = files.sha256(path)
     except OSError as error:
         raise WeightsError(f"cannot read weights: {path}: {error.strerror}", "check the name") from error
     if path.suffix.lower() != ".safetensors":
         return Entry(path.stem, "", path, digest, 0, source=str(path))
-    header = read_header(path)
+    header = files.read_header(path)
     metadata = header.metadata
     return Entry(
         path.stem,
@@ -163,7 +163,7 @@ def verified_file(entry: Entry) -> Path:
         raise WeightsError(f"{entry.name} has no weights", "name a network")
     if entry.stated:
         try:
-            digest = sha256(path)
+            digest = files.sha256(path)
         except OSError as error:
             raise WeightsError(f"cannot read weights: {path}: {error.strerror}", REINSTALL) from error
         if digest != entry.sha256:

@@ -29,7 +29,7 @@ class Header:
     """How many numbers all tensors have together."""
 
     def network(self) -> str:
-        """The network that the weights are of. Raises WeightsError if the header names none, or one that is not known."""
+        """The network that the weights are of. Raises WeightsError if the header names none, or an unknown one."""
         network = self.metadata.get("network", "")
         known = [name for names in models.families().values() for name in names]
         if network not in known:
@@ -57,7 +57,8 @@ def read_header(path: Path) -> Header:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+            names = file.keys()
+            parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in names)
             return Header(path, file.metadata() or {}, parameters)
     except (SafetensorError, OSError) as error:
         raise not_safetensors(path, error) from error

@@ -91,8 +91,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         for number, name in enumerate(names, 1):
             part = path.with_name(name)
             if not part.is_file():
-                raise WeightsError(f"one of the files of {flavour.title} is not there: {part}",
-                                   "put all of a set into one folder")
+                raise WeightsError(
+                    f"one of the files of {flavour.title} is not there: {part}", "put all of a set into one folder"
+                )
             state |= {f"{number}.{key}": tensor for key, tensor in read_checkpoint(part).items()}
         return state
     return read_checkpoint(path)

@@ -21,9 +21,7 @@ from flowcli.weights import entries
 from tests import tiny
 
 
-def test_lists_what_there_is(
-    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     theirs = Download("theirs", "http://127.0.0.1:1/theirs.pth", "somewhere", 12, 3.5)
     publish(monkeypatch, theirs, "not yours")
     file = table / "rpwc.safetensors"

@@ -7,6 +7,7 @@ import pytest
 
 from flowcli.cli.main import main
 from flowcli.train import loop, textures
+from flowcli.train.options import TrainOptions
 from flowcli.weights import entries
 
 TINY = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0", "--device", "cpu"]
@@ -47,6 +48,21 @@ def test_missing_inputs(option: str, message: str, capsys: pytest.CaptureFixture
     assert not Path("run").exists()
 
 
-def test_crop_that_is_no_multiple_of_the_stride(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "run", *TINY, "--crop", "100"]) == 1
-    assert capsys.readouterr().err == "error: crop 100 is not a multiple of 32\nhint: use 96 or 128\n"
+@pytest.mark.parametrize(("network", "stride", "near"), [("rpwc", 32, "96 or 128"), ("pwcnet", 64, "64 or 128")])
+def test_crop_that_is_no_multiple_of_the_stride(
+    network: str, stride: int, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "run", *TINY, "--network", network, "--crop", "100"]) == 1
+    assert capsys.readouterr().err == f"error: crop 100 is not a multiple of {stride}\nhint: use {near}\n"
+
+
+def test_the_defaults_of_a_run_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[TrainOptions] = []
+
+    def train(options: TrainOptions, folder: Path, **others: object) -> Path:
+        runs.append(options)
+        return folder
+
+    monkeypatch.setattr(loop, "train", train)
+    assert main(["train", "run"]) == 0
+    assert runs == [TrainOptions()]

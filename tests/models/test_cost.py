@@ -1,22 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 
 from flowcli import models
 from flowcli.models.cost import multiply_adds
-from flowcli.models.flavours import downloads
-from flowcli.weights.entries import entries
+from flowcli.models.flavours import Download, downloads
+from flowcli.weights.entries import Entry, entries
 
-LISTED = [
-    *((entry.name, entry.network, entry.settings, entry) for entry in entries()),
-    *((download.name, flavour.network, flavour.settings, download) for flavour, download in downloads()),
-]
+LISTED: dict[str, tuple[str, Mapping[str, Any], Entry | Download]] = {
+    **{entry.name: (entry.network, entry.settings, entry) for entry in entries()},
+    **{download.name: (flavour.network, flavour.settings, download) for flavour, download in downloads()},
+}
 
 
-@pytest.mark.parametrize("name", [name for name, *_ in LISTED])
+@pytest.mark.parametrize("name", LISTED)
 def test_costs_that_are_listed_are_those_of_the_networks(name: str) -> None:
-    network, settings, stated = next(others for known, *others in LISTED if known == name)
+    network, settings, stated = LISTED[name]
     assert stated.gmacs == pytest.approx(multiply_adds(network, **settings), abs=0.06)
     with torch.device("meta"):
         parameters = models.find(network)(**settings).parameters()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from flowcli import models
 from flowcli.errors import WeightsError
-from flowcli.models.flavours import Flavour, downloads, flavours, prefixed, renamed, scale
+from flowcli.models.flavours import Download, Flavour, downloads, flavours, prefixed, renamed, scale
 from flowcli.weights import entries, loading
 from flowcli.weights.importing import import_weights
 
@@ -40,10 +41,9 @@ def test_titles_and_names_of_downloads_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("download", [download for _, download in downloads()], ids=lambda download: download.name)
-def test_a_download_can_be_asked_for(download: object) -> None:
-    url, digest = download.url, download.sha256  # type: ignore[attr-defined]
-    assert re.fullmatch(r"https?://[\w.-]+(/[\w.-]+)+", url)
-    assert re.fullmatch(r"([0-9a-f]{8}|[0-9a-f]{64})?", digest)
+def test_a_download_can_be_asked_for(download: Download) -> None:
+    assert re.fullmatch(r"https?://[\w.-]+(/[\w.-]+)+", download.url)
+    assert re.fullmatch(r"([0-9a-f]{8}|[0-9a-f]{64})?", download.sha256)
 
 
 def test_the_first_rule_that_fits_gives_the_name() -> None:
@@ -66,7 +66,7 @@ def test_scaling_changes_a_copy() -> None:
     assert list(state) == ["a", "b"]
 
 
-NETWORK = '''
+NETWORK = """
 import torch
 from torch import nn
 from flowcli.models.base import Network
@@ -83,8 +83,8 @@ class Blend(Network):
         return self.share * first + (1 - self.share) * second + self.bias
 
 MODEL = Blend
-'''
-PUBLISHED = '''
+"""
+PUBLISHED = """
 from flowcli.models.flavours import Download, Flavour
 
 def rename(state):
@@ -94,11 +94,11 @@ FILE = Download("blend-old", "https://localhost/blend.pth", "nothing", 1, 0.0)
 FLAVOURS = (
     Flavour("blend", "Blend", "blend", rename, "MIT", "github.com/some/one", {"bias": 0.5}, (FILE,)),
 )
-'''
+"""
 
 
 @pytest.fixture
-def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A family of networks with one network, `blend`, that others published."""
     published = tmp_path / "models" / "picture" / "published"
     published.mkdir(parents=True)

@@ -14,7 +14,8 @@ from flowcli.errors import InputError, WeightsError
 from flowcli.evaluation.datasets import find_examples
 from flowcli.train import loop, textures
 from flowcli.train.data import rendered_batches
-from flowcli.train.loop import Progress, TrainOptions, one_cycle, train
+from flowcli.train.loop import Progress, one_cycle, train
+from flowcli.train.options import TrainOptions
 from flowcli.weights import entries, loading
 from tests.pairs import write_pair
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from flowcli import models
 from flowcli.errors import WeightsError
 from flowcli.models.conv import Conv
-from flowcli.weights import entries, loading
+from flowcli.weights import entries, files, loading
 from tests.tiny import write_weights
 
 
@@ -77,6 +77,21 @@ def test_the_weights_that_flowcli_carries_have_ranges() -> None:
     model = loading.load(entries.resolve("rpwc"))
     whole = {name for name, module in model.named_modules() if isinstance(module, Conv) and not module.precise}
     assert set(model.ranges) == whole
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_file_is_hashed_once(table: Path, monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    hashed: list[Path] = []
+    digest = files.sha256
+
+    def count(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(files, "sha256", count)
+    file = table / "rpwc.safetensors"
+    loading.load(entries.resolve(str(file) if own else "rpwc"))
+    assert hashed == [file]
 
 
 def test_unknown_names(table: Path) -> None:

@@ -127,7 +127,9 @@ def test_the_files_of_spynets_authors_are_one(tmp_path: Path, tag: str, levels: 
         np.testing.assert_array_equal(state[name], array)
     assert import_weights(tmp_path / f"modelL1_{tag}.t7").name == "spynet"
     (tmp_path / f"modelL4_{tag}.t7").unlink()
-    with pytest.raises(WeightsError, match=rf"^one of the files of SpyNet in Torch7 is not there: {tmp_path}/modelL4_{tag}\.t7$"):
+    with pytest.raises(
+        WeightsError, match=rf"^one of the files of SpyNet in Torch7 is not there: {tmp_path}/modelL4_{tag}\.t7$"
+    ):
         recognise(tmp_path / f"modelL1_{tag}.t7")
 
 
