@@ -1,4 +1,4 @@
-"""OpenCV's dense flow, where a network may stand, and its variational refinement, after any of them."""
+"""OpenCV's methods for dense flow, in the place of a network, and its variational refinement of any flow."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def refined(pair: FlowPair) -> FlowPair:
-    """The same pair, its flow refined by minimising an energy: brightness and its gradient stay, the flow is smooth.
+    """The same pair with its flow refined: it is made smooth, and brightness and its gradients constant along it.
 
-    The "+v" of Dosovitskiy et al. 2015, arXiv:1504.06852, with OpenCV's implementation of the refinement in DIS.
+    An energy is minimised: the "+v" of Dosovitskiy et al. 2015, arXiv:1504.06852, with OpenCV's implementation of the
+    refinement in DIS.
     """
     one, other = _grey(pair.first.image), _grey(pair.second.image)
     forward = _refined(one, other, pair.forward)
@@ -57,7 +58,7 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {name: glob
 
 
 class Classic(FlowModel):
-    """One of METHODS in the place of a network, on the CPU; `name` is its name."""
+    """A method in the place of a network, on the CPU. name: which one of METHODS."""
 
     least = 32
     precisions = ("fp32",)
@@ -67,7 +68,7 @@ class Classic(FlowModel):
         self.method = METHODS[name]
 
     def encode(self, image: Tensor) -> Features:
-        """The image itself, in bytes as it was read."""
+        """The image itself, in bytes, as it was read."""
         return ((255 * image).round().to(torch.uint8),)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:

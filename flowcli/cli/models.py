@@ -1,4 +1,4 @@
-"""`flowcli models`: the weights that there are, and those that others published."""
+"""`flowcli models`: lists the weights that there are, and gets those that others published."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowcli.weights.entries import Entry
 
 MOST = 2**31
-"""Bytes that published weights may have."""
+"""Largest size of published weights, bytes."""
 IMPORT_HELP = f"""Take in the weights in FILE, as their authors published them.
 
 Which network they are of is told by their names and shapes. They are tried, and kept for `--model NAME`. Of a set of
@@ -35,7 +35,7 @@ are, such as PTLFlow's, are known as well.
 and as this project measured them.
 """
 
-name_option = click.option("--name", help="What it is called from then on; otherwise after what it is.")
+name_option = click.option("--name", help="What the weights are called from then on.  [default: after what they are]")
 overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Replace a model of that name.")
 
 

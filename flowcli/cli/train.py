@@ -33,15 +33,13 @@ def _option(name: str, **attributes: Any) -> Callable[[Command], Command]:
 @_option("network", type=click.Choice(models.names()), help="What to train.")
 @_option("textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
 @_option("steps", type=click.IntRange(min=1), help="Length of the schedule.")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0), help="Stop after so long; the same command goes on from there."
-)
+@click.option("--minutes", type=click.FloatRange(min=0), help="Minutes after which to stop; the same command resumes.")
 @_option("batch", type=click.IntRange(min=1), help="Pairs in a step.")
 @_option("crop", type=click.IntRange(min=64), help="Side of a training picture, a multiple of the network's stride.")
 @_option("rate", type=click.FloatRange(min=0, min_open=True), help="Highest learning rate.")
 @_option("seed", type=click.IntRange(0, 9_999), help="For the scenes and their order.")
-@_option("easy", type=click.IntRange(min=0), help="First steps, on pictures that are shifted as a whole.")
-@_option("scenes", type=click.IntRange(min=1), help="Scenes that a CPU run keeps on disk.")
+@_option("easy", type=click.IntRange(min=0), help="Number of first steps, on pictures that are shifted as a whole.")
+@_option("scenes", type=click.IntRange(min=1), help="Number of scenes that a CPU run keeps on disk.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU)."
 )
@@ -49,11 +47,11 @@ def _option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     "--real",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="Pairs as for eval, measured on the way, not learnt.",
+    help="Pairs with ground truth, as for eval: measured on the way, never trained on.",
 )
 @click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
 @device_option
-@_option("precision", type=click.Choice(get_args(Precision)), help="In which the network is computed.")
+@_option("precision", type=click.Choice(get_args(Precision)), help="Precision in which the network is computed.")
 @talk_options
 def command(
     folder: Path,
@@ -66,9 +64,9 @@ def command(
     talk: TalkOptions,
     **settings: Any,
 ) -> None:
-    """Train a network on generated scenes of moving shapes; everything lies in FOLDER.
+    """Train a network on generated scenes of moving shapes; all files are kept in FOLDER.
 
-    checkpoint.pt is where the same command goes on; log.csv, real.csv and curve.png are the record;
+    checkpoint.pt is what the same command resumes from; log.csv, real.csv and curve.png record the run;
     weights.safetensors is what `--model` takes: weights averaged over the last steps, at the step where they did best
     on scenes that training does not see.
 
@@ -104,7 +102,7 @@ def command(
 
 @contextmanager
 def _display(steps: int, talk: TalkOptions) -> Iterator[Callable[[Progress], None]]:
-    """What shows the state of training: a bar on a terminal, and a line for each validation."""
+    """A function that shows the state of training: a bar on a terminal, and a line for each validation."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

@@ -1,4 +1,7 @@
-"""The networks: a file each, in a folder by what they make; the listing is the registry, known without torch."""
+"""The networks: one file each, in a folder named after what they make.
+
+The listings of the folders are the registry, so that names are known without importing torch.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def families() -> dict[str, list[str]]:
-    """Names of all networks, sorted, by what they make: the name of their folder."""
+    """Names of all networks by family, sorted. A family is a folder here, named after what its networks make."""
     packages = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     return {family: _listed(importlib.import_module(f"{__name__}.{family}").__path__) for family in packages}
 

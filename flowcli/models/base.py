@@ -34,23 +34,23 @@ class FlowModel(Network):
 
     makes = "flow"
     fit: Literal["pad", "resize"] = "pad"
-    """How the engine makes them so: by repeating the border, or by resizing up."""
+    """How the engine brings pictures to such a size: by repeating their border, or by enlarging them."""
     least: int = 1
     """Smallest height and width that the network takes; smaller images are padded up to it."""
     precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
-    """Those in which its flow changes by less than 0.05 px on average; the engine takes fp32 instead of any other."""
+    """Precisions in which the flow changes by less than 0.05 px on average; the engine takes fp32 instead of others."""
     ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
-    """What goes into each convolution, at least and at most, by its name: known where "int8" is among `precisions`."""
+    """Lowest and highest input of each convolution, by its name: known where "int8" is among `precisions`."""
     tiles: bool = False
-    """Whether it can work tile by tile on large pictures, which takes less memory and gives the same flow."""
+    """Whether it can process large pictures tile by tile, which takes less memory and gives the same flow."""
     together: int = 0
-    """Pixels that keep the cores of a CPU busy: frames with fewer are worked on several at once. 0: never."""
+    """Pixels that keep the cores of a CPU busy: smaller frames are processed several at once. 0: never."""
     tile: int = 0
     """Side of a tile in pixels, 0 for the whole picture at once; the engine's choice."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, and of what it computes in where it says nothing else."""
+        """The type of the weights, in which the network computes unless it says otherwise."""
         return next((each.dtype for each in self.parameters()), torch.float32)
 
     def encode(self, image: Tensor) -> Features:

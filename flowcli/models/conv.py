@@ -1,9 +1,9 @@
-"""A convolution with what surrounds it, in floating point or in whole numbers of 8 bits.
+"""Convolutions with the operations that follow them, in floating point or quantised to 8 bits.
 
-In 8 bits a map and a weight are small whole numbers, each with a step: products and sums of them are exact, and twice
-as fast as in bfloat16 on a CPU that multiplies such numbers (VNNI). What they come to is floating point again.
+Quantised maps and weights are whole numbers of 8 bits, times a step. Products and sums of whole numbers are exact, and
+twice as fast as bfloat16 on a CPU with instructions for them (VNNI). The results are in floating point again.
 Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference", arXiv:1712.05877; the weights of each output channel have their own step.
+Inference", arXiv:1712.05877; the weights of each output channel have a step of their own.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from flowcli.ops import quantise
 
 Result = TypeVar("Result")
 Ranges = Mapping[str, tuple[float, float]]
-"""The lowest and the highest number that go into a convolution, by the name of its module."""
+"""Lowest and highest input of a convolution, by the name of its module."""
 
 _OPERATORS: Any = torch.ops.onednn
 _LEAST = 1e-12
-"""Below it there is no step: maps and weights that are all zero."""
+"""Smallest range, so that maps and weights that are all zero have a step."""
 _SHAPES = 16
-"""Of maps, for which packed weights are kept: levels of a pyramid, and tiles."""
+"""How many shapes of maps packed weights are kept for: levels of a pyramid, and tiles."""
 _KEPT = 0.9999
-"""Share of the numbers that are inside the range at either end: a few that are far out would make the steps coarse."""
+"""Quantile of the inputs at which their range ends, and 1 - it begins: a few outliers would make the steps coarse."""
 _SAMPLES = 50_000
-"""Numbers that are looked at of each map."""
+"""How many numbers of each map are looked at."""
 
 
 class Conv(nn.Conv2d):
-    """A convolution that leaves height and width as they are, or divides them by `stride`, and what follows it.
+    """A convolution that keeps height and width, or divides them by `stride`, and the operations that follow it.
 
-    residual: what goes in is added to what comes out, and may be overwritten by it. relu: then what is below zero
-    becomes zero. precise: stays in floating point, whatever else is computed in 8 bits.
+    residual: the input is added to the output, and may be overwritten by it. relu: negative outputs then become zero.
+    precise: this convolution stays in floating point where others are quantised.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Conv(nn.Conv2d):
         self.residual, self.relu, self.precise = residual, relu, precise
 
     def kernel(self) -> Tensor:
-        """(outputs, inputs, size, size): what the maps are convolved with."""
+        """The weights that the maps are convolved with, (outputs, inputs, size, size)."""
         return self.weight
 
     def forward(self, *maps: Tensor, plus: Tensor | None = None) -> Tensor:
-        """(N, outputs, h, w), of maps (N, C_i, H, W) side by side; plus: of that shape, is added before ReLU."""
+        """(N, outputs, h, w), from maps (N, C_i, H, W), concatenated; plus: of that shape, is added before ReLU."""
         inputs = maps[0] if len(maps) == 1 else torch.cat(maps, 1)
         out: Tensor = self._conv_forward(inputs, self.kernel(), self.bias)
         if self.residual:
@@ -71,9 +71,9 @@ class Conv(nn.Conv2d):
 
 
 class Int8Conv(nn.Module):
-    """The same as a Conv, with inputs and weights in 8 bits.
+    """A Conv with inputs and weights quantised to 8 bits.
 
-    conv: in float32; low, high: the range of what goes into it; dtype: of what is given to it, and comes out.
+    conv: the convolution, in float32; low, high: the range of its inputs; dtype: the type of inputs and outputs.
     """
 
     def __init__(self, conv: Conv, low: float, high: float, dtype: torch.dtype) -> None:
@@ -97,7 +97,7 @@ class Int8Conv(nn.Module):
         return self.convolve(quantise(maps, self.scale, self.zero), plus)
 
     def convolve(self, numbers: Tensor, plus: Tensor | None = None) -> Tensor:
-        """What comes out, of uint8 (N, C, H, W), channels_last; `plus` is overwritten by it."""
+        """The output for quantised maps, uint8 (N, C, H, W), channels_last; `plus` is added, and overwritten by it."""
         given = numbers, self.scale, self.zero, self._pack(numbers.shape), self._steps, self._zeros
         then = self._bias, *self._geometry, 1.0, 0, self.dtype
         last = "relu" if self.relu else "none"
@@ -109,7 +109,7 @@ class Int8Conv(nn.Module):
         return out
 
     def _pack(self, shape: torch.Size) -> Tensor:
-        """The weights as they are read for maps of that shape; they would be packed anew at each call otherwise."""
+        """The weights, packed for maps of that shape; otherwise they would be packed anew at each call."""
         packed = self._packed.get(shape)
         if packed is None:
             if len(self._packed) >= _SHAPES:
@@ -131,7 +131,7 @@ def to_int8(model: nn.Module, ranges: Ranges, dtype: torch.dtype) -> None:
 
 
 def measure_ranges(model: nn.Module, run: Callable[[], Result]) -> tuple[Result, dict[str, tuple[float, float]]]:
-    """What `run` returns, and the ranges of what went into each Conv of the model while it called it."""
+    """What `run` returns, and the range of the inputs of each Conv of the model while it ran."""
     seen: dict[str, list[Tensor]] = {}
 
     def look(name: str, maps: tuple[Tensor, ...]) -> None:
@@ -158,7 +158,7 @@ def measure_ranges(model: nn.Module, run: Callable[[], Result]) -> tuple[Result,
 
 @functools.cache
 def int8_works() -> bool:
-    """Whether this CPU multiplies numbers of 8 bits (AVX512-VNNI, AVX-VNNI), and this torch knows how to use it."""
+    """Whether this CPU has instructions for numbers of 8 bits (AVX512-VNNI, AVX-VNNI), and this torch uses them."""
     if not _cpu_has_vnni():
         return False
     # The operators are no public ones of torch: they are tried before they are trusted.

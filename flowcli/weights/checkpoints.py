@@ -1,7 +1,7 @@
-"""Weights out of files that others wrote: of torch, safetensors, Torch7. No code in a file is ever run.
+"""Reading weights that others wrote with torch, safetensors or Torch7. No code in a file is ever run.
 
 Files of torch.save are read here and not by torch.load, which refuses all that holds more than weights or else runs its
-code, and which inflates what is compressed to whatever size. Here nothing is read that is not as long as it says.
+code, and which inflates compressed data to any size. Here nothing is read that is not as long as it says.
 
 Source of the formats of torch: pytorch/pytorch, torch/serialization.py, `_save` and `_legacy_save`.
 """
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from flowcli.errors import WeightsError
 from flowcli.weights import torch7
-from flowcli.weights.pickles import Global, Pickle, Stored, View, read_pickle
+from flowcli.weights.pickles import Global, Pickle, Reference, View, read_pickle
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {**torch7.DTYPES, "BFloat16": torch.bfloat16, "Bool": torch.bool, "Untyped": torch.uint8}
@@ -35,7 +35,7 @@ _DAMAGE = (*torch7.DAMAGE, AttributeError, EOFError, OSError, SafetensorError, z
 
 @dataclass(frozen=True)
 class _Storage:
-    """`count`: its numbers. `part`: of old files, (key, first, number) of those that are meant."""
+    """Numbers that tensors are views of. count: how many; part: in old files, (key, first, how many) are meant."""
 
     key: str
     dtype: torch.dtype
@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The weights in the file, on the CPU, by their names and in their order there.
 
     In a pickle they are what `state_dict` or `model` holds, or all of it; a prefix `module.` or `model.` of every name
-    is taken off. From Torch7 they come as from `torch7.weights`. Like in torch, tensors may be views and share memory.
+    is taken off. From Torch7 they come as from `torch7.weights`. As in torch, tensors may be views and share memory.
     Raises WeightsError if the file is missing, damaged, of another kind, or holds no weights.
     """
     calls: list[str] = []
@@ -94,7 +94,10 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _read_zip(file: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights, and what the pickle would have called. torch 1.6 and later: a pickle and a file for each storage."""
+    """The weights, and what the pickle would have called.
+
+    The format of torch 1.6 and later: a zip archive of a pickle and a file for each storage.
+    """
     size = file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
@@ -116,7 +119,10 @@ def _read_zip(file: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:
 
 
 def _read_legacy(whole: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:
-    """As `_read_zip`. torch before 1.6: five pickles, then for each storage its number of elements and the elements."""
+    """The weights, and what the pickle would have called.
+
+    The format of torch before 1.6: five pickles, then for each storage the number of its elements and the elements.
+    """
     # A map gives at most what is there, where a file makes room for all that is asked for.
     with mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         file, size = cast(IO[bytes], mapped), len(mapped)
@@ -125,7 +131,7 @@ def _read_legacy(whole: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:
         if read_pickle(file).content.get("little_endian") is False:
             raise ValueError("its numbers are big-endian")
         pickle = read_pickle(file)
-        dtypes = {storage.key: storage.dtype for storage in map(_storage, pickle.stored) if storage}
+        dtypes = {storage.key: storage.dtype for storage in map(_storage, pickle.references) if storage}
         places: dict[str, tuple[int, int]] = {}
         for key in read_pickle(file).content:
             if not isinstance(key, str):  # A tuple in a tuple in a tuple ... would be hashed below.
@@ -151,9 +157,9 @@ def _numbers(content: bytes, storage: _Storage) -> Tensor:
     return torch.frombuffer(bytearray(content), dtype=storage.dtype) if content else torch.empty(0, dtype=storage.dtype)
 
 
-def _storage(stored: Stored) -> _Storage | None:
-    """None of what refers to something else: old files refer to the source of classes as well."""
-    match stored.label:
+def _storage(reference: Reference) -> _Storage | None:
+    """The storage that is meant; None if something else is: old files refer to the source of classes as well."""
+    match reference.label:
         case ("storage", Global(name), str(key), _, int(count), *part):
             kind = re.fullmatch(r"torch\.(?:cuda\.|storage\.)?(\w+)Storage", name)
             dtype = _DTYPES.get(kind[1]) if kind else None
@@ -162,14 +168,15 @@ def _storage(stored: Stored) -> _Storage | None:
 
 
 def _weights(pickle: Pickle, load: _Load) -> dict[str, Tensor]:
+    """The tensors of the first state dict in the pickle, by their names; load: reads a storage."""
     content = pickle.content if isinstance(pickle.content, dict) else {}
     states = [content.get("state_dict"), content.get("model"), content]
     views = ({k: v for k, v in state.items() if isinstance(v, View)} for state in states if isinstance(state, dict))
     read: dict[str, Tensor] = {}
 
     def tensor(view: View) -> Tensor:
-        stored, offset, size, stride, *_ = view.arguments
-        storage = _storage(stored)
+        reference, offset, size, stride, *_ = view.arguments
+        storage = _storage(reference)
         if storage is None:
             raise ValueError("a tensor has no storage")
         if storage.key not in read:

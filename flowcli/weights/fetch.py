@@ -36,13 +36,13 @@ def fetch(
     report: _Report = lambda done, total: None,
     timeout: float = 30.0,
 ) -> str:
-    """SHA-256, in hex, of what `url` gives, which is in `target` afterwards, in place of a file that was there.
+    """Downloads `url` to `target`, in place of a file that was there; returns the SHA-256 of the file, in hex.
 
-    sha256: what it has to be; if `target` has it already, nothing is downloaded. most: bytes; a larger file is refused.
-    agent: who asks, as the request's User-Agent.
-    report: called with the bytes that are there, and those of the whole if known. timeout: seconds without a byte after
-    which the connection counts as broken. What broke off is resumed: a few times here, then by the next call with this
-    url and target. Raises FetchError if the download fails, OutputError if there can be no file `target`.
+    sha256: the hash that the file must have; if `target` has it already, nothing is downloaded. most: bytes; a larger
+    file is refused. agent: who asks, as the request's User-Agent. report: is called with the number of bytes that are
+    there, and of the whole file if known. timeout: seconds without a byte after which the connection counts as broken.
+    A download that broke off is resumed: a few times here, then by the next call with the same url and target.
+    Raises FetchError if the download fails, OutputError if there can be no file `target`.
     """
     wanted = sha256.lower() if sha256 else None
     download = _Download(url, target, most, agent, report, timeout)
@@ -70,7 +70,10 @@ class _BrokenError(Exception):
 
 
 class _Download:
-    """A part and its note: a JSON list of the URL, a validator (strong ETag, date, or none), the bytes of the whole."""
+    """The part that is there, and its note: a JSON list of the URL, a validator, and the size of the whole file.
+
+    The validator is a strong ETag, a date, or nothing.
+    """
 
     def __init__(self, url: str, target: Path, most: int, agent: str, report: _Report, timeout: float) -> None:
         self.url, self.most, self.agent, self.report, self.timeout = url, most, agent, report, timeout
@@ -98,7 +101,7 @@ class _Download:
         self.note.unlink(missing_ok=True)
 
     def _kept(self) -> tuple[int, str, int | None]:
-        """How many bytes of the part can stay, its validator, and the bytes of the whole."""
+        """How many bytes of the part can stay, its validator, and the size of the whole file."""
         try:
             url, validator, total = json.loads(self.note.read_text(encoding="utf-8"))
             size = self.part.stat().st_size
@@ -128,7 +131,7 @@ class _Download:
             raise self.error(f"it has at least {size} bytes, {self.most} are allowed", "check the address")
 
     def _copy(self, answer: HTTPResponse, write: Callable[[bytes], int], done: int, total: int | None) -> int:
-        """Writes what comes after `done` bytes; returns the bytes of the whole. Stops early if that is above `most`."""
+        """Writes what comes after `done` bytes; returns the size of the whole. Stops early if that is above `most`."""
         self.report(done, total)
         while done != total and (total or 0) <= self.most:
             try:

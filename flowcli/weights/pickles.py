@@ -1,7 +1,7 @@
-"""What a pickle holds, told without unpickling it: its operations are followed with lists and dicts alone.
+"""The content of a pickle, found without unpickling it: its operations are followed with lists and dicts alone.
 
-Nothing is imported, and nothing that a pickle names is called, so no pickle can run code. What is known of the calls in
-checkpoints of torch is done here; every other call gives an empty dict.
+Nothing is imported, and nothing that a pickle names is called, so no pickle can run code. The results of the few calls
+that checkpoints of torch need are known here; every other call gives an empty dict.
 
 Source of the operations: `pickletools` of the standard library, which describes each of them.
 """
@@ -17,40 +17,41 @@ from typing import IO, Any
 
 @dataclass(frozen=True)
 class Global:
-    """What a pickle would import."""
+    """The name of something that a pickle would import."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A reference to data outside of the pickle. Of torch: ("storage", Global of its type, key, device, elements)."""
+class Reference:
+    """A reference to data outside the pickle; torch's label: ("storage", Global of its type, key, device, elements)."""
 
     label: Any
 
 
 @dataclass(frozen=True)
 class View:
-    """A tensor: (Stored, offset, size, stride, and what is not needed)."""
+    """A tensor; its arguments: (Reference, offset, size, stride, and others that are not needed)."""
 
     arguments: Any
 
 
 @dataclass
 class Pickle:
-    """`content`: made of lists, tuples, dicts, what is above, and plain values. A dict has only keys that are strings.
+    """A pickle that was read.
 
-    `stored`: every reference in it. `calls`: what it would have called, beyond what tensors and dicts need.
+    content: lists, tuples, dicts with strings for keys, the classes above, and plain values. references: every
+    reference in it. calls: the names of what it would have called, beyond what tensors and dicts need.
     """
 
     content: Any = None
-    stored: list[Stored] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
     def call(self, callee: Any, arguments: Any) -> Any:
-        """What the call is known to give; an empty dict, for the pickle to fill, if it is not known."""
+        """The result of the call, if it is known; otherwise an empty dict, which the pickle may fill."""
         match callee:
-            case Global(name) | Stored(("module", Global(name), *_)):
+            case Global(name) | Reference(("module", Global(name), *_)):
                 pass
             case _:
                 name = type(callee).__name__
@@ -66,7 +67,7 @@ class Pickle:
 
 
 def read_pickle(file: IO[bytes]) -> Pickle:
-    """The pickle that begins where the file stands; afterwards the file stands behind it.
+    """The pickle at the position of the file, which is behind the pickle afterwards.
 
     Raises ValueError, TypeError, LookupError or AttributeError if it is damaged.
     """
@@ -153,8 +154,8 @@ def read_pickle(file: IO[bytes]) -> Pickle:
                 # The state of an object. That of a state dict tells versions of layers.
                 stack.pop()
             case "PERSID" | "BINPERSID":
-                pickle.stored.append(Stored(stack.pop() if operation.name == "BINPERSID" else argument))
-                stack.append(pickle.stored[-1])
+                pickle.references.append(Reference(stack.pop() if operation.name == "BINPERSID" else argument))
+                stack.append(pickle.references[-1])
             case "EXT1" | "EXT2" | "EXT4":
                 stack.append(Global(f"extension.{argument}"))
             case _:

@@ -1,4 +1,4 @@
-"""Weights out of files that Torch7, the Lua library, serialised. Nothing of a file is run: functions are skipped.
+"""Reading weights from files that Torch7, the Lua library, wrote. Nothing in a file is run: functions are skipped.
 
 Source of the format: torch/torch7, File.lua (objects, in its `writeObject`) and generic/Tensor.c, generic/Storage.c
 (tensors and storages); its binary form, little endian. An object is an int of its type, then for
@@ -42,7 +42,7 @@ DTYPES = {
     "Byte": torch.uint8,
 }
 _DEEPEST = 100
-"""Objects within objects: networks have about 10 levels, and Python's limit of 1000 calls is not far."""
+"""How deep objects may be nested: networks have about 10 levels, and Python's limit of 1000 calls is not far."""
 _MOST_DIMENSIONS = 64
 _TOO_MANY = 1 << 62
 
@@ -61,7 +61,7 @@ class _Kind(IntEnum):
 
 @dataclass(frozen=True)
 class _Object:
-    """What is neither a tensor nor a plain value, such as a layer."""
+    """An object that is neither a tensor nor a plain value, such as a layer."""
 
     kind: str
     fields: dict[Any, Any]
@@ -70,8 +70,9 @@ class _Object:
 def weights(data: bytes) -> dict[str, Tensor]:
     """Weights and biases of the convolutions in a serialised network: "0.weight", "0.bias", "2.weight" ...
 
-    A name begins with the places, from 0, of the layer in its container and of that in its own. Weights are (outputs,
-    inputs, height, width). Raises one of DAMAGE if `data` is damaged, ValueError also if other layers have weights.
+    A name begins with the number of the layer in its container, from 0, and before it the numbers of the containers.
+    Weights are (outputs, inputs, height, width). Raises one of DAMAGE if `data` is damaged, ValueError also if other
+    layers have weights.
     """
     try:
         network = _Reader(data, "q").whole()
@@ -86,7 +87,7 @@ def weights(data: bytes) -> dict[str, Tensor]:
 
 
 def strided(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """The view of `flat`, (N,), that begins at `offset`. Raises ValueError if it is not inside, or larger than N."""
+    """The view of `flat`, (N,), from `offset` on. Raises ValueError if it reaches outside, or is larger than N."""
     all_of_it = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > _MOST_DIMENSIONS or min(all_of_it) < 0 or max(all_of_it) >= _TOO_MANY:
         raise ValueError("a tensor has a size or stride that cannot be")
@@ -98,7 +99,7 @@ def strided(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int,
 
 
 class _Reader:
-    """long: how a long is packed, "q" or "i"."""
+    """Reads one object after the other. long: how a long is packed, "q" or "i"."""
 
     def __init__(self, data: bytes, long: str) -> None:
         self.data = memoryview(data)
@@ -107,7 +108,7 @@ class _Reader:
         self.known: dict[int, Any] = {}
 
     def whole(self) -> Any:
-        """The one object that the data are."""
+        """The one object that all of the data are."""
         content = self.read(0)
         if self.at != len(self.data):
             raise ValueError(f"{len(self.data) - self.at} bytes too many")
@@ -129,7 +130,7 @@ class _Reader:
         return str(self.take(self.integer()), "latin-1")
 
     def read(self, depth: int) -> Any:
-        """The next object: float, str, bool, dict, Tensor, _Object; None also for a function."""
+        """The next object: float, str, bool, dict, Tensor, _Object; None for nil and for a function."""
         if depth > _DEEPEST:
             raise ValueError(f"more than {_DEEPEST} objects lie within each other")
         kind = _Kind(self.integer())

@@ -1,4 +1,4 @@
-"""Parts that the FlowNets share; they bear the names of the published weights.
+"""Parts that the FlowNets share, under the names that they have in published weights.
 
 Source: Dosovitskiy et al. 2015, arXiv:1504.06852, and Ilg et al. 2017, arXiv:1612.01925.
 """
@@ -16,7 +16,7 @@ from flowcli.geometry import constants
 from flowcli.ops import correlation
 
 DIV_FLOW = 20.0
-"""The networks give flow in pixels of full size divided by this."""
+"""The networks give flow in pixels of full size, divided by this."""
 SKIPS = {5: 512, 4: 512, 3: 256, 2: 128}
 """Channels of the contracting half at 1/2^level of full size."""
 EXPANDED = {5: 512, 4: 256, 3: 128, 2: 64}
@@ -32,7 +32,7 @@ def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, norm: bool =
 
 
 def deconv(inputs: int, outputs: int, bias: bool) -> nn.Sequential:
-    """To twice the size, then LeakyReLU."""
+    """Deconvolution to twice the size, then LeakyReLU."""
     return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias), nn.LeakyReLU(0.1))
 
 
@@ -50,10 +50,11 @@ def cut(image: Tensor, like: Tensor) -> Tensor:
 
 
 class Refinement(nn.Module):
-    """The expanding half, from 1/64 to 1/4 of full size. A class to derive from: published weights have one name space.
+    """The expanding half, from 1/64 to 1/4 of full size.
 
-    bias: of deconvolutions and predictions; up_bias: of the upsampling of flow; inter: a convolution before each
-    prediction, as in FlowNet2-SD.
+    Networks derive from it, since published weights name the parts of both halves without a prefix.
+    bias: whether deconvolutions and predictions have biases; up_bias: whether the upsampling of flow has them; inter:
+    whether a convolution comes before each prediction, as in FlowNet2-SD.
     """
 
     def __init__(self, bias: bool, up_bias: bool, inter: bool = False) -> None:
@@ -83,7 +84,7 @@ class Refinement(nn.Module):
         return flows
 
 
-class Simple(Refinement):
+class SimpleNet(Refinement):
     """FlowNetS: one stack of convolutions over everything that is known of a pair."""
 
     def __init__(self, inputs: int = 6, bias: bool = False, norm: bool = False) -> None:
@@ -100,7 +101,7 @@ class Simple(Refinement):
         return self.refine({2: second, **deep(self, self.conv3_1(self.conv3(second)))})
 
 
-class Correlated(Refinement):
+class CorrelationNet(Refinement):
     """FlowNetC: the same convolutions over each image, whose features are then compared."""
 
     def __init__(self, bias: bool = False) -> None:
@@ -113,18 +114,22 @@ class Correlated(Refinement):
         add_deep(self, norm=False)
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """At 1/4 and 1/8 of full size; all that is done to each image. image: (N, 3, H, W)."""
+        """Features at 1/4 and 1/8 of full size: all that is done to one image alone. image: (N, 3, H, W)."""
         second = self.conv2(self.conv1(image))
         return second, self.conv3(second)
 
     def match(self, second: Tensor, third: Tensor, other: Tensor) -> list[Tensor]:
-        """Flows / DIV_FLOW as of `Simple`: of the first image's features at 1/4 and 1/8, and the other's at 1/8."""
+        """Flows / DIV_FLOW, as `SimpleNet` gives them.
+
+        second, third: features of the first image at 1/4 and 1/8; other: features of the second image at 1/8.
+        """
         costs = F.leaky_relu(correlation(third, other, radius=10, dilation=2), 0.1)
         joined = torch.cat([self.conv_redir(third), costs], 1)
         return self.refine({2: second, **deep(self, self.conv3_1(joined))})
 
 
 def add_deep(module: nn.Module, norm: bool) -> None:
+    """Adds the convolutions of levels 4 to 6 to the module."""
     channels = 256
     for level, width in ((4, 512), (5, 512), (6, 1024)):
         setattr(module, f"conv{level}", conv(channels, width, stride=2, norm=norm))
@@ -133,7 +138,7 @@ def add_deep(module: nn.Module, norm: bool) -> None:
 
 
 def deep(module: nn.Module, third: Tensor) -> dict[int, Tensor]:
-    """Outputs at levels 3 to 6."""
+    """The contracting half's output by level, 3 to 6; third: its output at level 3."""
     skips = {3: third}
     for level in (4, 5, 6):
         skips[level] = getattr(module, f"conv{level}_1")(getattr(module, f"conv{level}")(skips[level - 1]))
@@ -141,7 +146,7 @@ def deep(module: nn.Module, third: Tensor) -> dict[int, Tensor]:
 
 
 def full_size(flow: Tensor, image: Tensor, mode: str = "bilinear") -> Tensor:
-    """Flow in pixels of full size, (N, 2, H, W) float32, of one / DIV_FLOW at 1/4 of the size of `image`."""
+    """Flow at the size of `image`, (N, 2, H, W) float32, pixels; `flow`: divided by DIV_FLOW, at 1/4 of that size."""
     size = image.shape[-2:]
     return F.interpolate(DIV_FLOW * flow.float(), size, mode=mode, align_corners=None if mode == "nearest" else False)
 
@@ -153,16 +158,16 @@ def finished(flows: list[Tensor], image: Tensor, mode: str = "bilinear") -> list
 
 
 def ordered(image: Tensor, order: Order) -> Tensor:
-    """RGB in the order of colours that weights were trained with."""
+    """The RGB image with its colours in the order that the weights were trained with."""
     return image.flip(1) if order == "bgr" else image
 
 
 def shifted(image: Tensor, order: Order, mean: Sequence[float]) -> Tensor:
-    """The image in the order of colours that weights were trained with, less `mean` of each."""
+    """The RGB image with its colours in the order that the weights were trained with, minus `mean` of each."""
     return ordered(image, order) - constants(mean, image)
 
 
 def centred(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Both without the mean of each colour over the two together, as NVIDIA's FlowNet2 family wants them."""
+    """Both images minus the mean of each colour over the two together, as NVIDIA's FlowNet2 family wants them."""
     mean = (first.mean((2, 3), keepdim=True) + second.mean((2, 3), keepdim=True)) / 2
     return first - mean, second - mean

@@ -1,6 +1,6 @@
 """FlowNet 2.0: stacked FlowNets, one for small displacements, and their fusion; Ilg et al. 2017, arXiv:1612.01925.
 
-As in NVIDIA's PyTorch version, whose weights these are: quirks of it that the weights depend on are marked.
+It follows NVIDIA's PyTorch version, whose weights it takes; quirks that those weights depend on are marked.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from flowcli.geometry import backward_warp
 from flowcli.models.base import Features, FlowModel
 from flowcli.models.flow._flownet import (
     DIV_FLOW,
-    Correlated,
+    CorrelationNet,
     Order,
     Refinement,
-    Simple,
+    SimpleNet,
     add_deep,
     centred,
     conv,
@@ -89,10 +89,11 @@ class Fusion(nn.Module):
 
 
 class FlowNet2(FlowModel):
-    """variant: a part alone (c, s, sd), two or three in a stack (cs, css), or all with the fusion (full).
+    """The whole network, or some of its parts.
 
-    order: of the colours that the weights were trained with; centre: whether the mean of the pair is subtracted;
-    last: how the flow of the third network comes to full size.
+    variant: a part alone (c, s, sd), two or three in a stack (cs, css), or all with the fusion (full).
+    order: the order of colours that the weights were trained with; centre: whether the mean of the pair is subtracted;
+    last: how the flow of the third network is enlarged to full size.
     """
 
     stride = 64
@@ -112,21 +113,21 @@ class FlowNet2(FlowModel):
         # What one network of a stack rounds, the next ones make more of.
         self.precisions = {"c": ALL, "s": ALL, "css": ("fp32",)}.get(variant, ("fp32", "fp16"))
         if stack.startswith("c"):
-            self.flownetc = Correlated(bias=True)
+            self.flownetc = CorrelationNet(bias=True)
         self.depth = stack.count("s")
         for number in range(1, self.depth + 1):
-            setattr(self, f"flownets_{number}", Simple(6 if stack == "s" else 12, bias=True))
+            setattr(self, f"flownets_{number}", SimpleNet(6 if stack == "s" else 12, bias=True))
         if variant in ("sd", "full"):
             self.flownets_d = SmallDisplacement()
         if variant == "full":
             self.flownetfusion = Fusion()
 
-    def _stacked(self, number: int) -> Simple:
-        net: Simple = getattr(self, f"flownets_{number}")
+    def _stacked(self, number: int) -> SimpleNet:
+        net: SimpleNet = getattr(self, f"flownets_{number}")
         return net
 
     def encode(self, image: Tensor) -> Features:
-        """The image itself: what is subtracted of it depends on the other one."""
+        """The image itself: what is subtracted from it depends on the other one."""
         return (ordered(image, self.order),)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
@@ -163,7 +164,7 @@ def _length(vectors: Tensor) -> Tensor:
 
 
 def _misfit(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
-    """How unlike the first image the second is, brought onto it: (N, 1, H, W)."""
+    """Difference in colour between the first image and the second, warped onto it: (N, 1, H, W)."""
     return _length(first - _warped(second, flow))
 
 

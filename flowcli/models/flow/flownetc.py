@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from flowcli.models.base import Features, FlowModel
-from flowcli.models.flow._flownet import Correlated, Order, finished, shifted
+from flowcli.models.flow._flownet import CorrelationNet, Order, finished, shifted
 
 
 class FlowNetC(FlowModel):
-    """order, mean: of the colours that the weights were trained with, what is subtracted of each, of 1 for white.
+    """The network.
 
-    bias: of deconvolutions and predictions.
+    order: the order of colours that the weights were trained with; mean: what is subtracted from each colour, where 1
+    is white; bias: whether deconvolutions and predictions have biases.
     """
 
     precisions = ("fp32", "fp16")
@@ -22,7 +23,7 @@ class FlowNetC(FlowModel):
         super().__init__()
         self.order = order
         self.mean = tuple(mean)
-        self.net = Correlated(bias=bias)
+        self.net = CorrelationNet(bias=bias)
 
     def encode(self, image: Tensor) -> Features:
         seen = shifted(image, self.order, self.mean).to(self.dtype)

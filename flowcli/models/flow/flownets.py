@@ -1,6 +1,6 @@
 """FlowNetS: flow from a stack of convolutions over both images at once; Dosovitskiy et al. 2015, arXiv:1504.06852.
 
-Nothing can be computed of one image alone, so a video costs as much as its pairs.
+Nothing can be computed from one image alone, so a video costs as much as its pairs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from flowcli.models.base import Features, FlowModel
-from flowcli.models.flow._flownet import Order, Simple, finished, shifted
+from flowcli.models.flow._flownet import Order, SimpleNet, finished, shifted
 
 
 class FlowNetS(FlowModel):
-    """order, mean: of the colours that the weights were trained with, what is subtracted of each, of 1 for white.
+    """The network.
 
-    norm: batch normalisation; bias: of deconvolutions and predictions.
+    order: the order of colours that the weights were trained with; mean: what is subtracted from each colour, where 1
+    is white; norm: whether it has batch normalisation; bias: whether deconvolutions and predictions have biases.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class FlowNetS(FlowModel):
         super().__init__()
         self.order = order
         self.mean = tuple(mean)
-        self.net = Simple(bias=bias, norm=norm)
+        self.net = SimpleNet(bias=bias, norm=norm)
 
     def encode(self, image: Tensor) -> Features:
         return (shifted(image, self.order, self.mean).to(self.dtype),)

@@ -17,8 +17,9 @@ from flowcli.ops import correlation
 PYRAMID = (16, 32, 64, 96, 128, 196)
 """Channels at 1/2, 1/4 ... 1/64 of full size."""
 DENSE = (128, 128, 96, 64, 32)
+"""Channels that each convolution of a dense block adds."""
 CONTEXT = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))
-"""Channels and dilation."""
+"""Channels and dilation of the convolutions of the context network."""
 RADIUS = 4
 COARSEST, FINEST = 6, 2
 INSIDE = 1e-4
@@ -30,7 +31,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.S
 
 
 class PWCNet(FlowModel):
-    """Weights are for BGR; the names of its parts are those of the published weights."""
+    """The network. Its weights are for BGR, and its parts have the names of NVlabs' weights."""
 
     stride = 64
     fit = "resize"
@@ -94,7 +95,7 @@ class PWCNet(FlowModel):
 
 
 def names(level: int) -> tuple[str, ...]:
-    """Of the convolutions of a level in their order; the published weights have the two of the last one swapped."""
+    """Names of the convolutions of a level, in order; in published weights two of the last level are swapped."""
     order = ("aa", "a", "b") if level == COARSEST else ("a", "aa", "b")
     return tuple(f"conv{level}{letters}" for letters in order)
 

@@ -13,13 +13,14 @@ from flowcli.models.base import Features, FlowModel
 
 LEVELS = 6
 SMALLEST = 32
-"""The pyramid ends when no side is longer, pixels."""
+"""The pyramid ends at a picture whose sides are no longer than this, pixels."""
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
+"""Mean and standard deviation of each colour, where 1 is white, by which pictures are normalised."""
 
 
 class SpyNet(FlowModel):
-    """Networks from the coarsest level on; a small picture uses the first few only."""
+    """One small network for each level, coarsest first; a small picture uses only the first few."""
 
     stride = 32
     fit = "resize"
