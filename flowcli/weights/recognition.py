@@ -66,14 +66,13 @@ def recognise(path: Path) -> Checkpoint:
         if not re.search(flavour.file, path.name, re.IGNORECASE):
             continue
         wanted = _shapes(flavour.network, json.dumps(dict(flavour.settings)))
-        named = flavour.rename(state)
+        given = flavour.rename(state)
         zeros = {name: torch.zeros(shape) for name, shape in wanted.items() if re.search(flavour.zeros, name)}
-        if not zeros.keys() & named.keys():
-            named |= zeros
+        named = given if zeros.keys() & given.keys() else {**given, **zeros}
         found = {name: tuple(tensor.shape) for name, tensor in named.items()}
         if found == wanted:
             return Checkpoint(path, flavour, named)
-        common = sum(wanted.get(name) == shape for name, shape in found.items())
+        common = sum(wanted.get(name) == found[name] for name in given)
         nearest = max(nearest, (common, flavour.title), key=lambda each: each[0])
     near = f"; nearest is {nearest[1]}, of which it has {nearest[0]} tensors" if nearest[0] else ""
     raise WeightsError(

@@ -182,6 +182,13 @@ def test_weights_of_nothing_that_is_known(tmp_path: Path) -> None:
     assert error.hint.startswith("known are FlowNet2, FlowNet2-C, ")
 
 
+def test_names_that_are_almost_known(tmp_path: Path) -> None:
+    names = ("netAbc.netUpflow", "netExtractor.netXyz.0", "decoder.decoders.level9.predict_layer", "0.0", "conv", "")
+    torch.save({f"{name}.weight": torch.zeros(1) for name in names}, tmp_path / "a.pth")
+    message = f"weights of no network that is known: {tmp_path / 'a.pth'} has 6 tensors"
+    assert failure(tmp_path / "a.pth").message == message
+
+
 def test_weights_of_another_network_than_wanted(tmp_path: Path) -> None:
     file = spynet_file(tmp_path / "a.pth")
     error = failure(file, "pwcnet")

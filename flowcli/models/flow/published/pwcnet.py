@@ -33,14 +33,15 @@ def _pyramid(level: int, number: int) -> str:
 
 
 NUMBERS = {word: number for number, word in enumerate(("One", "Two", "Thr", "Fou", "Fiv", "Six"), 1)}
+WORD = f"({'|'.join(NUMBERS)})"
 PYTORCH_PWC: tuple[Rule, ...] = (
     (r"netRefiner\.netMain\.12", "dc_conv7"),
     (r"netRefiner\.netMain\.(\d+)", lambda match: f"dc_conv{int(match[1]) // 2 + 1}.0"),
-    (r"netExtractor\.net(\w{3})\.([024])", lambda match: _pyramid(NUMBERS[match[1]], int(match[2]) // 2)),
-    (r"net(\w{3})\.netUpflow", lambda match: f"deconv{NUMBERS[match[1]] + 1}"),
-    (r"net(\w{3})\.netUpfeat", lambda match: f"upfeat{NUMBERS[match[1]] + 1}"),
-    (r"net(\w{3})\.netSix\.0", lambda match: f"predict_flow{NUMBERS[match[1]]}"),
-    (r"net(\w{3})\.net(\w{3})\.0", lambda match: f"conv{NUMBERS[match[1]]}_{NUMBERS[match[2]] - 1}.0"),
+    (rf"netExtractor\.net{WORD}\.([024])", lambda match: _pyramid(NUMBERS[match[1]], int(match[2]) // 2)),
+    (rf"net{WORD}\.netUpflow", lambda match: f"deconv{NUMBERS[match[1]] + 1}"),
+    (rf"net{WORD}\.netUpfeat", lambda match: f"upfeat{NUMBERS[match[1]] + 1}"),
+    (rf"net{WORD}\.netSix\.0", lambda match: f"predict_flow{NUMBERS[match[1]]}"),
+    (rf"net{WORD}\.net{WORD}\.0", lambda match: f"conv{NUMBERS[match[1]]}_{NUMBERS[match[2]] - 1}.0"),
 )
 
 
