@@ -20,7 +20,7 @@ from flowcli.engine.graphs import STEADY
 from flowcli.models.base import Features
 from flowcli.pipeline import Background
 from flowcli.types import Direction, FlowField, FlowPair
-from tests.engine.test_engine import DIRECTIONS, Hungry, Tiny, frame, run, same
+from tests.fakes import DIRECTIONS, Hungry, Tiny, frame, run, same
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 

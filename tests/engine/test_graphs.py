@@ -17,7 +17,7 @@ from flowcli.engine.engine import Engine
 from flowcli.engine.graphs import STEADY, Function, Graphs, NoWaiting, Recording, Tensors, record
 from flowcli.models.base import FlowModel
 from flowcli.types import Direction
-from tests.engine.test_engine import DIRECTIONS, Hungry, Tiled, Tiny, frame, run, same
+from tests.fakes import DIRECTIONS, Hungry, Tiled, Tiny, frame, run, same
 
 
 class Recorder:
