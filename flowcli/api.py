@@ -7,18 +7,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from flowcli.errors import InputError, UsageError, WeightsError
-from flowcli.types import Direction, FlowPair, Frame, FrameSource, Last, StreamInfo
+from flowcli.types import Direction, FlowPair, Frame, FrameSource, Last, Precision, StreamInfo
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
-
-Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -200,9 +198,9 @@ def open_run(
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
-    with prefetch(_two_or_more(frames, name), watch=decode) as ahead:
+    with prefetch(frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
-        yield Run(entry, engine, _pairs(engine, ahead, options), decode)
+        yield Run(entry, engine, _pairs(engine, _two_or_more(ahead, name), options), decode)
 
 
 def _pairs(engine: Engine, frames: Iterable[Frame], options: EngineOptions) -> Iterator[FlowPair]:

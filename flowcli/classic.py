@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -43,7 +44,7 @@ def refined(pair: FlowPair) -> FlowPair:
     """
     one, other = _grey(pair.first.image), _grey(pair.second.image)
     forward = _refined(one, other, pair.forward)
-    return FlowPair(pair.first, pair.second, forward, pair.backward and _refined(other, one, pair.backward))
+    return replace(pair, forward=forward, backward=pair.backward and _refined(other, one, pair.backward))
 
 
 def _refined(first: np.ndarray, second: np.ndarray, field: FlowField) -> FlowField:

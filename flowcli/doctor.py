@@ -101,7 +101,7 @@ def _device() -> Check:
 def _cpu() -> Check:
     import torch
 
-    from flowcli.engine.engine import fast_precisions
+    from flowcli.engine.precision import fast_precisions
 
     capability, precisions = torch.backends.cpu.get_cpu_capability(), fast_precisions(torch.device("cpu"))
     return Check("cpu", "ok", f"{capability}, {os.cpu_count()} cores, runs in {precisions[0]}")

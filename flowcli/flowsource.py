@@ -180,8 +180,8 @@ class FlowSource(Closes):
         earlier = Frame(image, step.index, time, step.stem)
         later = Frame(image, step.index + 1, time + 1 / self.info.rate, step.stem and shifted(step.stem, self._every))
         if step.forward is None:
-            return FlowPair(later, earlier, _field(flow))
-        return FlowPair(earlier, later, _field(flow), step.backward and _field(step.backward))
+            return FlowPair(later, earlier, _field(flow), at=earlier)
+        return FlowPair(earlier, later, _field(flow), step.backward and _field(step.backward), at=earlier)
 
 
 def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]:
@@ -190,7 +190,7 @@ def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]
         height, width = pair.forward.uv.shape[1:]
         if (height, width) != (info.height, info.width):
             raise InputError(
-                f"flow {pair.earlier.stem} is {width}x{height}, the first one {info.width}x{info.height}",
+                f"flow {pair.at.stem} is {width}x{height}, the first one {info.width}x{info.height}",
                 "write a folder of files: they may have sizes of their own",
             )
         yield pair

@@ -69,7 +69,7 @@ def compare(frames: Iterable[Frame]) -> Iterator[Change]:
 
 
 def shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
-    """The frames from each cut to the next, to be read in turn; a shot of one frame, which has no flow, is left out."""
+    """The frames from each cut to the next, to be read in turn."""
     number = 0
 
     def shot(frame: Frame) -> int:
@@ -77,10 +77,7 @@ def shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
         number += frame.cut
         return number
 
-    for group in (group for _, group in groupby(frames, shot)):
-        first, second = next(group), next(group, None)
-        if second is not None:
-            yield chain((first, second), group)
+    yield from (group for _, group in groupby(frames, shot))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
@@ -19,6 +19,8 @@ Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]
 """Channel names and signs of motion vectors in OpenEXR."""
+Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
+"""Of a network's weights and features; "auto" is what is fastest."""
 Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails"]
 """How flow is drawn."""
 
@@ -81,17 +83,25 @@ class FlowPair:
     second: Frame
     forward: FlowField
     backward: FlowField | None = None
+    at: Frame = field(kw_only=True)
+    """The frame at which the pair belongs, one of the two: it names and times the pair, whichever way the flow points.
 
-    @property
-    def earlier(self) -> Frame:
-        """The frame that comes first in the source: it names and times the pair, whichever way the flow points."""
-        return self.first if self.first.index <= self.second.index else self.second
+    Of neighbours that is the earlier one, of a frame and a key frame it is the frame.
+    """
 
     def reversed(self) -> FlowPair:
         """The same pair seen from `second`. Raises ValueError without backward flow."""
         if self.backward is None:
             raise ValueError("the pair has no backward flow")
-        return FlowPair(self.second, self.first, self.backward, self.forward)
+        return FlowPair(self.second, self.first, self.backward, self.forward, at=self.at)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFlows:
+    """A frame, and all the flow that belongs at it: none, of one pair, or of several."""
+
+    frame: Frame
+    pairs: tuple[FlowPair, ...] = ()
 
 
 @dataclass(frozen=True)

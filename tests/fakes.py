@@ -12,10 +12,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowcli.engine.engine import Engine
+from flowcli.engine.schedule import Consecutive, Keyed, Keys, Schedule
 from flowcli.models.base import Features, FlowModel
 from flowcli.types import Direction, FlowPair, Frame, Last
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+SCHEDULES: tuple[Schedule, ...] = (
+    *map(Consecutive, DIRECTIONS),
+    *(Keyed(3, sides, check) for sides in get_args(Keys) for check in (False, True)),
+    Keyed(1),
+    Keyed(4, ahead=2),
+    Keyed(lambda frame: frame.index % 4 == 2),
+    Keyed(lambda frame: frame.index in (1, 2, 6), check=True, ahead=2),
+)
+
+
+class Calls(list[Any]):
+    """What a network was given; those that an engine makes of it add to the same list."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Calls:
+        return self
 
 
 class Tiny(FlowModel):
@@ -27,8 +43,10 @@ class Tiny(FlowModel):
         super().__init__()
         torch.manual_seed(5)
         self.layer = nn.Conv2d(3, 4, 8, stride=8)
-        self.encoded: list[tuple[int, ...]] = []
-        self.decoded: list[int] = []
+        self.encoded = Calls()
+        """Shapes of the images."""
+        self.decoded = Calls()
+        """Numbers of pairs."""
 
     def encode(self, image: Tensor) -> Features:
         assert image.dtype == torch.float32

@@ -67,7 +67,7 @@ def test_variational_refinement_comes_nearer_to_the_truth() -> None:
     rough = true + 0.4 * torch.sin(torch.arange(128) / 3)
     back = -rough
     one, other = frames(first, second)
-    pair = classic.refined(FlowPair(one, other, FlowField(rough), FlowField(back)))
+    pair = classic.refined(FlowPair(one, other, FlowField(rough), FlowField(back), at=one))
     assert pair.backward is not None
     for flow, before, truth in ((pair.forward, rough, true), (pair.backward, back, -true)):
         inside = (slice(None), slice(12, -12), slice(12, -12))

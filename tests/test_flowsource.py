@@ -40,7 +40,7 @@ def pairs(*indices: int, both: bool = True) -> list[FlowPair]:
         first, second = (
             Frame(np.zeros((3, 4, 3), np.uint8), each, Fraction(each, 25), f"f{each}") for each in (index, index + 1)
         )
-        made.append(FlowPair(first, second, flow(index), flow(-index - 1) if both else None))
+        made.append(FlowPair(first, second, flow(index), flow(-index - 1) if both else None, at=first))
     return made
 
 
@@ -54,9 +54,7 @@ def seen(found: Sequence[FlowPair]) -> list[tuple[str | None, float, float | Non
     values = [
         [None if flow is None else float(flow.uv[0, 0, 0]) for flow in (pair.forward, pair.backward)] for pair in found
     ]
-    return [
-        (pair.earlier.name, forward or 0.0, backward) for pair, (forward, backward) in zip(found, values, strict=True)
-    ]
+    return [(pair.at.name, forward or 0.0, backward) for pair, (forward, backward) in zip(found, values, strict=True)]
 
 
 def refusal(*inputs: str, **options: Any) -> tuple[str, str]:
@@ -128,7 +126,7 @@ def test_names_that_end_with_bwd_are_the_way_back(suffix: str) -> None:
     forward, backward = read("in")[0], read("in", direction="backward")[0]
     assert (forward.first.index, forward.second.index) == (0, 1)
     assert (backward.first.index, backward.second.index) == (1, 0)
-    assert forward.earlier.name == backward.earlier.name == (None if suffix == ".jpg" else "flow_x_00001")
+    assert forward.at.name == backward.at.name == (None if suffix == ".jpg" else "flow_x_00001")
 
 
 def test_one_way_alone_is_what_is_asked_for() -> None:
@@ -235,7 +233,7 @@ def test_a_folder_of_tsn_with_its_bound() -> None:
     drain(pairs(5, 6), [open_flow_sink(Path("t"), folder=True, suffix=".jpg", bound=10)])
     cv2.imwrite("t/img_00001.jpg", np.zeros((3, 4, 3), np.uint8))
     found = read("t", bound=10)
-    assert [pair.earlier.name for pair in found] == [None, None]
+    assert [pair.at.name for pair in found] == [None, None]
     np.testing.assert_allclose([pair.forward.uv[0, 0, 0] for pair in found], [5, 6], atol=0.1)
     np.testing.assert_allclose([pair.forward.uv[0, 0, 0] for pair in read("t")], [10, 12], atol=0.2)
     assert len(read("t/*.jpg".replace("*", "flow_*"))) == 2

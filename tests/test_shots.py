@@ -162,11 +162,11 @@ def marked(count: int, *starts: int) -> list[Frame]:
         (marked(4), [[0, 1, 2, 3]]),
         (marked(5, 2), [[0, 1], [2, 3, 4]]),
         (marked(5, 0, 3), [[0, 1, 2], [3, 4]]),
-        (marked(6, 2, 3), [[0, 1], [3, 4, 5]]),
-        (marked(3, 1, 2), []),
-        (marked(3, 2), [[0, 1]]),
+        (marked(6, 2, 3), [[0, 1], [2], [3, 4, 5]]),
+        (marked(3, 1, 2), [[0], [1], [2]]),
+        (marked(3, 2), [[0, 1], [2]]),
         (marked(0), []),
-        (marked(1), []),
+        (marked(1), [[0]]),
     ],
 )
 def test_shots(frames: list[Frame], expected: list[list[int]]) -> None:

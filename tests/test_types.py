@@ -66,7 +66,7 @@ def test_drain_aborts_the_others_when_one_cannot_close() -> None:
 def pair(first: int, second: int, backward: bool) -> FlowPair:
     one, other = (Frame(np.zeros((2, 3, 3), np.uint8), index, Fraction(index)) for index in (first, second))
     forth, back = (FlowField(torch.full((2, 2, 3), value)) for value in (1.0, -1.0))
-    return FlowPair(one, other, forth, back if backward else None)
+    return FlowPair(one, other, forth, back if backward else None, at=one)
 
 
 def test_reversed_pair() -> None:
@@ -74,13 +74,9 @@ def test_reversed_pair() -> None:
     back = forth.reversed()
     assert (back.first, back.second) == (forth.second, forth.first)
     assert (back.forward, back.backward) == (forth.backward, forth.forward)
+    assert back.at is forth.at is forth.first
     with pytest.raises(ValueError, match=r"^the pair has no backward flow$"):
         pair(0, 1, backward=False).reversed()
-
-
-def test_the_earlier_frame_names_the_pair() -> None:
-    assert pair(4, 5, backward=False).earlier.index == 4
-    assert pair(5, 4, backward=False).earlier.index == 4
 
 
 def test_unknown_flow_is_nan_in_memory() -> None:

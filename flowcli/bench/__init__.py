@@ -14,6 +14,7 @@ from flowcli import __version__, api, models
 from flowcli.bench import scene
 from flowcli.engine.engine import Engine
 from flowcli.ops import _native
+from flowcli.types import Precision
 from flowcli.weights import entries
 
 
@@ -35,7 +36,7 @@ class Setup:
     def network(self) -> str:
         return self.entry.network or self.entry.name
 
-    def open_engine(self, precision: api.Precision | None = None, **others: Any) -> Engine:
+    def open_engine(self, precision: Precision | None = None, **others: Any) -> Engine:
         """The engine that `flowcli estimate` would run, in another precision or with other options if some are named.
 
         Raises WeightsError, DeviceError.
@@ -48,8 +49,8 @@ class Setup:
         if self.engine.batch is not None:
             return self
         engine = self.open_engine()
-        # It knows after two frames.
-        list(engine.pairs(scene.frames(self.height, self.width, 2)))
+        if not engine.begin(self.height, self.width):
+            list(engine.pairs(scene.frames(self.height, self.width, 2)))
         return replace(self, engine=replace(self.engine, batch=engine.batch))
 
 

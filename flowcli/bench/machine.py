@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from flowcli.bench.clock import Call
-from flowcli.engine.engine import dtype_of
+from flowcli.engine.precision import dtype_of
 from flowcli.models.conv import Conv, Int8Conv
 from flowcli.ops import quantise
 

@@ -14,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from flowcli.bench import Setup, machine, plain, scene
 from flowcli.bench.clock import STREAM, Call, Clock, Spread, by_turns
 from flowcli.classic import dis
-from flowcli.engine.engine import Engine, cpu_has_bf16
+from flowcli.engine.engine import Engine
 from flowcli.engine.graphs import STEADY
+from flowcli.engine.precision import cpu_has_bf16
 from flowcli.types import Frame
 
 TURN = (0, 1, 2, 1)

@@ -221,7 +221,7 @@ def _again(pairs: Sequence[FlowPair]) -> Iterator[FlowPair]:
             replace(frame, index=index + late, time=(index + late) / scene.RATE)
             for late, frame in enumerate((pair.first, pair.second))
         )
-        yield FlowPair(first, second, pair.forward)
+        yield FlowPair(first, second, pair.forward, at=first)
 
 
 def _mean(clock: Clock, call: Call) -> float:

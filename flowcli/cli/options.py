@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import click
 
-from flowcli.api import EngineOptions, Precision, SourceOptions
+from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli.values import (
     Value,
     parse_as,
@@ -27,7 +27,7 @@ from flowcli.cli.values import (
 from flowcli.errors import UsageError
 from flowcli.output.kinds import STYLES
 from flowcli.output.outputs import OutputOptions
-from flowcli.types import Holes, Last, Layout
+from flowcli.types import Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""

@@ -78,7 +78,7 @@ def command(
         if path is not None and not path.exists():
             raise InputError(f"no such {what}: {path}", "check the name")
 
-    from flowcli.engine.engine import choose_device
+    from flowcli.engine.precision import choose_device
     from flowcli.evaluation.datasets import find_examples
     from flowcli.train.loop import train
 

@@ -104,5 +104,4 @@ def _grey(pair: FlowPair, part: Tensor) -> Frame:
 
 
 def _frame(pair: FlowPair, image: np.ndarray) -> Frame:
-    earlier = pair.earlier
-    return Frame(image, earlier.index, earlier.time, earlier.name)
+    return Frame(image, pair.at.index, pair.at.time, pair.at.name)

@@ -19,11 +19,6 @@ from torch import Tensor
 from flowcli.pipeline import Stopwatch
 from flowcli.types import FlowPair, Sink
 
-MOST = 8
-"""Frames in a step: more of them hardly gain speed, and come out later."""
-_SHARE = 0.5
-"""Of the free memory, for a step: the rest is for a graph's own copy, for flow on its way out, and for others."""
-
 
 class CudaStopwatch(Stopwatch):
     """Measures on the GPU's own clock, since the CPU only queues the work and must not wait for it."""
@@ -94,17 +89,6 @@ def free_memory(device: torch.device) -> int:
     """Bytes that torch can still take, with those that it holds unused."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-def choose_batch(free: int, need: int) -> int:
-    """Frames in a step. free: bytes there are; need: bytes for each frame."""
-    return whole_batch(int(_SHARE * free) // max(need, 1))
-
-
-def whole_batch(fit: int) -> int:
-    """Frames in a step if `fit` of them would do: a power of two from 1 to MOST."""
-    # Where memory is short all the same, the engine takes halves.
-    return 1 << max(1, min(MOST, fit)).bit_length() - 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,7 +98,7 @@ class _FlowSink:
 
     def write(self, pair: FlowPair) -> None:
         self._count += 1
-        name = f"{pair.earlier.stem}{self._tag}{self._suffix}"
+        name = f"{pair.at.stem}{self._tag}{self._suffix}"
         if self._suffix == ".jpg":
             name = tsn.name(self._count, self._tag)
         uv = pair.forward.numpy()

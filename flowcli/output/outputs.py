@@ -249,7 +249,8 @@ def open_outputs(outputs: Sequence[Output], info: StreamInfo, options: OutputOpt
 
 def _open(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Opened:
     from flowcli.draw.effects import Color, Warp, confidence, occlusion
-    from flowcli.engine.cuda import MOST, Received, hand_over
+    from flowcli.engine.batches import MOST
+    from flowcli.engine.cuda import Received, hand_over
     from flowcli.pipeline import Background, Stopwatch, use_threads
 
     color = None

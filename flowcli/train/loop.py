@@ -216,8 +216,7 @@ def _measure(
     """EPE by set of real pairs, also added to the table at `path`."""
     if not examples:
         return {}
-    # The engine changes the precision of what it is given.
-    method = network(Engine(copy.deepcopy(model), str(device)))
+    method = network(Engine(model, str(device)))
     sets = summarise(evaluate({"": method}, examples))
     with table(path, REAL_FIELDS) as write:
         for each in sets:

@@ -114,7 +114,7 @@ class _PackedSink:
         self._sink = VideoSink(Part(path, overwrite), encoding, info, fps)
 
     def write(self, pair: FlowPair) -> None:
-        frame = pair.earlier
+        frame = pair.at
         image = to_uint16(pair.forward.numpy(), self._bound).astype("<u2", copy=False)
         self._sink.write(Frame(image, frame.index, frame.time, frame.name))
 
@@ -142,7 +142,7 @@ class _NutSink:
         planes = np.ones((3, *self._size), "<f4")
         planes[:2] = flow.numpy()
         planes[:, np.isnan(planes[0])] = 0
-        self._last = max(round(item.earlier.time / TICK), self._last + 1)
+        self._last = max(round(item.at.time / TICK), self._last + 1)
         self._write(self._muxer.frame(self._last, planes.nbytes))
         self._write(planes.data.cast("B"))
 

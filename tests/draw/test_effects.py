@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,13 +23,9 @@ def _pair(
     second = np.ascontiguousarray(second)
     # As a source hands them out: nobody may write into a frame.
     second.setflags(write=False)
-    first = np.zeros_like(second)
-    return FlowPair(
-        Frame(first, FIRST, Fraction(1, 3), "left"),
-        Frame(second, SECOND, Fraction(2, 3), "right"),
-        FlowField(forward, valid),
-        backward,
-    )
+    left = Frame(np.zeros_like(second), FIRST, Fraction(1, 3), "left")
+    right = Frame(second, SECOND, Fraction(2, 3), "right")
+    return FlowPair(left, right, FlowField(forward, valid), backward, at=left)
 
 
 def _picture(height: int = 65, width: int = 97) -> np.ndarray:
@@ -63,14 +60,16 @@ EFFECTS = [
 
 @pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (9, 300), (65, 97)])
-def test_frames_carry_the_place_of_the_earlier_frame(
+def test_frames_carry_the_place_of_the_frame_that_the_pair_belongs_to(
     effect: Callable[[FlowPair], Frame], height: int, width: int
 ) -> None:
     flow = _constant(0.5, 0.25, height, width)
     pair = _pair(_picture(height, width), flow, backward=FlowField(-flow))
-    swapped = FlowPair(pair.second, pair.first, pair.forward, pair.backward)
-    for frame in (effect(pair), effect(swapped)):
-        assert (frame.index, frame.time, frame.name) == (FIRST, Fraction(1, 3), "left")
+    swapped = replace(pair, first=pair.second, second=pair.first)
+    places = [(FIRST, Fraction(1, 3), "left")] * 2 + [(SECOND, Fraction(2, 3), "right")]
+    for each, place in zip((pair, swapped, replace(pair, at=pair.second)), places, strict=True):
+        frame = effect(each)
+        assert (frame.index, frame.time, frame.name) == place
         assert frame.image.dtype == np.uint8
         assert frame.image.shape[:2] == (height, width)
         assert frame.image.flags.c_contiguous
@@ -115,7 +114,7 @@ def test_color_follows_the_percentile_that_is_asked_for() -> None:
 def test_color_draws_the_first_frame_below_its_flow() -> None:
     picture = _picture()
     pair = _pair(picture, _constant(0, 0))
-    seen = FlowPair(pair.second, pair.first, pair.forward)
+    seen = replace(pair, first=pair.second, second=pair.first)
     np.testing.assert_array_equal(Color(5.0, style="overlay", dim=0)(seen).image, picture)
 
 
@@ -200,14 +199,14 @@ def test_backward_flow_finds_occluded_pixels() -> None:
     pair = _moving_square()
     ghost = np.full((20, 20), 60)
     ghost[5:11, 5:15] = 255
-    alone = FlowPair(pair.first, pair.second, pair.forward)
+    alone = replace(pair, backward=None)
     np.testing.assert_array_equal(Warp()(alone).image[..., 0], ghost)
     clean = ghost.copy()
     clean[5:11, 11:15] = 0
     np.testing.assert_array_equal(Warp()(pair).image[..., 0], clean)
     assert pair.backward is not None
     unknown = FlowField(pair.backward.uv, torch.zeros(20, 20, dtype=torch.bool))
-    assert not Warp()(FlowPair(pair.first, pair.second, pair.forward, unknown)).image.any()
+    assert not Warp()(replace(pair, backward=unknown)).image.any()
 
 
 def test_occlusion_is_white_where_something_is_hidden() -> None:

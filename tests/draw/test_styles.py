@@ -26,7 +26,7 @@ def _pair(
         image = np.zeros((*uv.shape[1:], 3), np.uint8)
     image.setflags(write=False)
     first, second = (Frame(image, number, Fraction(number, 25)) for number in (index, index + 1))
-    return FlowPair(first, second, FlowField(uv, valid))
+    return FlowPair(first, second, FlowField(uv, valid), at=first)
 
 
 def _picture(height: int, width: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,7 +17,7 @@ SIZES = [(1, 1), (3, 200), (33, 17), (65, 97)]
 def _pair(uv: torch.Tensor, index: int, backward: torch.Tensor | None = None) -> FlowPair:
     image = np.zeros((*uv.shape[1:], 3), np.uint8)
     first, second = (Frame(image, number, Fraction(number, 25)) for number in (index, index + 1))
-    return FlowPair(first, second, FlowField(uv), None if backward is None else FlowField(backward))
+    return FlowPair(first, second, FlowField(uv), None if backward is None else FlowField(backward), at=first)
 
 
 def _constant(u: float, v: float, height: int = 65, width: int = 97) -> torch.Tensor:
@@ -86,7 +87,7 @@ def test_points_end_where_the_flow_is_unknown() -> None:
     tracks = Tracks(8)
     for index in range(10):
         pair = _pair(_constant(1, 0), index)
-        masked = tracks.follow(FlowPair(pair.first, pair.second, FlowField(pair.forward.uv, valid)))
+        masked = tracks.follow(replace(pair, forward=FlowField(pair.forward.uv, valid)))
     np.testing.assert_array_equal(masked, paths)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,14 +11,13 @@ import torch
 from torch import Tensor
 
 from flowcli import models
-from flowcli.engine import cuda
-from flowcli.engine.cuda import MOST, Need, Received, Uploads, choose_batch, free_memory, hand_over, measured
+from flowcli.engine.cuda import Received, Uploads, free_memory, hand_over, measured
 from flowcli.engine.engine import Engine
 from flowcli.engine.graphs import STEADY
 from flowcli.models.base import Features
 from flowcli.pipeline import Background
 from flowcli.types import Direction, FlowField, FlowPair
-from tests.fakes import DIRECTIONS, Hungry, Tiny, frame, run, same
+from tests.fakes import DIRECTIONS, Tiny, frame, run
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 
@@ -40,76 +37,6 @@ class Keep:
 
     def abort(self) -> None:
         self.ends.append("abort")
-
-
-@pytest.mark.parametrize(
-    ("free", "need", "batch"),
-    [(10**9, 10**8, 4), (10**9, 10**9, 1), (0, 10**6, 1), (10**12, 10**6, MOST), (10**6, 0, MOST), (799, 100, 2)],
-)
-def test_the_batch_takes_half_of_the_memory_at_most(free: int, need: int, batch: int) -> None:
-    assert choose_batch(free, need) == batch
-
-
-@pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Bytes that are free, and those that a step takes, on a GPU that is made up."""
-    numbers = [10**6, 10**5]
-
-    @contextmanager
-    def measured(device: torch.device) -> Iterator[Need]:
-        need = Need()
-        yield need
-        need.bytes = numbers[1]
-
-    monkeypatch.setattr(cuda, "measured", measured)
-    monkeypatch.setattr(cuda, "free_memory", lambda device: numbers[0])
-    return numbers
-
-
-def choosing(model: Tiny) -> Engine:
-    """An engine on the CPU that chooses its batch as one on a GPU does."""
-    engine = Engine(model, "cpu", "fp32")
-    engine._chooses_batch = True
-    return engine
-
-
-def test_batches_grow_when_it_is_known_what_a_frame_takes(memory: list[int]) -> None:
-    model = Tiny()
-    engine = choosing(model)
-    frames = [frame(index) for index in range(14)]
-    got = list(engine.pairs(frames))
-    # The first frame has none before it; the second shows what a whole step takes.
-    assert [shape[0] for shape in model.encoded] == [1, 1, 4, 4, 4]
-    for pair, other in zip(got, run(Tiny(), frames), strict=True):
-        assert same(pair.forward.uv, other.forward.uv)
-    model.encoded.clear()
-    list(engine.pairs(frames))
-    assert [shape[0] for shape in model.encoded] == [4, 4, 4, 2]
-
-
-def test_frames_of_another_size_are_measured_anew(memory: list[int]) -> None:
-    engine = choosing(Tiny())
-    list(engine.pairs([frame(index) for index in range(3)]))
-    assert engine.batch == 4
-    memory[1] *= 2
-    list(engine.pairs([frame(index) for index in range(3)]))
-    assert engine.batch == 4
-    list(engine.pairs([frame(index, 130, 97) for index in range(3)]))
-    assert engine.batch == 2
-
-
-def test_what_runs_out_of_memory_all_the_same_stays_small(memory: list[int]) -> None:
-    model = Hungry(2, 2)
-    engine = choosing(model)
-    frames = [frame(index) for index in range(14)]
-    assert len(list(engine.pairs(frames))) == 13
-    assert engine.batch == 2
-
-
-def test_a_batch_that_is_asked_for_is_kept(memory: list[int]) -> None:
-    engine = Engine(Tiny(), "cpu", "fp32", 3)
-    list(engine.pairs([frame(index) for index in range(5)]))
-    assert engine.batch == 3
 
 
 def test_flow_of_a_cpu_is_handed_over_as_it_is() -> None:
@@ -215,7 +142,8 @@ def test_other_threads_see_flow_when_it_is_ready() -> None:
         uv = torch.full((2, 512, 512), -1.0, device=device)
         torch.matmul(busy, busy)
         uv.fill_(number)
-        sink.write(hand_over(FlowPair(frame(0), frame(1), FlowField(uv))))
+        first, second = frame(0), frame(1)
+        sink.write(hand_over(FlowPair(first, second, FlowField(uv), at=first)))
         del uv
     sink.close()
     assert sums == list(range(20))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import weakref
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowcli.engine import engine as engine_module
-from flowcli.engine.engine import DTYPES, TILE, Engine, choose_device, choose_precision, cpu_has_bf16, dtype_of
+from flowcli.engine.engine import TILE, Engine
+from flowcli.engine.precision import DTYPES, cpu_has_bf16
+from flowcli.engine.schedule import Schedule
 from flowcli.errors import DeviceError, InputError
 from flowcli.models.base import Features, FlowModel
+from flowcli.shots import shots
 from flowcli.types import Direction, Frame, Last
-from tests.fakes import DIRECTIONS, Hungry, Tiled, Tiny, frame, run, same
+from tests.fakes import DIRECTIONS, SCHEDULES, Calls, Hungry, Tiled, Tiny, frame, run, same
 
 BATCHES = [1, 2, 3, 5]
 
@@ -29,8 +32,12 @@ class Brightness(FlowModel):
 
     stride = 16
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = Calls()
+
     def encode(self, image: Tensor) -> Features:
-        self.seen = image
+        self.sizes.append(tuple(image.shape[-2:]))
         return (image,)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
@@ -53,33 +60,55 @@ class ConstantResized(Constant):
 # The promise of the cache
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
+@functools.cache
+def alone(first: int, second: int) -> Tensor:
+    """Flow between two frames, of an engine that sees no others."""
+    (pair,) = run(Tiny(), [frame(first), frame(second)])
+    return pair.forward.uv
+
+
+@pytest.mark.parametrize("cuts", [(), (4,), (1, 2, 7)])
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("count", [2, 5, 6, 7])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_frame_is_encoded_once_and_flow_is_that_of_the_pair_alone(
-    count: int, batch: int, direction: Direction
+    schedule: Schedule, batch: int, cuts: tuple[int, ...]
 ) -> None:
-    frames = [frame(index) for index in range(count)]
+    frames = [replace(frame(index), cut=index in cuts) for index in range(11)]
     model = Tiny()
-    pairs = run(model, frames, direction, batch=batch)
-    assert sum(shape[0] for shape in model.encoded) == count
+    engine = Engine(model, "cpu", "fp32", batch)
+    got = [each for shot in shots(frames) for each in engine.link(shot, schedule)]
+    wanted = [
+        (start + each.at, [(start + link.first, start + link.second, link.both) for link in each.links])
+        for start, stop in itertools.pairwise((0, *cuts, len(frames)))
+        for step in schedule.plan(frames[start:stop])
+        for each in step.ready
+    ]
+    assert [
+        (each.frame.index, [(pair.first.index, pair.second.index, pair.backward is not None) for pair in each.pairs])
+        for each in got
+    ] == wanted
+    pairs = [pair for each in got for pair in each.pairs]
+    assert sum(shape[0] for shape in model.encoded) == len(frames)
     assert max(shape[0] for shape in model.encoded) <= batch
-    assert max(model.decoded) <= batch
-    assert sum(model.decoded) == (count - 1) * (2 if direction == "both" else 1)
-    assert len(pairs) == count - 1
-    for pair, (earlier, later) in zip(pairs, itertools.pairwise(frames), strict=True):
-        first, second = (later, earlier) if direction == "backward" else (earlier, later)
-        assert pair.first is first
-        assert pair.second is second
-        assert pair.earlier is earlier
-        (alone,) = run(Tiny(), [first, second])
-        assert same(pair.forward.uv, alone.forward.uv)
-        if direction == "both":
-            (back,) = run(Tiny(), [second, first])
-            assert pair.backward is not None
-            assert same(pair.backward.uv, back.forward.uv)
-        else:
-            assert pair.backward is None
+    assert max(model.decoded, default=0) <= batch
+    assert sum(model.decoded) == sum(1 + (pair.backward is not None) for pair in pairs)
+    for each in got:
+        assert each.frame is frames[each.frame.index]
+        for pair in each.pairs:
+            assert pair.at is each.frame
+            assert same(pair.forward.uv, alone(pair.first.index, pair.second.index))
+            if pair.backward is not None:
+                assert same(pair.backward.uv, alone(pair.second.index, pair.first.index))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_pairs_are_those_of_neighbours(direction: Direction) -> None:
+    frames = [frame(index) for index in range(4)]
+    for number, pair in enumerate(run(Tiny(), frames, direction)):
+        ends = frames[number : number + 2]
+        assert [pair.first, pair.second] == (ends[::-1] if direction == "backward" else ends)
+        assert pair.at is frames[number]
+        assert (pair.backward is not None) == (direction == "both")
 
 
 def test_flows_of_unlike_pairs_differ() -> None:
@@ -116,7 +145,7 @@ def test_padding_is_undone_exactly(height: int, width: int) -> None:
     (pair,) = run(model, [frame(0, height, width), frame(1, height, width)])
     expected = torch.from_numpy(pair.first.image[..., :2].astype(np.float32) / 255).permute(2, 0, 1)
     assert torch.equal(pair.forward.uv, expected)
-    assert model.seen.shape[-2:] == (-(-height // 16) * 16, -(-width // 16) * 16)
+    assert model.sizes[-1] == (-(-height // 16) * 16, -(-width // 16) * 16)
 
 
 def test_the_least_size_of_the_model_is_kept() -> None:
@@ -125,7 +154,7 @@ def test_the_least_size_of_the_model_is_kept() -> None:
 
     model = Large()
     (pair,) = run(model, [frame(0, 7, 130), frame(1, 7, 130)])
-    assert model.seen.shape[-2:] == (112, 144)
+    assert model.sizes[-1] == (112, 144)
     assert pair.forward.uv.shape == (2, 7, 130)
 
 
@@ -145,7 +174,7 @@ def test_flow_of_a_smaller_grid_is_scaled(height: int, width: int, batch: int) -
 def test_resizing_is_undone(height: int, width: int, inner_height: int, inner_width: int) -> None:
     model = ConstantResized()
     (pair,) = run(model, [frame(0, height, width), frame(1, height, width)])
-    assert model.seen.shape[-2:] == (inner_height, inner_width)
+    assert model.sizes[-1] == (inner_height, inner_width)
     assert pair.forward.uv.shape == (2, height, width)
     assert same(pair.forward.uv[0], torch.full((height, width), 8 * width / inner_width))
     assert same(pair.forward.uv[1], torch.full((height, width), 16 * height / inner_height))
@@ -156,7 +185,7 @@ def test_max_side_estimates_smaller_and_returns_full_size(model: Constant) -> No
     (pair,) = run(model, [frame(0), frame(1)], max_side=49)
     # 97 -> 49 and 65 -> 33 (32.8); then padded to 48x64, which scales nothing, or resized to 64x64, which does.
     height, width = (33, 49) if model.fit == "pad" else (64, 64)
-    assert model.seen.shape[-2:] == ((48, 64) if model.fit == "pad" else (64, 64))
+    assert model.sizes[-1] == ((48, 64) if model.fit == "pad" else (64, 64))
     assert pair.forward.uv.shape == (2, 65, 97)
     assert same(pair.forward.uv[0], torch.full((65, 97), 8 * 97 / width))
     assert same(pair.forward.uv[1], torch.full((65, 97), 16 * 65 / height))
@@ -197,122 +226,11 @@ def test_flow_is_an_ordinary_float32_tensor_in_any_precision(precision: str) -> 
 def test_evaluation_mode_and_defaults() -> None:
     model = Tiny().train()
     engine = Engine(model, "cpu")
-    assert not model.training
+    assert not engine.model.training
+    assert model.training
     assert engine.device == torch.device("cpu")
     assert engine.batch == 1
     assert engine.precision == ("bf16" if cpu_has_bf16() else "fp32")
-
-
-@pytest.mark.parametrize(
-    ("int8", "bf16", "known", "expected"),
-    [
-        (True, True, ("int8", "fp32", "bf16"), "int8"),
-        (True, True, ("fp32", "bf16"), "bf16"),
-        (False, True, ("int8", "fp32", "bf16"), "bf16"),
-        (True, False, ("int8", "fp32", "bf16"), "int8"),
-        (False, False, ("int8", "fp32", "bf16"), "fp32"),
-        (True, True, ("fp32", "fp16"), "fp32"),
-    ],
-)
-def test_auto_precision_of_a_cpu(
-    monkeypatch: pytest.MonkeyPatch, int8: bool, bf16: bool, known: tuple[str, ...], expected: str
-) -> None:
-    monkeypatch.setattr(engine_module, "int8_works", lambda: int8)
-    monkeypatch.setattr(engine_module, "cpu_has_bf16", lambda: bf16)
-    assert choose_precision("auto", torch.device("cpu"), known) == expected
-    assert dtype_of("int8") == (torch.bfloat16 if bf16 else torch.float32)
-
-
-def test_a_model_gets_fp32_for_what_it_does_not_know() -> None:
-    assert choose_precision("fp16", torch.device("cpu"), ("fp32", "bf16")) == "fp32"
-    with pytest.raises(ValueError, match="precision must be auto, int8, fp32, bf16, fp16, got 'fp8'"):
-        choose_precision("fp8", torch.device("cpu"), ("fp32",))
-
-
-def test_int8_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "int8_works", lambda: False)
-    with pytest.raises(DeviceError, match="cpu has no convolutions in int8 that flowcli can use"):
-        choose_precision("int8", torch.device("cpu"), ("int8", "fp32"))
-    assert Engine(Tiny(), "cpu", "bf16").precision == "bf16"
-
-
-@pytest.mark.parametrize(
-    ("capability", "expected"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"), ((6, 1), "fp32")]
-)
-def test_auto_precision_of_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert choose_precision("auto", torch.device("cuda", 0), ("int8", "fp32", "bf16", "fp16")) == expected
-
-
-@pytest.mark.parametrize(("avx512", "amx"), [(True, False), (False, True), (True, True), (False, False)])
-def test_bf16_by_the_answer_of_torch(monkeypatch: pytest.MonkeyPatch, avx512: bool, amx: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    assert cpu_has_bf16() == (avx512 or amx)
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"), [("avx512f avx512_bf16", True), ("amx_bf16 amx_tile", True), ("avx512f avx2", False)]
-)
-def test_bf16_by_the_flags_of_the_cpu(monkeypatch: pytest.MonkeyPatch, flags: str, expected: bool) -> None:
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
-    monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags : fpu {flags} sse\n")
-    assert cpu_has_bf16() == expected
-
-
-def test_bf16_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(path: Path, encoding: str) -> str:
-        raise FileNotFoundError(path)
-
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert not cpu_has_bf16()
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes torch believe in a number of GPUs."""
-
-    def pretend(count: int) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-
-    return pretend
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "expected"),
-    [
-        ("auto", 0, "cpu"),
-        ("auto", 2, "cuda:0"),
-        ("cpu", 2, "cpu"),
-        ("cuda", 2, "cuda:0"),
-        ("cuda:1", 2, "cuda:1"),
-    ],
-)
-def test_device(gpus: Callable[[int], None], name: str, count: int, expected: str) -> None:
-    gpus(count)
-    assert choose_device(name) == torch.device(expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "message", "hint"),
-    [
-        ("cuda", 0, "no CUDA device for 'cuda'", "pass --device cpu, or install a torch that knows the GPU"),
-        ("cuda:2", 2, "no such device: cuda:2", "there are 2: cuda:0 to cuda:1"),
-        ("gpu", 0, "unknown device: gpu", "use auto, cpu, cuda or cuda:<number>"),
-        ("mps", 0, "unknown device: mps", "use auto, cpu, cuda or cuda:<number>"),
-        ("", 0, "unknown device: ", "use auto, cpu, cuda or cuda:<number>"),
-    ],
-)
-def test_devices_that_are_not_there(
-    gpus: Callable[[int], None], name: str, count: int, message: str, hint: str
-) -> None:
-    gpus(count)
-    with pytest.raises(DeviceError) as caught:
-        Engine(Tiny(), name)
-    assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +239,7 @@ def test_devices_that_are_not_there(
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"max_side": -5}, "max_side must be at least 1, got -5"),
         ({"tile": -1}, "tile must be at least 0, got -1"),
-        ({"precision": "int4"}, "precision must be auto, int8, fp32, bf16, fp16, got 'int4'"),
+        ({"precision": "int4"}, r"precision must be one of \('auto', 'int8', 'bf16', 'fp16', 'fp32'\), got 'int4'"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
@@ -368,40 +286,6 @@ def test_pairs_come_as_soon_as_their_batch_is_full(batch: int) -> None:
     assert len(alive) == max(batch, 2)
 
 
-@pytest.mark.parametrize(
-    ("together", "options", "batch"),
-    [
-        (0, {}, 1),
-        (64 * 96 - 1, {}, 1),
-        (64 * 96, {}, 1),
-        (5 * 64 * 96, {}, 4),
-        (99 * 64 * 96, {}, 8),
-        (5 * 64 * 96, {"batch": 2}, 2),
-        (64 * 96, {"max_side": 48}, 4),
-        (64 * 96, {"max_side": 96}, 1),
-    ],
-)
-def test_a_cpu_takes_as_many_frames_as_keep_it_busy(together: int, options: dict[str, Any], batch: int) -> None:
-    model = Tiny()
-    model.together = together
-    engine = Engine(model, "cpu", "fp32", **options)
-    frames = [frame(index, 64, 96) for index in range(9)]
-    pairs = list(engine.pairs(frames))
-    assert engine.batch == batch
-    assert [shape[0] for shape in model.encoded] == [batch] * (9 // batch) + [9 % batch] * (9 % batch > 0)
-    for pair, other in zip(pairs, run(Tiny(), frames, max_side=engine.max_side), strict=True):
-        assert same(pair.forward.uv, other.forward.uv)
-
-
-def test_the_batch_of_a_cpu_follows_the_size() -> None:
-    model = Tiny()
-    model.together = 4 * 64 * 96
-    engine = Engine(model, "cpu", "fp32")
-    for height, width, batch in ((64, 96, 4), (128, 192, 1), (64, 192, 2)):
-        list(engine.pairs([frame(index, height, width) for index in range(3)]))
-        assert engine.batch == batch
-
-
 @pytest.mark.parametrize("batch", BATCHES)
 def test_frames_are_let_go(batch: int) -> None:
     alive: list[weakref.ref[Frame]] = []
@@ -412,16 +296,10 @@ def test_frames_are_let_go(batch: int) -> None:
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("frames", [[], [frame(7)], [frame(0, name="a")]])
-def test_fewer_than_two_frames_are_an_error(frames: list[Frame], batch: int) -> None:
-    label = {0: "no frames in the input"}.get(len(frames))
-    if label is None:
-        name = "frame 7" if frames[0].name is None else "frame 0, a"
-        label = f"only one frame in the input ({name}), flow needs two"
-    for last in get_args(Last):
-        with pytest.raises(InputError) as caught:
-            run(Tiny(), frames, last=last, batch=batch)
-        assert caught.value.message == label
+@pytest.mark.parametrize("last", get_args(Last))
+def test_one_frame_has_no_flow(last: Last, batch: int) -> None:
+    assert run(Tiny(), [], last=last, batch=batch) == []
+    assert run(Tiny(), [frame(7)], last=last, batch=batch) == []
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -443,7 +321,7 @@ def test_last_adds_a_still_pair(direction: Direction, batch: int) -> None:
         still, before = pairs[-1], pairs[-2]
         assert still.first is frames[-1]
         assert still.second is frames[-1]
-        assert still.earlier is frames[-1]
+        assert still.at is frames[-1]
         share = 1.0 if last == "repeat" else 0.0
         assert torch.equal(still.forward.uv, before.forward.uv * share)
         assert (still.backward is None) == (direction != "both")
@@ -472,7 +350,7 @@ def test_smaller_batches_when_memory_is_short(
         got = list(engine.pairs(frames, direction))
     assert engine.batch == left
     expected = run(Tiny(), frames, direction)
-    assert [pair.earlier.index for pair in got] == list(range(18))
+    assert [pair.at.index for pair in got] == list(range(18))
     for pair, other in zip(got, expected, strict=True):
         assert same(pair.forward.uv, other.forward.uv)
     said = ["not enough memory on cpu for 8 frames at once: taking fewer"] if left < 8 else []
@@ -503,13 +381,12 @@ def test_smaller_tiles_when_memory_is_short(
     caplog: pytest.LogCaptureFixture, direction: Direction, start: int, most: int, said: list[int]
 ) -> None:
     frames = [frame(index) for index in range(3)]
-    model = Tiled(most)
-    engine = Engine(model, "cpu", "fp32")
-    model.tile = start
+    engine = Engine(Tiled(most), "cpu", "fp32")
+    engine.model.tile = start
     with caplog.at_level(logging.WARNING, "flowcli"):
         got = list(engine.pairs(frames, direction))
     assert caplog.messages == [f"not enough memory on cpu: working in tiles of {tile}" for tile in said]
-    assert model.tile == (said or [start])[-1]
+    assert engine.model.tile == (said or [start])[-1]
     for pair, other in zip(got, run(Tiny(), frames, direction), strict=True):
         assert same(pair.forward.uv, other.forward.uv)
 
@@ -525,10 +402,10 @@ def test_batches_shrink_before_tiles(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("settings", "left"), [({}, 256), ({"tile": 0}, 0), ({"tile": 300}, 300)])
 def test_tiles_shrink_only_so_far(settings: dict[str, Any], left: int) -> None:
-    model = Tiled(100)
+    engine = Engine(Tiled(100), "cpu", "fp32", **settings)
     with pytest.raises(DeviceError, match=r"^not enough memory on cpu for frames of 97x65$"):
-        run(model, [frame(0), frame(1)], **settings)
-    assert model.tile == left
+        list(engine.pairs([frame(0), frame(1)]))
+    assert engine.model.tile == left
 
 
 def test_only_networks_that_can_get_tiles() -> None:

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from flowcli.engine.engine import Engine
+from flowcli.engine.fitting import Fitting
 from flowcli.engine.graphs import STEADY, Function, Graphs, NoWaiting, Recording, Tensors, record
+from flowcli.engine.schedule import Link
+from flowcli.engine.work import perform, plan_work
 from flowcli.models.base import FlowModel
 from flowcli.types import Direction
 from tests.fakes import DIRECTIONS, Hungry, Tiled, Tiny, frame, run, same
@@ -187,14 +190,16 @@ def test_a_change_of_direction_or_size_is_another_graph() -> None:
 
 
 def test_too_little_memory_in_a_replay() -> None:
-    model, recorder = Hungry(9, 9), Recorder()
+    recorder = Recorder()
+    engine = with_graphs(Hungry(9, 9), recorder, 4)
     frames = [frame(index) for index in range(60)]
     got = []
-    for pair in with_graphs(model, recorder, 4).pairs(frames):
+    for pair in engine.pairs(frames):
         got.append(pair)
         if pair.first.index == 30:
             assert recorder.replays > 2
-            model.most_pairs = 2
+            assert isinstance(engine.model, Hungry)
+            engine.model.most_pairs = 2
         if pair.first.index == 33:
             assert [ref() for ref in recorder.results] == [None] * len(recorder.results)
     assert [kind[0][0] for kind in recorder.kinds] == [4, 2]
@@ -203,15 +208,16 @@ def test_too_little_memory_in_a_replay() -> None:
 
 
 def test_tiles_of_another_size_are_another_graph() -> None:
-    model, recorder = Tiled(1024), Recorder()
+    recorder = Recorder()
+    engine = with_graphs(Tiled(1024), recorder)
     frames = [frame(index) for index in range(20)]
-    engine = with_graphs(model, recorder)
-    model.tile = 1024
+    engine.model.tile = 1024
     got = []
     for pair in engine.pairs(frames):
         got.append(pair)
         if pair.first.index == 8:
-            model.tile = model.most = 512
+            assert isinstance(engine.model, Tiled)
+            engine.model.tile = engine.model.most = 512
     assert len(recorder.kinds) == 2
     for pair, other in zip(got, run(Tiny(), frames), strict=True):
         assert same(pair.forward.uv, other.forward.uv)
@@ -259,11 +265,12 @@ class TinyResized(Tiny):
 
 @pytest.mark.parametrize("model", [Tiny(), TinyResized()])
 def test_nor_is_there_any_in_what_the_engine_does(model: Tiny) -> None:
-    engine = Engine(model, "cpu", "fp32", max_side=49)
+    fitting = Fitting(Engine(model, "cpu", "fp32").model, 65, 97, max_side=49)
     pixels = torch.randint(0, 256, (2, 65, 97, 3), dtype=torch.uint8)
-    held = engine._compute("both", pixels)[2:]
+    held = perform(plan_work([], [], [0, 1], {1}, 2), fitting, pixels)
+    work = plan_work([Link(1, 2, both=True), Link(2, 3, both=True)], [1], [2, 3], {3}, 2)
     with NoWaiting():  # type: ignore[no-untyped-call]
-        forward, backward, *_ = engine._compute("both", pixels, *held)
+        forward, backward, *_ = perform(work, fitting, pixels, *held)
     assert forward.shape == backward.shape == (2, 2, 65, 97)
 
 

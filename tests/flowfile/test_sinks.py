@@ -20,7 +20,7 @@ def _frame(index: int, name: str | None) -> Frame:
 def _pair(index: int, first: str | None = None, second: str | None = None, backward: bool = False) -> FlowPair:
     flow = FlowField(torch.full((2, 3, 4), float(index)), torch.arange(12).view(3, 4) > 0)
     frames = _frame(index, first), _frame(index + 1, second)
-    return FlowPair(*(frames[::-1] if backward else frames), flow)
+    return FlowPair(*(frames[::-1] if backward else frames), flow, at=frames[0])
 
 
 def test_a_folder_holds_one_file_for_each_pair_named_after_the_earlier_frame(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def _both(index: int, step: int = 1) -> FlowPair:
     """Forward flow of 10 x index, backward flow of -10 x index - 5; names are f0, f1 and so on."""
     forward, backward = (FlowField(torch.full((2, 3, 4), float(value))) for value in (10 * index, -10 * index - 5))
     first, second = (_frame(each, f"f{each}") for each in (index, index + step))
-    return FlowPair(first, second, forward, backward)
+    return FlowPair(first, second, forward, backward, at=first)
 
 
 def _written(sink: Sink[FlowPair], *pairs: FlowPair) -> None:
@@ -228,8 +228,9 @@ def test_a_stack_is_one_array(tmp_path: Path) -> None:
 
 def test_a_stack_for_i3d_is_clipped_and_scaled(tmp_path: Path) -> None:
     flows = [FlowField(torch.tensor([0.0, 20, -20, 99, -99, 0.08, 10]).repeat(2, 1, 1)) for _ in range(2)]
-    frames = [_frame(index, None) for index in range(3)]
-    _written(open_stack_sink(tmp_path / "a.npy", bound=20), *map(FlowPair, frames, frames[1:], flows))
+    first, second = (_frame(index, None) for index in range(2))
+    pairs = [FlowPair(first, second, flow, at=first) for flow in flows]
+    _written(open_stack_sink(tmp_path / "a.npy", bound=20), *pairs)
     array = np.load(tmp_path / "a.npy", allow_pickle=False)
     assert (array.shape, array.dtype.str) == ((2, 1, 7, 2), "<f4")
     levels = np.array([128, 256, 0, 256, 0, 129, 192])

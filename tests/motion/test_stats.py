@@ -33,7 +33,7 @@ def measured(uv: torch.Tensor, valid: torch.Tensor | None = None, backward: torc
     meter = Meter()
     first, second = meter.watch(Frame(image, index, Fraction(index, 10)) for index in (4, 5))
     back = None if backward is None else FlowField(backward)
-    empty, row = meter.rows([FlowPair(first, second, FlowField(uv, valid), back)])
+    empty, row = meter.rows([FlowPair(first, second, FlowField(uv, valid), back, at=first)])
     assert (empty.frame, empty.time, row.frame, row.time) == (4, 0.4, 5, 0.5)
     assert {name for name in MOTION if getattr(empty, name) is not None} == set()
     return row
@@ -176,7 +176,7 @@ def pairs(frames: list[Frame]) -> list[FlowPair]:
     found = []
     for shot in map(list, shots(frames)):
         for first, second in pairwise(shot):
-            found.append(FlowPair(first, second, FlowField(uniform(second.index, 0))))
+            found.append(FlowPair(first, second, FlowField(uniform(second.index, 0)), at=first))
     return found
 
 

@@ -319,7 +319,7 @@ def test_outputs_compute_in_one_thread_each(tmp_path: Path, monkeypatch: pytest.
     frame = Frame(np.zeros((4, 6, 3), np.uint8), 0, Fraction(0))
     info, options = StreamInfo(4, 6, Fraction(25)), OutputOptions(("a/",))
     (opened,) = open_outputs([Output(Path("a"), "color", "png", folder=True)], info, options, sys.stdout.buffer)
-    opened.sink.write(FlowPair(frame, frame, FlowField(torch.zeros(2, 4, 6))))
+    opened.sink.write(FlowPair(frame, frame, FlowField(torch.zeros(2, 4, 6)), at=frame))
     opened.sink.close()
     assert seen == [1]
     assert torch.get_num_threads() == before
@@ -336,7 +336,7 @@ def _written(tmp_path: Path, *kinds: str, **options: Any) -> dict[str, np.ndarra
     outputs = planned(*(f"{kind}/" for kind in kinds), kinds=kinds, **options)
     opened = open_outputs(outputs, StreamInfo(20, 24, Fraction(25)), OutputOptions(**options), sys.stdout.buffer)
     for each in opened:
-        each.sink.write(FlowPair(frame, frame, FlowField(forward), FlowField(backward)))
+        each.sink.write(FlowPair(frame, frame, FlowField(forward), FlowField(backward), at=frame))
         each.sink.close()
     return {kind: read_unscaled(tmp_path / kind / "000000.png") for kind in kinds}
 

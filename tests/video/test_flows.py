@@ -39,7 +39,7 @@ def pairs(uvs: np.ndarray, valids: np.ndarray | None = None) -> list[FlowPair]:
     for index, (uv, time) in enumerate(zip(uvs, TIMES, strict=False)):
         valid = None if valids is None else torch.from_numpy(valids[index])
         frames = Frame(image, index, time), Frame(image, index + 1, time + 1)
-        made.append(FlowPair(*frames, FlowField(torch.from_numpy(uv), valid)))
+        made.append(FlowPair(*frames, FlowField(torch.from_numpy(uv), valid), at=frames[0]))
     return made
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -39,7 +40,8 @@ def steady(count: int) -> list[Fraction]:
 def pair(uv: np.ndarray, time: Fraction, valid: np.ndarray | None = None, index: int = 0) -> FlowPair:
     image = np.zeros((*uv.shape[1:], 3), np.uint8)
     mask = None if valid is None else torch.from_numpy(valid)
-    return FlowPair(Frame(image, index, time), Frame(image, index + 1, time + 1), FlowField(torch.from_numpy(uv), mask))
+    first, second = Frame(image, index, time), Frame(image, index + 1, time + 1)
+    return FlowPair(first, second, FlowField(torch.from_numpy(uv), mask), at=first)
 
 
 def flows(count: int, height: int, width: int) -> np.ndarray:
@@ -97,7 +99,7 @@ def test_pair_seen_from_its_end_has_the_same_time(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         sink = open_nut_sink(stream, StreamInfo(5, 7, Fraction(25)))
         for each in (start, forward):
-            sink.write(FlowPair(each.second, each.first, each.forward))
+            sink.write(replace(each, first=each.second, second=each.first))
         sink.close()
     assert clips.times(path) == [0, Fraction(1, 3)]
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from flowcli import models
-from flowcli.engine.engine import DTYPES, Engine
+from flowcli.engine.engine import Engine
 from flowcli.engine.graphs import NoWaiting
+from flowcli.engine.precision import DTYPES
 from flowcli.models.base import FlowModel
 from flowcli.types import Frame
 
@@ -129,11 +130,12 @@ def test_pictures_of_any_size(name: str, height: int, width: int) -> None:
 @every_model
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_engine_takes_float32_where_others_lose_too_much(name: str, precision: str) -> None:
-    model = fresh(name)
+    model = _fresh(name)
     assert "fp32" in model.precisions
     expected = precision if precision in model.precisions else "fp32"
-    assert Engine(model, device="cpu", precision=precision).precision == expected
-    assert {parameter.dtype for parameter in model.parameters()} == {DTYPES[expected]}
+    engine = Engine(model, device="cpu", precision=precision)
+    assert engine.precision == expected
+    assert {parameter.dtype for parameter in engine.model.parameters()} == {DTYPES[expected]}
 
 
 @pytest.mark.parametrize("name", ["rpwc", "flownets"])

@@ -38,8 +38,7 @@ def flows(pairs: list[FlowPair]) -> torch.Tensor:
 def test_flow_in_tiles_is_that_of_whole_frames(
     clip: list[Frame], tile: int, batch: int, precision: str, most: float, library: Path
 ) -> None:
-    whole, tiled = engine(tile=0, precision=precision), engine(tile=tile, precision=precision)
-    tiled.batch = batch
+    whole, tiled = engine(tile=0, precision=precision), engine(tile=tile, precision=precision, batch=batch)
     expected, got = (flows(list(each.pairs(clip, "both"))) for each in (whole, tiled))
     assert expected.shape == (6, 2, 243, 371)
     assert expected.norm(dim=1).mean() > 1, "nothing moves"
