@@ -49,7 +49,7 @@ class Setup:
         if self.engine.batch is not None:
             return self
         engine = self.open_engine()
-        if not engine.begin(self.height, self.width):
+        if not engine.choose_batch(self.height, self.width):
             list(engine.pairs(scene.frames(self.height, self.width, 2)))
         return replace(self, engine=replace(self.engine, batch=engine.batch))
 

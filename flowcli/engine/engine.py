@@ -89,8 +89,8 @@ class Engine:
         """Frames in the next step."""
         return self.batches.size
 
-    def begin(self, height: int, width: int) -> bool:
-        """Chooses the batch for frames of that size; whether it is settled, or the first pair of them will tell."""
+    def choose_batch(self, height: int, width: int) -> bool:
+        """Chooses it for frames of that size; True if that is final, False if their first pair will tell."""
         self.batches.begin((height, width), Fitting(self.model, height, width, self.max_side).limited)
         return self.batches.settled
 
@@ -139,7 +139,7 @@ class Engine:
                 height, width = step.frame.image.shape[:2]
                 if size is None:
                     size = height, width
-                    self.begin(height, width)
+                    self.choose_batch(height, width)
                 elif size != (height, width):
                     raise InputError(
                         f"{_label(step.frame)} is {width}x{height}, the frames before it are {size[1]}x{size[0]}",

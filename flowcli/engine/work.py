@@ -122,10 +122,10 @@ def _rows(frames: Sequence[int], held: int) -> Iterator[tuple[int, int]]:
 
 
 def split_ready(ready: Sequence[FrameLinks], most: int) -> tuple[list[FrameLinks], list[FrameLinks]]:
-    """Those that have so many links at most, but the first one in any case, and the others."""
+    """Those that have so many links at most, or the links of one frame if these are more, and the others."""
     links = 0
     for number, each in enumerate(ready):
-        links += len(each.links)
-        if links > most and number:
+        if links and each.links and links + len(each.links) > most:
             return list(ready[:number]), list(ready[number:])
+        links += len(each.links)
     return list(ready), []

@@ -46,7 +46,7 @@ class FlowModel(Network):
     together: int = 0
     """Pixels that keep the cores of a CPU busy: smaller frames are processed several at once. 0: never."""
     tile: int = 0
-    """Side of a tile in pixels, 0 for the whole picture at once; the engine's choice."""
+    """Side of a tile in pixels, 0 for the whole picture at once; an engine sets it on a copy of its own."""
 
     @property
     def dtype(self) -> torch.dtype:

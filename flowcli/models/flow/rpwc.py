@@ -16,6 +16,9 @@ iteration sees a step of Lucas and Kanade 1981 on pictures four times as fine as
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,6 +62,19 @@ def _normalised(features: Tensor) -> Tensor:
     """Each channel with zero mean and unit variance over the whole picture, in float32 inside."""
     # Differs from F.instance_norm: that leaves channels_last, in which the convolutions are fast.
     return torch.cat([F.batch_norm(one, None, None, training=True, eps=1e-5) for one in features.split(1)])
+
+
+class Level(NamedTuple):
+    """What is known of a frame at one level of the pyramid, (N, C, h, w) each."""
+
+    matching: Tensor
+    """What costs are made of; normalised."""
+    state: Tensor
+    """What the hidden state starts from."""
+    context: Tensor
+    """What the context contributes to each iteration."""
+    brightness: Tensor
+    """Of the picture, four times as fine as the others; levelled."""
 
 
 class Encoder(nn.Sequential):
@@ -187,31 +203,33 @@ class Rpwc(FlowModel):
         nn.init.zeros_(self.fine_update.step.weight)
 
     def encode(self, image: Tensor) -> Features:
-        """Matching features, state, context and brightness of each level, finest first, then detail; (N, C, h, w)."""
+        """The parts of each Level, the finest first, then what upsampling knows of detail."""
         dtype = self.dtype
         # 2 image - 1 in one pass; constants as tensors could not be part of a CUDA graph.
         image = torch.rsub(image, -1, alpha=-2)
         pixels = unshuffle_pixels(image, UP, dtype)
         tile = -(-self.tile // UP)
-        out = _prepared(pixels, self.fine_encoder, self.fine_matching, self.fine_start, self.fine_update, tile)
-        out.append(levelled_brightness(image, CELL, LEAST_CONTRAST))
+        fine = self.fine_encoder, self.fine_matching, self.fine_start, self.fine_update
+        levels = [Level(*_prepared(pixels, *fine, tile), levelled_brightness(image, CELL, LEAST_CONTRAST))]
+        coarse = self.encoder, self.matching, self.start, self.update
         for _ in range(LEVELS - 1):
             # The same encoder sees the picture smaller and smaller, so that what one level learns serves all.
             image = resize_image(image, image.shape[-2] // 2, image.shape[-1] // 2, smooth=False)
             pairs = unshuffle_pixels(image, 2, dtype)
-            out += _prepared(pairs, self.encoder, self.matching, self.start, self.update)
-            out.append(levelled_brightness(image, CELL, LEAST_CONTRAST))
-        return *out, self.up.detail(pixels)
+            levels.append(Level(*_prepared(pairs, *coarse), levelled_brightness(image, CELL, LEAST_CONTRAST)))
+        return *chain(*levels), self.up.detail(pixels)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
         """Flows (N, 2, h, w) of each iteration; those at 1/4 at full size: each of them in training, else the last."""
         flows: list[Tensor] = []
         tile = -(-self.tile // UP)
-        count, _, height, width = first[-3].shape
-        flow = torch.zeros(count, 2, height, width, device=first[0].device)
+        levels, targets, detail = _levels(first), _levels(second), first[-1]
+        count, _, height, width = levels[-1].matching.shape
+        flow = torch.zeros(count, 2, height, width, device=detail.device)
         hidden: Tensor | None = None
         for level in reversed(range(LEVELS)):
-            matching, state, context, brightness = first[4 * level : 4 * level + 4]
+            matching, state, context, brightness = levels[level]
+            target = targets[level]
             height, width = matching.shape[-2:]
             carry, update = (self.carry, self.update) if level else (self.fine_carry, self.fine_update)
             if hidden is not None:
@@ -221,21 +239,27 @@ class Rpwc(FlowModel):
             for iteration in range(1, self.iterations[level] + 1):
                 # Each iteration learns to correct the flow it is given, so no gradient goes through that flow.
                 flow = flow.detach()
-                costs = lookup_correlation(matching, second[4 * level], flow, update.radius)
-                steps = lucas_kanade(brightness, second[4 * level + 3], flow, WINDOWS, DAMPING)
+                costs = lookup_correlation(matching, target.matching, flow, update.radius)
+                steps = lucas_kanade(brightness, target.brightness, flow, WINDOWS, DAMPING)
                 known = costs, steps, flow, hidden, context
                 residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
                 flow = flow + residual
                 if level:
                     flows.append(flow)
                 elif self.training or iteration == self.iterations[level]:
-                    flows += in_tiles(lambda *known: (self.up(*known),), (hidden, first[-1], flow), tile, 1)
+                    flows += in_tiles(lambda *known: (self.up(*known),), (hidden, detail, flow), tile, 1)
         return flows
+
+
+def _levels(features: Features) -> list[Level]:
+    """Those that `encode` has laid side by side."""
+    size = len(Level._fields)
+    return [Level(*features[size * level : size * (level + 1)]) for level in range(LEVELS)]
 
 
 def _prepared(
     picture: Tensor, encoder: nn.Module, matching: nn.Module, start: nn.Module, update: Update, tile: int = 0
-) -> list[Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Normalised matching features, initial state, and what the context contributes to each iteration."""
 
     def parts(picture: Tensor) -> tuple[Tensor, ...]:
@@ -244,7 +268,7 @@ def _prepared(
         return matching(features), state, update.context(F.relu(context))
 
     matched, state, context = in_tiles(parts, (picture,), tile, ENCODER_REACH)
-    return [_normalised(matched), state, context]
+    return _normalised(matched), state, context
 
 
 MODEL = Rpwc
