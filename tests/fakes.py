@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowcli.engine.engine import Engine
-from flowcli.engine.schedule import Consecutive, Keyed, Keys, Schedule
+from flowcli.engine.schedule import Consecutive, Keyed, Keys, Schedule, Union
 from flowcli.models.base import Features, FlowModel
 from flowcli.types import Direction, FlowPair, Frame, Last
 
@@ -24,6 +24,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Keyed(4, ahead=2),
     Keyed(lambda frame: frame.index % 4 == 2),
     Keyed(lambda frame: frame.index in (1, 2, 6), check=True, ahead=2),
+    Union((Keyed(4), Consecutive("backward"))),
+    Union((Consecutive(), Keyed(3, "before"), Keyed(5))),
 )
 
 

@@ -5,6 +5,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,8 @@ from flowcli import bench, models
 from flowcli.api import EngineOptions, find_weights
 from flowcli.bench import clock, endurance, kernels, machine, network, pipeline, plain, scene
 from flowcli.bench.clock import Clock, Spread
+from flowcli.engine import engine as engine_module
+from flowcli.engine.batches import FittingBatches
 from flowcli.engine.engine import Engine
 from flowcli.errors import FlowcliError, InputError
 from flowcli.models.base import Features, FlowModel
@@ -262,11 +265,23 @@ def test_bandwidth_of_a_memory_that_one_can_look_up(monkeypatch: pytest.MonkeyPa
     assert machine.bandwidth(torch.device("cuda")) == pytest.approx(936e9, rel=1e-3)
 
 
-def test_the_batch_is_settled_by_the_size() -> None:
+def test_the_batch_is_settled_by_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "link", None)
     asked = setup(batch=3)
     assert asked.settled() is asked
     small = setup(batch=None)
     assert small.settled() == replace(small, engine=replace(small.engine, batch=8))
+
+
+def test_the_batch_is_settled_by_a_pair_where_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Knowing(FittingBatches):
+        @contextmanager
+        def full_step(self) -> Iterator[None]:
+            yield
+            self.settled, self.size = True, 2
+
+    monkeypatch.setattr(engine_module, "open_batches", lambda device, asked, together: Knowing(device))
+    assert setup(batch=None).settled().engine.batch == 2
 
 
 def test_numbers_are_those_of_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, tee
 from typing import Literal, Protocol
 
 from flowcli.types import Direction, Frame
@@ -141,3 +142,28 @@ class Keyed:
 
     def _links(self, at: int, before: int | None, after: int | None) -> FrameLinks:
         return FrameLinks(at, tuple(Link(at, key, self.check) for key in (before, after) if key is not None))
+
+
+@dataclass(frozen=True)
+class Union:
+    """The links of several schedules: at each frame those of the first one, then what the next ones add to them.
+
+    A frame comes out when all of them have it ready.
+    """
+
+    schedules: tuple[Schedule, ...]
+
+    def plan(self, frames: Iterable[Frame]) -> Iterator[Step]:
+        copies = tee(frames, len(self.schedules))
+        plans = [schedule.plan(copy) for schedule, copy in zip(self.schedules, copies, strict=True)]
+        pending: list[deque[FrameLinks]] = [deque() for _ in plans]
+        for steps in zip(*plans, strict=True):
+            for waiting, step in zip(pending, steps, strict=True):
+                waiting.extend(step.ready)
+            ready = []
+            while all(pending):
+                parts = [waiting.popleft() for waiting in pending]
+                links = dict.fromkeys(link for part in parts for link in part.links)
+                ready.append(FrameLinks(parts[0].at, tuple(links)))
+            wanted = (step.keep for step in steps)
+            yield Step(steps[0].frame, tuple(ready), frozenset().union(*wanted, *(p.places for p in chain(*pending))))

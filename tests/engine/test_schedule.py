@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from flowcli.engine.schedule import AHEAD, BETWEEN, Consecutive, Keyed, Keys, Link, Schedule, Step
+from flowcli.engine.schedule import AHEAD, BETWEEN, Consecutive, Keyed, Keys, Link, Schedule, Step, Union
 from flowcli.types import Frame
 from tests.fakes import SCHEDULES
 
@@ -115,6 +115,13 @@ def test_who_waited_too_long_goes_without_the_key_after() -> None:
 
     assert to_keys(Keyed(is_key, ahead=2), 8) == [[], [0], [0], [0], [0, 6], [0, 6], [], [6]]
     assert to_keys(Keyed(is_key, "after", ahead=2), 8) == [[], [], [], [], [6], [6], [], []]
+
+
+def test_links_of_two_schedules() -> None:
+    joined = Union((Keyed(2, "before"), Consecutive("backward")))
+    assert told(joined, 4) == [(0, [(1, 0)]), (1, [(1, 0), (2, 1)]), (2, [(3, 2)]), (3, [(3, 2)])]
+    assert told(Union((Keyed(3), Keyed(3, "before"))), 4) == told(Keyed(3), 4)
+    assert told(Union((Keyed(3, "before"), Keyed(3))), 4) == told(Keyed(3), 4)
 
 
 @pytest.mark.parametrize("count", range(9))
