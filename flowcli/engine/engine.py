@@ -152,7 +152,7 @@ class Engine:
             yield batch
 
     def _advance(self, stream: Stream, steps: list[Step]) -> Iterator[FrameFlows]:
-        """What the steps make ready: in parts, of as many frames and links as go through the network together."""
+        """The frames that the steps make ready, estimated in parts: so many frames or links go through together."""
         keep: frozenset[int] = frozenset()
         later: list[FrameLinks] = []
         while steps or later:
@@ -180,7 +180,10 @@ class Engine:
     def _estimate(
         self, stream: Stream, frames: list[Frame], ready: list[FrameLinks], keep: Collection[int]
     ) -> list[FrameFlows]:
-        """The flow of the links; of the stream, the frames and features to keep are known afterwards."""
+        """The frames that are ready, with their flow; the stream then holds the frames and features to keep.
+
+        frames: those that are new to the stream. Nothing of it changes that matters if memory runs out.
+        """
         new = range(stream.length, stream.length + len(frames))
         stream.frames.update(zip(new, frames, strict=True))
         links = [link for each in ready for link in each.links]
@@ -208,7 +211,7 @@ class Engine:
         return done
 
     def _run(self, work: Work, stream: Stream, frames: list[Frame], held: list[int]) -> tuple[Tensor, ...]:
-        """What `perform` returns, from a graph in the steady state."""
+        """The tensors that `perform` returns, from a graph in the steady state."""
         if not work.new and not work.flows:
             return ()
         inputs = tuple(tensor for place in held for tensor in stream.features[place])
@@ -224,7 +227,7 @@ class Engine:
         return self._graphs.run((work, fitting, self.model.tile), compute, inputs)
 
     def _smaller_tile(self) -> int:
-        """0 if there is none."""
+        """Side of the tiles to try where memory is short, 0 if there are none."""
         tile = self.model.tile // 2 if self.model.tile else TILE
         return tile if self._tiles and tile >= LEAST_TILE else 0
 

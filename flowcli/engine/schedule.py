@@ -92,7 +92,8 @@ class Keyed:
     """Links from each frame to its key frames: flow by which what is known of a key frame is brought onto the frame.
 
     keys: the first of every so many frames, or what tells whether a frame is one. It is asked once for each frame, in
-    order, as the frame comes. sides: whether a frame is linked with the key "before" it, the key "after" it, or "both",
+    order, as the frame comes: if an engine takes one frame at a time, after all that was ready before has come out.
+    sides: whether a frame is linked with the key "before" it, the key "after" it, or "both",
     in this order; key frames have no links, nor has a frame without such keys.
     check: the links go both ways, so that flow can be checked against the way back.
     ahead: frames wait for the key after them until so many more have come, and then go without: the features of so

@@ -53,9 +53,10 @@ class Work:
 
 
 def plan_work(links: Sequence[Link], held: Sequence[int], new: Sequence[int], keep: Collection[int], most: int) -> Work:
-    """held, new: places of the frames, all that links name; keep: of those whose features are needed later.
+    """The work for these links: flow of all of them first, then the ways back of those that have one.
 
-    most: flows that are decoded together. Those of all links come first, then the ways back of links that have one.
+    held, new: places of the frames, all that links name; keep: of those whose features are needed later. most: flows
+    that are decoded together.
     """
     count = {place: number for number, place in enumerate((*held, *new))}
     forth = [(count[link.first], count[link.second]) for link in links]
@@ -81,7 +82,7 @@ def perform(work: Work, fitting: Fitting, *inputs: Tensor) -> tuple[Tensor, ...]
 
 
 def parted(tensors: Features, count: int) -> list[Features]:
-    """The features of each of so many frames."""
+    """The features of each of so many frames, whose tensors lie side by side."""
     size = len(tensors) // max(count, 1)
     return [tensors[number * size : (number + 1) * size] for number in range(count)]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowcli.engine.engine import TILE, Engine
 from flowcli.engine.precision import DTYPES, cpu_has_bf16
-from flowcli.engine.schedule import Schedule
+from flowcli.engine.schedule import Keyed, Schedule
 from flowcli.errors import DeviceError, InputError
 from flowcli.shots import shots
 from flowcli.types import Direction, Frame, Last
@@ -67,6 +67,19 @@ def test_each_frame_is_encoded_once_and_flow_is_that_of_the_pair_alone(
             assert same(pair.forward.uv, alone(pair.first.index, pair.second.index))
             if pair.backward is not None:
                 assert same(pair.backward.uv, alone(pair.second.index, pair.first.index))
+
+
+def test_flow_may_tell_where_the_next_key_is() -> None:
+    keys = {0}
+    linked = Engine(Tiny(), "cpu", "fp32", 1).link(
+        (frame(index) for index in range(6)), Keyed(lambda each: each.index in keys, "before")
+    )
+    seconds = []
+    for each in linked:
+        seconds.append([pair.second.index for pair in each.pairs])
+        if each.frame.index == 2:
+            keys.add(3)
+    assert seconds == [[], [0], [0], [], [3], [3]]
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

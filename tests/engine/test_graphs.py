@@ -16,11 +16,11 @@ from torch import Tensor
 from flowcli.engine.engine import Engine
 from flowcli.engine.fitting import Fitting
 from flowcli.engine.graphs import STEADY, Function, Graphs, NoWaiting, Recording, Tensors, record
-from flowcli.engine.schedule import Link
+from flowcli.engine.schedule import Keyed, Link, Schedule
 from flowcli.engine.work import perform, plan_work
 from flowcli.models.base import FlowModel
 from flowcli.types import Direction
-from tests.fakes import DIRECTIONS, Hungry, Tiled, Tiny, frame, run, same
+from tests.fakes import DIRECTIONS, SCHEDULES, Hungry, Tiled, Tiny, frame, run, same
 
 
 class Recorder:
@@ -169,6 +169,27 @@ def test_flow_is_the_same_with_graphs(direction: Direction, batch: int) -> None:
         if other.backward is not None:
             assert pair.backward is not None
             assert same(pair.backward.uv, other.backward.uv)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_links_are_the_same_with_graphs(schedule: Schedule) -> None:
+    frames = [frame(index) for index in range(16)]
+    engine, plain = with_graphs(Tiny(), Recorder()), Engine(Tiny(), "cpu", "fp32")
+    # All are kept until the end: a replay that wrote over what is still needed would be seen.
+    for got, expected in zip(list(engine.link(frames, schedule)), plain.link(frames, schedule), strict=True):
+        for pair, other in zip(got.pairs, expected.pairs, strict=True):
+            assert (pair.first, pair.second) == (other.first, other.second)
+            assert same(pair.forward.uv, other.forward.uv)
+            if other.backward is not None:
+                assert pair.backward is not None
+                assert same(pair.backward.uv, other.backward.uv)
+
+
+def test_a_key_in_use_for_long_is_read_by_a_graph() -> None:
+    recorder = Recorder()
+    list(with_graphs(Tiny(), recorder).link([frame(index) for index in range(20)], Keyed(10, "before")))
+    assert [kind[0] for kind in recorder.kinds] == [(1, 65, 97, 3)]
+    assert recorder.replays == 2 * 9 - STEADY
 
 
 def test_streams_that_share_a_graph_do_not_mix() -> None:
