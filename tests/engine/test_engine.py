@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flowcli.engine.engine import TILE, Engine
 from flowcli.engine.precision import DTYPES, cpu_has_bf16
-from flowcli.engine.schedule import Keyed, Schedule
+from flowcli.engine.schedule import Consecutive, Keyed, Schedule
 from flowcli.errors import DeviceError, InputError
 from flowcli.shots import shots
 from flowcli.types import Direction, Frame, Last
@@ -201,12 +201,21 @@ def test_pairs_come_as_soon_as_their_batch_is_full(batch: int) -> None:
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_frames_are_let_go(batch: int) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "kept"),
+    [
+        (Consecutive("both"), 1),
+        (Keyed(4, "before"), 1),
+        (Keyed(4), 5),
+        (Keyed(lambda each: each.index == 0, ahead=5), 7),
+    ],
+)
+def test_frames_are_let_go(schedule: Schedule, kept: int, batch: int) -> None:
     alive: list[weakref.ref[Frame]] = []
-    pairs = Engine(Tiny(), "cpu", "fp32", batch).pairs(endless(alive))
+    linked = Engine(Tiny(), "cpu", "fp32", batch).link(endless(alive), schedule)
     for _ in range(40):
-        next(pairs)
-        assert sum(ref() is not None for ref in alive) <= batch + 2
+        next(linked)
+        assert sum(ref() is not None for ref in alive) <= batch + kept + 1
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -269,6 +278,18 @@ def test_smaller_batches_when_memory_is_short(
         assert same(pair.forward.uv, other.forward.uv)
     said = ["not enough memory on cpu for 8 frames at once: taking fewer"] if left < 8 else []
     assert caplog.messages == said
+
+
+@pytest.mark.parametrize(("images", "pairs"), [(9, 2), (3, 1)])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_any_links_when_memory_is_short(schedule: Schedule, images: int, pairs: int) -> None:
+    frames = [frame(index) for index in range(13)]
+    got = list(Engine(Hungry(images, pairs), "cpu", "fp32", 8).link(frames, schedule))
+    assert [each.frame for each in got] == frames
+    for each, other in zip(got, Engine(Tiny(), "cpu", "fp32").link(frames, schedule), strict=True):
+        for one, expected in zip(each.pairs, other.pairs, strict=True):
+            assert (one.first, one.second) == (expected.first, expected.second)
+            assert same(one.forward.uv, expected.forward.uv)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
