@@ -185,9 +185,7 @@ def test_an_exr_without_the_way_that_is_asked_for() -> None:
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.npy"])
 def test_one_file_of_many_flows(name: str) -> None:
-    given = [
-        replace(pair, first=replace(pair.first, time=Fraction(index, 10))) for index, pair in enumerate(pairs(5, 6, 7))
-    ]
+    given = [replace(pair, at=replace(pair.at, time=Fraction(index, 10))) for index, pair in enumerate(pairs(5, 6, 7))]
     info = StreamInfo(3, 4, Fraction(10))
     drain(given, [open_flow_video_sink(Path(name), info) if name == "a.mkv" else open_stack_sink(Path(name))])
     with open_flow_source([name]) as source:
