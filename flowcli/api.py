@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +10,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from flowcli.errors import InputError, UsageError, WeightsError
+from flowcli.output.naming import Output, flow_direction
 from flowcli.types import Direction, FlowPair, Frame, FrameSource, Last, Precision, StreamInfo
 from flowcli.weights import entries
 
@@ -57,8 +58,6 @@ class EngineOptions:
     """Frames in a step of the network, None for the engine's choice."""
     graphs: bool = True
     """On a GPU, records steps that repeat and replays them."""
-    check: bool = False
-    """Estimates the flow the other way as well, for `backward` of each pair, whatever the direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,27 +188,32 @@ def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
 
 @contextmanager
 def open_run(
-    frames: Iterable[Frame], name: str, entry: entries.Entry, options: EngineOptions, engine: Engine | None = None
+    frames: Iterable[Frame],
+    name: str,
+    entry: entries.Entry,
+    options: EngineOptions,
+    engine: Engine | None = None,
+    outputs: Sequence[Output] = (),
 ) -> Iterator[Run]:
     """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work.
 
-    engine: what `open_engine` made of `entry` and `options`, where that was done already.
+    engine: what `open_engine` made of `entry` and `options`, where that was done already. outputs: that the pairs are
+    for; the pairs hold flow both ways if one of them is shown both.
     """
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
     with prefetch(frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
-        yield Run(entry, engine, _pairs(engine, _two_or_more(ahead, name), options), decode)
+        direction = flow_direction(outputs, options.direction)
+        yield Run(entry, engine, _pairs(engine, _two_or_more(ahead, name), direction, options.last), decode)
 
 
-def _pairs(engine: Engine, frames: Iterable[Frame], options: EngineOptions) -> Iterator[FlowPair]:
+def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: Last) -> Iterator[FlowPair]:
     from flowcli.shots import shots
 
-    direction = "both" if options.check else options.direction
     for shot in shots(frames):
-        for pair in engine.pairs(shot, direction=direction, last=options.last):
-            yield pair.reversed() if options.check and options.direction == "backward" else pair
+        yield from engine.pairs(shot, direction=direction, last=last)
 
 
 def _two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:

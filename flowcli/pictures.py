@@ -18,6 +18,8 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", "
 """Picture files that can be read and written, lower case."""
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".avif")
 """Those of them that keep RGBA."""
+DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")
+"""Those of them that keep 16 bits."""
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -34,15 +36,19 @@ def read_unscaled(path: Path) -> np.ndarray:
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Writes (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8 (or uint16 for .png and .tif), as the suffix says.
+    """Writes (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8 or uint16, as the suffix says.
 
-    Raises OutputError if the format cannot hold the picture, OSError if the file cannot be written.
+    16 bits are rounded to 8 where the format holds no more. Raises OutputError if the format cannot hold the picture,
+    OSError if the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in PICTURE_SUFFIXES:
         raise OutputError(f"unknown kind of picture: {path}", f"use one of {' '.join(PICTURE_SUFFIXES)}")
     if image.shape[2:] == (4,) and suffix not in ALPHA_SUFFIXES:
         raise OutputError(f"{suffix} cannot hold transparency: {path}", f"use one of {' '.join(ALPHA_SUFFIXES)}")
+    if image.dtype == np.uint16 and suffix not in DEEP_SUFFIXES:
+        # 65535 / 255 is 257.
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     try:
         encoded, data = cv2.imencode(suffix, _swap(image))
     except cv2.error:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from flowcli.types import Closes, Sink
 
 Item = TypeVar("Item")
+Product = TypeVar("Product")
 
 _POLL = 0.2
 """Seconds; where a signal cannot wake a waiting thread (Windows), Ctrl-C is seen after this time."""
@@ -113,6 +114,23 @@ class Background(Generic[Item]):
         self._channel.refuse()
         self._thread.join(_PATIENCE)
         self._sink.abort()
+
+
+@dataclass(frozen=True, eq=False)
+class Stage(Generic[Item, Product]):
+    """A sink that makes something of each item, and hands it on to the next sink."""
+
+    make: Callable[[Item], Product]
+    sink: Sink[Product]
+
+    def write(self, item: Item) -> None:
+        self.sink.write(self.make(item))
+
+    def close(self) -> None:
+        self.sink.close()
+
+    def abort(self) -> None:
+        self.sink.abort()
 
 
 def use_threads(count: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +25,16 @@ Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side"
 """How flow is drawn."""
 
 Item = TypeVar("Item", contravariant=True)
+Place = TypeVar("Place")
+OpenSink = TypeVar("OpenSink", bound="Sink[Any]")
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture. `image`: (H, W, 3) uint8 RGB, or from an effect (H, W, 4) RGBA or (H, W) grey; never changed."""
+    """One picture. `image`: (H, W, 3) uint8 RGB; one that was made may be (H, W, 4) RGBA, (H, W) grey, or uint16.
+
+    Nobody changes it.
+    """
 
     image: np.ndarray
     index: int
@@ -117,6 +122,10 @@ class StreamInfo:
     aspect: Fraction = Fraction(1)
     """Sample aspect ratio: width over height of one pixel."""
     audio: bool = False
+    alpha: bool = False
+    """Whether the frames are RGBA."""
+    bits: Literal[8, 16] = 8
+    """Of each number in the frames: uint8 or uint16."""
 
 
 class FrameSource(Protocol):
@@ -172,3 +181,16 @@ def drain(items: Iterable[Item], sinks: Iterable[Sink[Item]]) -> int:
             sink.abort()
         raise
     return count
+
+
+def open_all(places: Iterable[Place], open_sink: Callable[[Place], OpenSink]) -> list[OpenSink]:
+    """What `open_sink` makes of each place; if one cannot be opened, those before it are aborted."""
+    sinks: list[OpenSink] = []
+    try:
+        for place in places:
+            sinks.append(open_sink(place))
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
+    return sinks

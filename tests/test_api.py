@@ -14,6 +14,8 @@ import flowcli
 from flowcli import Frame
 from flowcli.api import EngineOptions, find_weights, open_run
 from flowcli.errors import DeviceError, InputError, WeightsError
+from flowcli.output.naming import name_outputs
+from flowcli.output.options import OutputOptions
 from flowcli.types import Direction, Last
 from tests.tiny import DOWN, write_pictures
 
@@ -54,9 +56,10 @@ def test_options_reach_the_engine(table: Path) -> None:
 
 @pytest.mark.parametrize(("direction", "u"), [("forward", 10), ("backward", -10), ("both", 10)])
 def test_both_ways_whatever_the_direction(table: Path, direction: Direction, u: float) -> None:
-    options = EngineOptions(device="cpu", precision="fp32", direction=direction, check=True, last="repeat")
-    with open_run(frames(3), "x", find_weights(options), options) as run:
-        pairs = list(run.pairs)
+    options = EngineOptions(device="cpu", precision="fp32", direction=direction, last="repeat")
+    outputs = name_outputs(OutputOptions(("a/",), ("occlusion",)), direction=direction)
+    with open_run(frames(3), "x", find_weights(options), options, outputs=outputs) as run:
+        pairs = [outputs[0].view(pair) for pair in run.pairs]
     assert len(pairs) == 3
     for pair in pairs:
         assert pair.backward is not None

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
-from flowcli.batch.work import Job, Made, Task, Worker
+from flowcli.batch.work import Job, Result, Task, Worker
 from flowcli.errors import DeviceError, FlowcliError, UsageError
 
 ATTEMPTS = 3
@@ -26,7 +26,7 @@ _PATIENCE = 10.0
 _LOG = logging.getLogger("flowcli")
 
 
-def ray_crew(jobs: Sequence[Job], task: Task, count: int | None, address: str) -> Generator[tuple[Job, Made]]:
+def ray_crew(jobs: Sequence[Job], task: Task, count: int | None, address: str) -> Generator[tuple[Job, Result]]:
     """Does the jobs with at most `count` actors; a job whose actor dies is given to another one.
 
     address: as for `ray.init`. All machines see the same files, and have flowcli. Raises DeviceError if there is no
@@ -56,7 +56,7 @@ class _Actor:
             return error
         return None
 
-    def make(self, job: Job) -> tuple[Made, list[tuple[int, str]]]:
+    def make(self, job: Job) -> tuple[Result, list[tuple[int, str]]]:
         """What came of the job, and what was logged meanwhile."""
         made = self._worker.make(job)
         return made, self._said.take()
@@ -77,7 +77,7 @@ class _Said(logging.Handler):
         return lines
 
 
-def _drive(ray: Any, actor: Any, task: Task, jobs: Sequence[Job], count: int) -> Generator[tuple[Job, Made]]:
+def _drive(ray: Any, actor: Any, task: Task, jobs: Sequence[Job], count: int) -> Generator[tuple[Job, Result]]:
     todo = deque((job, 1) for job in jobs)
     starting: dict[Any, Any] = {}
     busy: dict[Any, tuple[Any, Job, int]] = {}
@@ -113,7 +113,7 @@ def _drive(ray: Any, actor: Any, task: Task, jobs: Sequence[Job], count: int) ->
                 if attempt < ATTEMPTS:
                     todo.appendleft((job.again(attempt), attempt + 1))
                 else:
-                    yield job, Made(error=f"its worker died {attempt} times", hint="is there enough memory?")
+                    yield job, Result(error=f"its worker died {attempt} times", hint="is there enough memory?")
                 if todo:
                     start()
                 continue

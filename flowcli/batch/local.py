@@ -9,7 +9,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from flowcli.batch.work import Job, Made, Task, Worker
+from flowcli.batch.work import Job, Result, Task, Worker
 from flowcli.pipeline import use_threads
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class _Stopped(BaseException):
 
 def local_crew(
     jobs: Sequence[Job], task: Task, count: int | None, report: Report = lambda name, done, total: None
-) -> Generator[tuple[Job, Made]]:
+) -> Generator[tuple[Job, Result]]:
     """Does the jobs with `count` workers, one for each device if None. Raises DeviceError, WeightsError."""
     if not jobs:
         return
@@ -37,7 +37,7 @@ def local_crew(
         idle.put(worker)
     stop = threading.Event()
 
-    def do(job: Job) -> Made:
+    def do(job: Job) -> Result:
         def watch(done: int, total: int | None) -> None:
             if stop.is_set():
                 raise _Stopped

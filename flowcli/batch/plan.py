@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from flowcli.batch.items import Item
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.kinds import sequence_kind
-from flowcli.output.outputs import Output, OutputOptions, name_outputs
+from flowcli.output.naming import Output, name_outputs
+from flowcli.output.options import OutputOptions
 from flowcli.types import Direction
 
 TEMPLATE = "{folder}/{stem}"

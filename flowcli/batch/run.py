@@ -21,11 +21,11 @@ from flowcli.atomic import merge, write_error
 from flowcli.batch.items import stamp
 from flowcli.batch.manifest import Manifest, Record, Written
 from flowcli.batch.plan import Plan, check_places
-from flowcli.batch.work import Job, Made, Task, moved
+from flowcli.batch.work import Job, Result, Task, moved
 
 _LOG = logging.getLogger("flowcli")
 
-Crew = Callable[[Sequence[Job]], Generator[tuple[Job, Made]]]
+Crew = Callable[[Sequence[Job]], Generator[tuple[Job, Result]]]
 """Does jobs, and hands back each one when it is done, in any order."""
 
 
@@ -108,7 +108,7 @@ def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outc
     return None
 
 
-def _settle(manifest: Manifest, out: Path, job: Job, made: Made, record: Record) -> Outcome:
+def _settle(manifest: Manifest, out: Path, job: Job, made: Result, record: Record) -> Outcome:
     """Brings the outputs of a job to their places, and writes down what became of it."""
     outputs: tuple[Written, ...] = ()
     made = replace(made, error=_public(made.error))

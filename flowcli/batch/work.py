@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_engine, open_input, open_run
 from flowcli.errors import FlowcliError, OutputError, WeightsError
-from flowcli.output.outputs import Output, OutputOptions, open_outputs
-from flowcli.types import FlowPair, drain
+from flowcli.output.naming import Output
+from flowcli.output.opening import open_flows
+from flowcli.output.options import OutputOptions
+from flowcli.types import FlowPair, drain, open_all
 
 if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
@@ -61,7 +63,7 @@ def moved(outputs: Sequence[Output], folder: Path, other: Path) -> tuple[Output,
 
 
 @dataclass(frozen=True)
-class Made:
+class Result:
     """What came of a job; `error` is empty if all went well."""
 
     frames: int = 0
@@ -88,16 +90,16 @@ class Worker:
             )
         self.engine = open_engine(self.entry, task.engine, model)
 
-    def make(self, job: Job, watch: Watch = lambda done, total: None) -> Made:
+    def make(self, job: Job, watch: Watch = lambda done, total: None) -> Result:
         """Makes the outputs of the job. Whatever goes wrong with them is in the answer; `watch` may raise."""
         began = time.perf_counter()
         try:
             frames, flows = self._make(job, watch)
         except FlowcliError as error:
-            return Made(seconds=time.perf_counter() - began, error=error.message, hint=error.hint)
+            return Result(seconds=time.perf_counter() - began, error=error.message, hint=error.hint)
         except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
-            return Made(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
-        return Made(frames, flows, time.perf_counter() - began)
+            return Result(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+        return Result(frames, flows, time.perf_counter() - began)
 
     def _make(self, job: Job, watch: Watch) -> tuple[int, int]:
         task = self.task
@@ -113,11 +115,11 @@ class Worker:
         name = str(job.input)
         with (
             open_input(replace(task.source, input=name)) as frames,
-            open_run(frames, name, self.entry, task.engine, self.engine) as run,
+            open_run(frames, name, self.entry, task.engine, self.engine, job.outputs) as run,
         ):
-            opened = open_outputs(job.outputs, frames.info, task.output, sys.stdout.buffer)
-            pairs = _watched(run.pairs, count_pairs(frames.info, task.engine), watch)
-            flows = drain(pairs, [each.sink for each in opened])
+            info = frames.info
+            writers = open_all(job.outputs, lambda each: open_flows(each, info, task.output, sys.stdout.buffer))
+            flows = drain(_watched(run.pairs, count_pairs(info, task.engine), watch), writers)
         return run.decode.items, flows
 
 

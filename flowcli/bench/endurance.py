@@ -47,8 +47,8 @@ def measure(setup: Setup) -> Endurance:
     with tempfile.TemporaryDirectory(prefix="flowcli-bench-") as folder:
         clip = pipeline.write_clip(setup, Path(folder))
         with open_source(str(clip)) as source, api.open_run(source, clip.name, setup.entry, setup.engine) as run:
-            (opened,) = pipeline.open_colours(source.info, clip)
-            drain(_watched(run.pairs, minutes), [opened.sink])
+            colours = pipeline.open_colours(source.info, clip)
+            drain(_watched(run.pairs, minutes), [colours])
     return Endurance(minutes)
 
 

@@ -25,7 +25,9 @@ from flowcli.bench.clock import STREAM, Call, Clock, Spread, rounds
 from flowcli.bench.network import steps, turning
 from flowcli.classic import dis
 from flowcli.errors import FfmpegError, FlowcliError
-from flowcli.output.outputs import Opened, OutputOptions, name_outputs, open_outputs
+from flowcli.output.naming import name_outputs
+from flowcli.output.opening import Writer, open_flows
+from flowcli.output.options import OutputOptions
 from flowcli.types import FlowPair, StreamInfo, drain
 
 STAGES = ("decode", "network", "encode")
@@ -173,12 +175,12 @@ def _run(setup: Setup, clip: Path) -> _Run:
         open_source(str(clip)) as source,
         api.open_run(source, clip.name, setup.entry, setup.engine, engine) as run,
     ):
-        (opened,) = open_colours(source.info, clip)
-        pairs = drain(marked(run.pairs), [opened.sink])
+        colours = open_colours(source.info, clip)
+        pairs = drain(marked(run.pairs), [colours])
     (began, cpu_began), (ended, cpu_ended) = marks[0], _now()
     # What the first step made was there at the first mark.
     pairs -= max(1, engine.batch - 1)
-    watches = {"decode": run.decode, "network": engine.watch, "encode": opened.watch}
+    watches = {"decode": run.decode, "network": engine.watch, "encode": colours.watch}
     stages = {stage: watch.seconds / watch.items for stage, watch in watches.items()}
     return _Run((ended - began) / pairs, (cpu_ended - cpu_began) / pairs, stages)
 
@@ -188,10 +190,11 @@ def _now() -> tuple[float, float]:
     return time.perf_counter(), sum(os.times()[:4])
 
 
-def open_colours(info: StreamInfo, clip: Path) -> list[Opened]:
+def open_colours(info: StreamInfo, clip: Path) -> Writer[FlowPair]:
     """The output of an estimate: colours, as a video beside the clip."""
     options = OutputOptions((str(clip.with_stem("flow")),), overwrite=True)
-    return open_outputs(name_outputs(options, direction="forward"), info, options, io.BytesIO())
+    (output,) = name_outputs(options, direction="forward")
+    return open_flows(output, info, options, io.BytesIO())
 
 
 def _decode(clip: Path) -> float:
@@ -208,9 +211,9 @@ def _decode(clip: Path) -> float:
 
 def _encode(pairs: Sequence[FlowPair], info: StreamInfo, number: int, clip: Path) -> float:
     """Seconds for a pair, with nothing to do but to draw and write."""
-    (opened,) = open_colours(info, clip)
+    colours = open_colours(info, clip)
     began = time.perf_counter()
-    drain(islice(_again(pairs), number), [opened.sink])
+    drain(islice(_again(pairs), number), [colours])
     return (time.perf_counter() - began) / number
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -31,7 +31,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.values import Value, parse_as
 from flowcli.errors import BatchError
-from flowcli.output.outputs import OutputOptions
+from flowcli.output.options import OutputOptions
 
 if TYPE_CHECKING:
     from flowcli.batch.manifest import Record
@@ -158,7 +158,6 @@ def command(
         items = items[part - 1 :: parts]
     out = Path(os.path.abspath(options.out))
     plans = plan_items(items, out, output, engine.direction, options.name)
-    engine = replace(engine, check=any(each.both for plan in plans for each in plan.outputs))
     task = Task(source, engine, output, weights_hash(find_weights(engine)))
     failed: list[Record] = []
     stdout = sys.stdout

@@ -14,9 +14,11 @@ import click
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
 from flowcli.cli.writing import check_stdout, described, told, write_all
 from flowcli.errors import UsageError
-from flowcli.output.kinds import COMPARE, NEED_FRAMES
-from flowcli.output.outputs import OutputOptions, name_outputs, open_outputs, plan
-from flowcli.types import Direction, FlowPair
+from flowcli.output.kinds import NEED_FRAMES
+from flowcli.output.naming import flow_direction, name_outputs, plan
+from flowcli.output.opening import open_flows
+from flowcli.output.options import OutputOptions
+from flowcli.types import Direction, open_all
 
 if TYPE_CHECKING:
     from flowcli.flowsource import Kind
@@ -70,7 +72,7 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
     for each in named:
         if each.what in NEED_FRAMES:
             raise UsageError(f"{each.what} needs the frames: {each}", "use flowcli estimate, which has them")
-    direction = "both" if any(each.what in COMPARE for each in named) else reading.direction
+    direction = flow_direction(named, reading.direction, read=True)
 
     from flowcli.flowsource import open_flow_source, same_size
     from flowcli.pipeline import prefetch
@@ -82,12 +84,10 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
         place = Path(reading.inputs[0])
         only = place if len(reading.inputs) == 1 and place.exists() else None
         outputs = plan(output, direction=reading.direction, pair=source.single, source=only)
-        opened = open_outputs(outputs, info, output, sys.stdout.buffer)
+        writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer))
         pairs = source if all(each.files for each in outputs) else same_size(source, info)
-        if reading.direction == "backward" != direction:
-            pairs = map(FlowPair.reversed, pairs)
         with prefetch(pairs) as ahead:
-            count = write_all(ahead, opened, info.frames, show=not talk.quiet)
+            count = write_all(ahead, writers, info.frames, "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
@@ -95,8 +95,8 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
             "width": info.width,
             "height": info.height,
             "seconds": round(seconds, 3),
-            "outputs": [described(each) for each in opened],
+            "outputs": [described(each) for each in writers],
         }
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(opened, count, info, seconds), err=True)
+        click.echo(told(writers, count, "flow", info, seconds), err=True)

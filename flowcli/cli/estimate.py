@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,10 @@ from flowcli import __version__
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
 from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
-from flowcli.output.outputs import Opened, OutputOptions, open_outputs, plan
-from flowcli.types import StreamInfo
+from flowcli.output.naming import plan
+from flowcli.output.opening import Writer, open_flows
+from flowcli.output.options import OutputOptions
+from flowcli.types import FlowPair, StreamInfo, open_all
 
 if TYPE_CHECKING:
     from flowcli.api import Run
@@ -76,32 +77,31 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
     place = Path(source.input) if source.input != "-" else None
     one = source.second is not None and engine.last == "drop"
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
-    engine = replace(engine, check=any(each.both for each in outputs))
     entry = find_weights(engine)
 
     began = time.perf_counter()
-    with open_input(source) as frames, open_run(frames, source.input, entry, engine) as run:
+    with open_input(source) as frames, open_run(frames, source.input, entry, engine, outputs=outputs) as run:
         info = frames.info
         if info.audio and not talk.quiet and any(each.video for each in outputs):
             click.echo("note: audio is not copied", err=True)
-        opened = open_outputs(outputs, info, output, sys.stdout.buffer)
-        count = write_all(run.pairs, opened, count_pairs(info, engine), show=not talk.quiet)
+        writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer))
+        count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
-        summary = _summary(run, info, opened, count, seconds)
+        summary = _summary(run, info, writers, count, seconds)
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        _tell(run, info, opened, count, seconds, talk.verbose)
+        _tell(run, info, writers, count, seconds, talk.verbose)
 
 
-def _rates(run: Run, opened: list[Opened]) -> dict[str, float | None]:
+def _rates(run: Run, writers: list[Writer[FlowPair]]) -> dict[str, float | None]:
     """Frames per second of each stage while it was busy; several outputs count as the slowest."""
-    encode = [each.watch.rate for each in opened if each.watch.rate is not None]
+    encode = [each.watch.rate for each in writers if each.watch.rate is not None]
     rates = {"decode": run.decode.rate, "network": run.engine.watch.rate, "encode": min(encode, default=None)}
     return {stage: rate and round(rate, 2) for stage, rate in rates.items()}
 
 
-def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, seconds: float) -> dict[str, Any]:
+def _summary(run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float) -> dict[str, Any]:
     import platform
 
     import torch
@@ -113,9 +113,9 @@ def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, secon
         "frames": run.decode.items,
         "pairs": count,
         **described_run(run, info, seconds),
-        "fps": _rates(run, opened),
+        "fps": _rates(run, writers),
         "kernel": _native.status(run.engine.device.type).kernel,
-        "outputs": [described(each) for each in opened],
+        "outputs": [described(each) for each in writers],
         "versions": {
             "flowcli": __version__,
             "python": platform.python_version(),
@@ -125,9 +125,11 @@ def _summary(run: Run, info: StreamInfo, opened: list[Opened], count: int, secon
     }
 
 
-def _tell(run: Run, info: StreamInfo, opened: list[Opened], count: int, seconds: float, verbose: bool) -> None:
-    click.echo(told(opened, count, info, seconds), err=True)
+def _tell(
+    run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float, verbose: bool
+) -> None:
+    click.echo(told(writers, count, "flow", info, seconds), err=True)
     if verbose:
-        stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, opened).items())
+        stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, writers).items())
         click.echo(f"frames per second: {stages}", err=True)
         click.echo(f"{run.entry.name} on {run.engine.device} in {run.engine.precision}", err=True)

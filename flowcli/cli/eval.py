@@ -99,7 +99,7 @@ def command(
         }
         methods |= {name: classic.METHODS[name] for name in baselines}
         running = evaluate(methods, examples, None if part is None else part.path)
-        scores = list(track(running, len(examples) * len(methods), show=not talk.quiet))
+        scores = list(track(running, len(examples) * len(methods), "flow", show=not talk.quiet))
     summaries = summarise(scores)
     if talk.json:
         click.echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))

@@ -26,7 +26,7 @@ from flowcli.cli.values import (
 )
 from flowcli.errors import UsageError
 from flowcli.output.kinds import STYLES
-from flowcli.output.outputs import OutputOptions
+from flowcli.output.options import OutputOptions
 from flowcli.types import Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 Item = TypeVar("Item")
+Unit = Literal["flow", "frame"]
+"""What is counted."""
 
 
-def track(items: Iterable[Item], total: int | None, *, show: bool) -> Iterator[Item]:
+def counted(count: int, unit: Unit) -> str:
+    """The number with what it counts."""
+    return f"{count} {unit}{'s' * (count != 1)}"
+
+
+def track(items: Iterable[Item], total: int | None, unit: Unit, *, show: bool) -> Iterator[Item]:
     """The same items; with `show`, and if stderr is a terminal, a bar counts them. total: None where it is unknown."""
     if not show or not sys.stderr.isatty():
         yield from items
@@ -32,7 +39,7 @@ def track(items: Iterable[Item], total: int | None, *, show: bool) -> Iterator[I
             return Text(f"{task.speed:.1f} fps" if task.speed else "")
 
     console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("flows"), Rate(), TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}s"), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=total)
         for item in items:

@@ -97,7 +97,7 @@ def command(
     meter, summary = Meter(cuts), Summary()
     with open_input(source) as frames, open_run(meter.watch(frames), source.input, entry, engine) as run:
         info = frames.info
-        rows = track(summary.over(meter.rows(run.pairs)), info.frames, show=not talk.quiet)
+        rows = track(summary.over(meter.rows(run.pairs)), info.frames, "frame", show=not talk.quiet)
         with needs_reader(table.path for table in tables):
             drain(rows, open_tables(tables, Row, overwrite, sys.stdout))
     seconds = time.perf_counter() - began

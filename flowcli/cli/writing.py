@@ -6,27 +6,32 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowcli.cli.progress import track
+from flowcli.cli.progress import Unit, counted, track
 from flowcli.errors import OutputError, UsageError
-from flowcli.output.outputs import Opened, OutputOptions
-from flowcli.types import FlowPair, StreamInfo, drain
+from flowcli.output.opening import Writer
+from flowcli.output.options import FrameOptions
+from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
     from flowcli.api import Run
 
+Item = TypeVar("Item")
 
-def check_stdout(options: OutputOptions) -> None:
+
+def check_stdout(options: FrameOptions) -> None:
     """Raises UsageError if pictures would go to the terminal."""
     if any(target == "-" for target, _ in options.named) and sys.stdout.isatty():
         raise UsageError("stdout is a terminal", "pipe it into something: ... --out - | ffplay -")
 
 
-def write_all(pairs: Iterable[FlowPair], opened: Sequence[Opened], total: int | None, *, show: bool) -> int:
-    """Number of pairs written to all outputs, counted by a bar with `show`. total: how many will come, if known."""
-    with needs_reader(each.output.path for each in opened):
-        return drain(track(pairs, total, show=show), [each.sink for each in opened])
+def write_all(
+    items: Iterable[Item], writers: Sequence[Writer[Item]], total: int | None, unit: Unit, *, show: bool
+) -> int:
+    """Number of items written to all outputs, counted by a bar with `show`. total: how many will come, if known."""
+    with needs_reader(each.output.path for each in writers):
+        return drain(track(items, total, unit, show=show), writers)
 
 
 @contextmanager
@@ -58,21 +63,20 @@ def described_run(run: Run, info: StreamInfo, seconds: float) -> dict[str, Any]:
     }
 
 
-def described(opened: Opened) -> dict[str, Any]:
+def described(writer: Writer[Any]) -> dict[str, Any]:
     """An output, for --json."""
-    output = opened.output
-    scale = None if opened.color is None else [round(each, 4) for each in opened.color.scale_range]
+    output = writer.output
     return {
         "out": "-" if output.path is None else str(output),
         "what": output.what,
         "format": output.format,
         "backward": output.backward,
-        "scale": scale,
+        "scale": None if writer.scale is None else [round(each, 4) for each in writer.scale()],
     }
 
 
-def told(opened: Sequence[Opened], count: int, info: StreamInfo, seconds: float) -> str:
-    """One line for people: what was written."""
-    names = ", ".join(dict.fromkeys(str(each.output) for each in opened))
-    flows = "1 flow" if count == 1 else f"{count} flows"
-    return f"wrote {names}: {flows}, {info.width}x{info.height}, {seconds:.1f} s ({count / seconds:.1f} per second)"
+def told(writers: Sequence[Writer[Any]], count: int, unit: Unit, info: StreamInfo, seconds: float) -> str:
+    """One line for people: what was written. info: of the flows or frames."""
+    names = ", ".join(dict.fromkeys(str(each.output) for each in writers))
+    size = f"{info.width}x{info.height}"
+    return f"wrote {names}: {counted(count, unit)}, {size}, {seconds:.1f} s ({count / seconds:.1f} per second)"

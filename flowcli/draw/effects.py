@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +14,16 @@ from flowcli import geometry
 from flowcli.draw.color import RunningScale
 from flowcli.draw.styles import open_drawing
 from flowcli.geometry import backward_warp, consistency
-from flowcli.types import FlowPair, Frame, Holes, Style
+from flowcli.types import FlowPair, Frame, Holes, StreamInfo, Style
+
+
+class Effect(Protocol):
+    """What makes a picture of a pair."""
+
+    def info(self, source: StreamInfo) -> StreamInfo:
+        """What is known of the pictures, where the frames of the pairs are those of `source`."""
+
+    def __call__(self, pair: FlowPair) -> Frame: ...
 
 
 class Color:
@@ -44,6 +57,9 @@ class Color:
         """The lowest and highest scale used so far, in pixels. Raises ValueError before the first frame."""
         return self._running.range if self._fixed is None else (self._fixed, self._fixed)
 
+    def info(self, source: StreamInfo) -> StreamInfo:
+        return _pictures(source, width=self._drawing.across * source.width)
+
     def __call__(self, pair: FlowPair) -> Frame:
         flow = pair.forward
         scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
@@ -62,6 +78,9 @@ class Warp:
     def __init__(self, holes: Holes = "black") -> None:
         self._holes = holes
 
+    def info(self, source: StreamInfo) -> StreamInfo:
+        return _pictures(source, alpha=self._holes == "transparent")
+
     def __call__(self, pair: FlowPair) -> Frame:
         forward = pair.forward.known[None]
         second = torch.tensor(pair.second.image, device=forward.device).permute(2, 0, 1)[None]
@@ -76,31 +95,35 @@ class Warp:
         return _frame(pair, image[0].permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def occlusion(pair: FlowPair) -> Frame:
-    """A grey picture: white where a pixel of the first frame is hidden in the second, or outside; otherwise black.
+@dataclass(frozen=True)
+class Mask:
+    """A grey picture of the first frame, made of the flow both ways. Raises ValueError without backward flow.
 
-    By `consistency` of the flow both ways. Raises ValueError without backward flow.
+    measure: makes (1, 1, H, W), white at 1, of the forward and the backward flow, (1, 2, H, W) each.
     """
-    return _grey(pair, consistency(*_both(pair)).float())
+
+    measure: Callable[[Tensor, Tensor], Tensor]
+
+    def info(self, source: StreamInfo) -> StreamInfo:
+        return _pictures(source)
+
+    def __call__(self, pair: FlowPair) -> Frame:
+        if pair.backward is None:
+            raise ValueError("the pair has no backward flow")
+        part = self.measure(pair.forward.known[None], pair.backward.known[None])
+        return _frame(pair, (part[0, 0] * 255).round_().to(torch.uint8).cpu().numpy())
 
 
-def confidence(pair: FlowPair) -> Frame:
-    """A grey picture: white where the flow both ways agrees, darker where it does less, below 128 where it is occluded.
+occlusion = Mask(lambda forward, backward: consistency(forward, backward).float())
+"""White where a pixel of the first frame is hidden in the second, or outside, by `consistency`; otherwise black."""
 
-    255 times the `confidence` of geometry. Raises ValueError without backward flow.
-    """
-    return _grey(pair, geometry.confidence(*_both(pair)))
-
-
-def _both(pair: FlowPair) -> tuple[Tensor, Tensor]:
-    if pair.backward is None:
-        raise ValueError("the pair has no backward flow")
-    return pair.forward.known[None], pair.backward.known[None]
+confidence = Mask(geometry.confidence)
+"""White where the flow both ways agrees, darker where it does less, below 128 where the pixel is occluded."""
 
 
-def _grey(pair: FlowPair, part: Tensor) -> Frame:
-    """part: (1, 1, H, W), white at 1."""
-    return _frame(pair, (part[0, 0] * 255).round_().to(torch.uint8).cpu().numpy())
+def _pictures(source: StreamInfo, *, width: int | None = None, alpha: bool = False) -> StreamInfo:
+    """The same for pictures that an effect makes: of 8 bits, whatever the frames have."""
+    return replace(source, width=width or source.width, alpha=alpha, bits=8)
 
 
 def _frame(pair: FlowPair, image: np.ndarray) -> Frame:

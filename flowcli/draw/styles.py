@@ -29,9 +29,23 @@ class Drawing:
     """How flow is drawn. A scale is the speed in pixels that is shown as the full one."""
 
     draw: Callable[[FlowPair, float], np.ndarray]
-    """(H, W, 3) uint8 RGB of a pair, (H, 2 W, 3) for side-by-side."""
+    """(H, `across` x W, 3) uint8 RGB of a pair."""
     explain: Callable[[np.ndarray, float], np.ndarray]
     """A copy of such a picture with a legend in its lower left corner."""
+    across: int = 1
+    """How many times as wide as a frame the picture is."""
+
+
+_DRAWINGS: dict[Style, Callable[[_Paint, float], Drawing]] = {
+    "wheel": lambda wheel, dim: Drawing(partial(_painted, wheel), _explain_colours),
+    "hsv": lambda wheel, dim: Drawing(partial(_painted, flow_to_hsv), partial(_explain_colours, paint=flow_to_hsv)),
+    "arrows": lambda wheel, dim: Drawing(partial(_arrows, dim=dim), _explain_arrows),
+    "magnitude": lambda wheel, dim: Drawing(_magnitude, _explain_magnitude),
+    "overlay": lambda wheel, dim: Drawing(partial(_overlay, dim=dim), _explain_colours),
+    "side-by-side": lambda wheel, dim: Drawing(partial(_beside, wheel), _explain_beside, across=2),
+    "trails": lambda wheel, dim: Drawing(_Trails(dim), _explain_colours),
+}
+"""Each style's Drawing, of what paints wheel colours and of `dim`."""
 
 
 def open_drawing(style: Style, *, darken: bool, dim: float) -> Drawing:
@@ -43,20 +57,7 @@ def open_drawing(style: Style, *, darken: bool, dim: float) -> Drawing:
     over the last frames, in the hues of their motion; for pairs seen from their earlier frame.
     darken: wheel colours above the scale. dim: how much darker and greyer the frame below other things is, 0 to 1.
     """
-    wheel: _Paint = partial(flow_to_rgb, darken=darken)
-    if style == "hsv":
-        return Drawing(partial(_painted, flow_to_hsv), partial(_explain_colours, paint=flow_to_hsv))
-    if style == "magnitude":
-        return Drawing(_magnitude, _explain_magnitude)
-    if style == "overlay":
-        return Drawing(partial(_overlay, dim=dim), _explain_colours)
-    if style == "arrows":
-        return Drawing(partial(_arrows, dim=dim), _explain_arrows)
-    if style == "trails":
-        return Drawing(_Trails(dim), _explain_colours)
-    if style == "side-by-side":
-        return Drawing(partial(_beside, wheel), _explain_beside)
-    return Drawing(partial(_painted, wheel), _explain_colours)
+    return _DRAWINGS[style](partial(flow_to_rgb, darken=darken), dim)
 
 
 def _painted(paint: _Paint, pair: FlowPair, scale: float) -> np.ndarray:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from flowcli.pipeline import Stopwatch
-from flowcli.types import FlowPair, Sink
 
 
 class CudaStopwatch(Stopwatch):
@@ -89,52 +88,3 @@ def free_memory(device: torch.device) -> int:
     """Bytes that torch can still take, with those that it holds unused."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-@dataclass(frozen=True, eq=False)
-class Handed:
-    """A pair on its way to another thread; `ready` is when its flow can be read, None on a CPU."""
-
-    pair: FlowPair
-    ready: torch.cuda.Event | None
-
-
-def hand_over(pair: FlowPair) -> Handed:
-    """For `Received`: the flow is ready when what this thread has queued until now is done."""
-    uv = pair.forward.uv
-    if not uv.is_cuda:
-        return Handed(pair, None)
-    ready = torch.cuda.Event()
-    ready.record(torch.cuda.current_stream(uv.device))
-    return Handed(pair, ready)
-
-
-class Received:
-    """A sink in a thread of its own: what it does on the GPU runs beside the work of other threads."""
-
-    def __init__(self, sink: Sink[FlowPair]) -> None:
-        self._sink = sink
-        self._stream: torch.cuda.Stream | None = None
-
-    def write(self, item: Handed) -> None:
-        if item.ready is None:
-            self._sink.write(item.pair)
-            return
-        self._stream = self._stream or torch.cuda.Stream(item.pair.forward.uv.device)
-        with torch.cuda.stream(self._stream):
-            self._stream.wait_event(item.ready)
-            for tensor in _tensors(item.pair):
-                # Its memory is not used anew before this stream is done with it, whoever lets go of it when.
-                tensor.record_stream(self._stream)
-            self._sink.write(item.pair)
-
-    def close(self) -> None:
-        self._sink.close()
-
-    def abort(self) -> None:
-        self._sink.abort()
-
-
-def _tensors(pair: FlowPair) -> list[Tensor]:
-    fields = [pair.forward, *([pair.backward] if pair.backward else [])]
-    return [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from flowcli.atomic import Part, write_error
 from flowcli.errors import OutputError, UsageError
 from flowcli.targets import check_distinct, check_package, check_target, pair_kinds
-from flowcli.types import Sink
+from flowcli.types import Sink, open_all
 
 if TYPE_CHECKING:
     from flowcli.motion.stats import Row
@@ -51,15 +51,7 @@ def plan(
 
 def open_tables(tables: Sequence[Table], row: type[Row], overwrite: bool, stdout: TextIO) -> list[Sink[Row]]:
     """The sinks of the tables, for rows of this type. If one cannot be opened, nothing is left of the others."""
-    opened: list[Sink[Row]] = []
-    try:
-        for table in tables:
-            opened.append(_open(table, row, overwrite, stdout))
-    except BaseException:
-        for sink in opened:
-            sink.abort()
-        raise
-    return opened
+    return open_all(tables, lambda table: _open(table, row, overwrite, stdout))
 
 
 def _table(target: str, kind: str) -> Table:

@@ -1,1 +1,1 @@
-"""What is written, where, and in which form."""
+"""Where flow and frames go: what the words of --out and --as mean, and the sinks behind them."""

@@ -16,14 +16,18 @@ WHATS: tuple[What, ...] = get_args(What)
 STYLES: tuple[Style, ...] = get_args(Style)
 NEED_FRAMES: frozenset[What] = frozenset({"warp", "overlay", "side-by-side"})
 """What cannot be made of flow alone."""
-COMPARE: frozenset[What] = frozenset({"occlusion", "confidence"})
+NEED_BOTH: frozenset[What] = frozenset({"occlusion", "confidence"})
 """What cannot be made without the flow both ways."""
+USE_BOTH: frozenset[What] = NEED_BOTH | {"trails"}
+"""What is better with it."""
+Content = What | Literal["frames"]
+"""What an output holds; `frames` are made by other means than from one flow, and no word of `--as`."""
 
 _PICTURES: tuple[What, ...] = tuple(what for what in WHATS if what != "flow")
 
 
 @dataclass(frozen=True)
-class Format:
+class Container:
     """A way to store pictures or flow."""
 
     place: Literal["video", "files", "file", "folder", "stdout"]
@@ -41,25 +45,29 @@ class Format:
     needs: str = ""
     """The package that it needs besides what flowcli is installed with."""
 
+    @property
+    def pictures(self) -> bool:
+        return self.whats[0] == "color"
 
-FORMATS = {
-    "mp4": Format("video", _PICTURES),
-    "mkv": Format("video", (*_PICTURES, "flow")),
-    "mov": Format("video", _PICTURES, alpha=True),
-    "webm": Format("video", _PICTURES, alpha=True),
-    "gif": Format("video", _PICTURES),
-    "flo": Format("files", ("flow",)),
-    "png": Format("files", (*_PICTURES, "flow"), alpha=True),
-    "jpg": Format("files", _PICTURES),
-    "pfm": Format("files", ("flow",)),
-    "flo5": Format("files", ("flow",), needs="h5py"),
-    "npy": Format("files", ("flow",), stack=True),
-    "npz": Format("files", ("flow",)),
-    "exr": Format("files", ("flow",), both=True, needs="OpenEXR"),
-    "tsn": Format("folder", ("flow",), suffix="jpg"),
-    "i3d": Format("file", ("flow",), suffix="npy"),
-    "y4m": Format("stdout", _PICTURES),
-    "nut": Format("stdout", ("flow",)),
+
+CONTAINERS = {
+    "mp4": Container("video", _PICTURES),
+    "mkv": Container("video", (*_PICTURES, "flow")),
+    "mov": Container("video", _PICTURES, alpha=True),
+    "webm": Container("video", _PICTURES, alpha=True),
+    "gif": Container("video", _PICTURES),
+    "flo": Container("files", ("flow",)),
+    "png": Container("files", (*_PICTURES, "flow"), alpha=True),
+    "jpg": Container("files", _PICTURES),
+    "pfm": Container("files", ("flow",)),
+    "flo5": Container("files", ("flow",), needs="h5py"),
+    "npy": Container("files", ("flow",), stack=True),
+    "npz": Container("files", ("flow",)),
+    "exr": Container("files", ("flow",), both=True, needs="OpenEXR"),
+    "tsn": Container("folder", ("flow",), suffix="jpg"),
+    "i3d": Container("file", ("flow",), suffix="npy"),
+    "y4m": Container("stdout", _PICTURES),
+    "nut": Container("stdout", ("flow",)),
 }
 
 
@@ -70,10 +78,10 @@ def sequence_kind(word: str) -> tuple[What, str, str]:
     """
     what, form = parse_kind(word)
     form = form or ("flo" if what == "flow" else "mp4")
-    place = FORMATS[form].place
+    place = CONTAINERS[form].place
     if place == "stdout":
         raise UsageError(f"{form} is for stdout: --as {word}", "name a kind of file: --as color --as flo --as warp.png")
-    return what or FORMATS[form].whats[0], form, "/" if place in ("files", "folder") else suffix_of(form)
+    return what or CONTAINERS[form].whats[0], form, "/" if place in ("files", "folder") else suffix_of(form)
 
 
 def parse_kind(word: str) -> tuple[What | None, str | None]:
@@ -81,27 +89,41 @@ def parse_kind(word: str) -> tuple[What | None, str | None]:
     first, dot, rest = word.partition(".")
     what = first if dot or word in WHATS else None
     form = rest if dot else None if what else word
-    if what not in (None, *WHATS) or form not in (None, *FORMATS):
-        known = [*WHATS, *FORMATS, *(f"{each}.{name}" for name in FORMATS for each in FORMATS[name].whats)]
+    if what not in (None, *WHATS) or form not in (None, *CONTAINERS):
+        known = [*WHATS, *CONTAINERS, *(f"{each}.{name}" for name in CONTAINERS for each in CONTAINERS[name].whats)]
         close = difflib.get_close_matches(word, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {' '.join([*WHATS, *FORMATS])}, or both as warp.png"
+        words = " ".join([*WHATS, *CONTAINERS])
+        hint = f"did you mean {close[0]}?" if close else f"known: {words}, or both as warp.png"
         raise UsageError(f"unknown kind of output: --as {word}", hint)
     if what and form:
         check_holds(form, what, f"--as {word}")
     return what, form
 
 
-def check_holds(form: str, what: What, place: str) -> None:
+def parse_pictures(word: str) -> str:
+    """The format of pictures that an `--as` word names, where it is frames that are written. Raises UsageError."""
+    known = [name for name, container in CONTAINERS.items() if container.pictures]
+    if word not in known:
+        close = difflib.get_close_matches(word, known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {' '.join(known)}"
+        raise UsageError(f"unknown kind of pictures: --as {word}", hint)
+    return word
+
+
+def check_holds(form: str, what: Content, place: str) -> None:
     """Raises UsageError if the format cannot hold it."""
-    whats = FORMATS[form].whats
-    if what not in whats:
+    container = CONTAINERS[form]
+    whats = container.whats
+    if what == "frames" and not container.pictures:
+        raise UsageError(f"{form} cannot hold pictures: {place}", f"{form} holds {either(whats)}")
+    if what != "frames" and what not in whats:
         held = [each for each in whats if each not in STYLES]
         raise UsageError(f"{form} cannot hold {what}: {place}", f"{form} holds {either(held)}")
 
 
 def suffix_of(form: str) -> str:
     """The suffix of files of this format."""
-    return f".{FORMATS[form].suffix or form}"
+    return f".{CONTAINERS[form].suffix or form}"
 
 
 def either(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Video and picture files, and the pipes that carry video: frames in, frames and flow out."""
 
+from flowcli.video.audio import Soundtrack
 from flowcli.video.ffmpeg import ffmpeg_path, ffmpeg_version
 from flowcli.video.flows import FlowVideo, open_flow_video_sink, open_nut_sink
 from flowcli.video.sinks import open_picture_sink, open_video_sink, open_y4m_sink
@@ -7,6 +8,7 @@ from flowcli.video.sources import open_source
 
 __all__ = [
     "FlowVideo",
+    "Soundtrack",
     "ffmpeg_path",
     "ffmpeg_version",
     "open_flow_video_sink",

@@ -17,6 +17,7 @@ from flowcli.atomic import Part
 from flowcli.errors import OutputError
 from flowcli.types import Frame, StreamInfo
 from flowcli.video import nut
+from flowcli.video.audio import SoundEncoding, Soundtrack, audio_codec, sound_input, sound_options
 from flowcli.video.ffmpeg import Child, every_frame, file_url
 
 _LOG = logging.getLogger("flowcli")
@@ -35,27 +36,35 @@ class Encoding:
 
     muxer: str
     options: dict[str, str]
-    fourcc: bytes = nut.RGB24
-    """Pixel format of the frames it is given."""
     crf: int | None = None
     """Default quality, for codecs that have this setting."""
     even: bool = False
     """Whether height and width must be even."""
     muxer_options: dict[str, str] = field(default_factory=dict)
+    sound: SoundEncoding | None = None
+    """None where the file holds none."""
+
+
+_FOURCC = {(False, 8): nut.RGB24, (True, 8): nut.RGBA, (False, 16): nut.RGB48LE, (True, 16): nut.RGBA64LE}
+"""What ffmpeg gets, by `alpha` and `bits` of the frames."""
 
 
 class Encoder:
-    """An ffmpeg child that takes frames with exact times on stdin. fourcc: their pixel format."""
+    """An ffmpeg child that takes frames with exact times on stdin; `info` says what they are."""
 
-    def __init__(self, info: StreamInfo, fps: Fraction | None, fourcc: bytes = nut.RGB24, even: bool = False) -> None:
-        self._shape = (info.height, info.width, 4 if fourcc == nut.RGBA else 3)
+    def __init__(self, info: StreamInfo, fps: Fraction | None, even: bool = False) -> None:
+        self._shape = (info.height, info.width, 3 + info.alpha)
+        self._dtype = np.dtype(f"<u{info.bits // 8}")
         rows, columns = (info.height % 2, info.width % 2) if even else (0, 0)
         self.padded = bool(rows or columns)
         self._padding = ((0, rows), (0, columns), (0, 0))
         self._fixed = fps is not None
         self.size = (info.height + rows, info.width + columns)
-        self._muxer = nut.Muxer(fourcc, *self.size, fps or info.rate, 1 / fps if fps else TICK, info.aspect)
-        self._zero: Fraction | None = None
+        self._rate = fps or info.rate
+        fourcc = _FOURCC[info.alpha, info.bits]
+        self._muxer = nut.Muxer(fourcc, *self.size, self._rate, 1 / fps if fps else TICK, info.aspect)
+        self.zero: Fraction | None = None
+        """Time of the first frame, which is shown at 0."""
         self._last = -1
         self.count = 0
 
@@ -75,17 +84,24 @@ class Encoder:
             image = np.repeat(image[..., None], 3, axis=2)
         if image.shape != self._shape:
             raise ValueError(f"frame {frame.index} is {image.shape}, the video {self._shape}")
-        if self._zero is None:
-            self._zero = frame.time
+        if image.dtype.newbyteorder("<") != self._dtype:
+            raise ValueError(f"frame {frame.index} is {image.dtype}, the video {self._dtype}")
+        if self.zero is None:
+            self.zero = frame.time
         image = np.pad(image, self._padding, "edge") if self.padded else image
-        ticks = self.count if self._fixed else round((frame.time - self._zero) / self._muxer.tick)
+        ticks = self.count if self._fixed else round((frame.time - self.zero) / self._muxer.tick)
         if ticks - self._last > _LONGEST:
             raise OutputError(f"frame {frame.index} comes more than 49 minutes after the one before it", "use --fps")
         # A damaged stream can repeat a time or step back; no container takes that.
         self._last = max(ticks, self._last + 1)
         self._pipe.write(self._muxer.frame(self._last, image.nbytes))
-        self._pipe.write(np.ascontiguousarray(image).data)
+        self._pipe.write(np.ascontiguousarray(image, self._dtype).data)
         self.count += 1
+
+    @property
+    def seconds(self) -> Fraction:
+        """How long what was written so far is shown."""
+        return self._last * self._muxer.tick + 1 / self._rate if self.count else Fraction(0)
 
     def finish(self) -> int:
         """ffmpeg's exit status when all is written. Raises BrokenPipeError if it ended before."""
@@ -94,7 +110,7 @@ class Encoder:
 
 
 class VideoSink:
-    """A sink that writes a video file. comment: called at the end, gives the `comment` tag."""
+    """A sink that writes a video file. comment: called at the end, gives the `comment` tag. sound: added at the end."""
 
     def __init__(
         self,
@@ -104,17 +120,25 @@ class VideoSink:
         fps: Fraction | None = None,
         crf: int | None = None,
         comment: Callable[[], str] | None = None,
+        sound: Soundtrack | None = None,
     ) -> None:
         self._part = part
         self._encoding = encoding
         self._comment = comment
-        self._encoder = Encoder(info, fps, encoding.fourcc, encoding.even)
+        self._sound = sound
+        self._codec = None if sound is None or encoding.sound is None else audio_codec(sound.path)
+        self._encoder = Encoder(info, fps, encoding.even)
         options = {"f": encoding.muxer, **encoding.options}
         if encoding.crf is not None:
             options["crf"] = str(encoding.crf if crf is None else crf)
-        if comment is None:
+        if not self._unfinished:
             options |= encoding.muxer_options
         self._encoder.start(options, file_url(part.path), subprocess.DEVNULL)
+
+    @property
+    def _unfinished(self) -> bool:
+        """Whether something is added when all frames are there."""
+        return self._comment is not None or self._codec is not None
 
     def write(self, frame: Frame) -> None:
         try:
@@ -129,8 +153,8 @@ class VideoSink:
         try:
             if self._encoder.finish():
                 raise self._failed()
-            if self._comment is not None:
-                self._tag(self._comment())
+            if self._unfinished:
+                self._complete()
             self._part.publish()
         except OSError as error:
             raise self._failed() from error
@@ -140,26 +164,32 @@ class VideoSink:
         if self._encoder.padded:
             size = "{1}x{0}".format(*self._encoder.size)
             _LOG.warning("%s is %s: H.264 needs even sizes, the border is repeated", self._part.target, size)
+        if self._sound is not None and self._encoding.sound is None:
+            _LOG.warning("%s has no sound: %s holds none", self._part.target, self._encoding.muxer.upper())
 
     def abort(self) -> None:
         self._encoder.child.stop()
         self._part.discard()
 
-    def _tag(self, comment: str) -> None:
-        """Copies the packets into a second file, since a tag stands where it must be known before the first frame."""
-        untagged = self._part.path
-        tagged = untagged.with_stem(f"{untagged.stem}.tagged")
-        options = {"c": "copy", "f": self._encoding.muxer, "metadata": f"comment={comment}"}
-        options |= self._encoding.muxer_options
-        command = ffmpeg.input(file_url(untagged)).output(filename=file_url(tagged), **options)
-        copy = Child(command.overwrite_output())
+    def _complete(self) -> None:
+        """Copies the packets into a second file with the tag, which must be known before the first, and the sound."""
+        bare = self._part.path
+        whole = bare.with_stem(f"{bare.stem}.whole")
+        streams = [ffmpeg.input(file_url(bare))["v"]]
+        options = {"c:v": "copy", "f": self._encoding.muxer, **self._encoding.muxer_options}
+        if self._comment is not None:
+            options["metadata"] = f"comment={self._comment()}"
+        if self._sound is not None and self._codec is not None and self._encoding.sound is not None:
+            streams.append(sound_input(self._sound, self._encoder.zero or Fraction(0), self._encoder.seconds))
+            options |= sound_options(self._sound, self._codec, self._encoding.sound)
+        copy = Child(ffmpeg.output(*streams, filename=file_url(whole), **options).overwrite_output())
         try:
             if copy.wait():
                 raise self._error(copy)
-            os.replace(tagged, untagged)
+            os.replace(whole, bare)
         finally:
             copy.stop()
-            tagged.unlink(missing_ok=True)
+            whole.unlink(missing_ok=True)
 
     def _failed(self) -> OutputError:
         self._encoder.child.wait()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -15,6 +16,7 @@ import numpy as np
 from flowcli.atomic import Part
 from flowcli.errors import InputError, OutputError
 from flowcli.packing import KITTI_BOUND, from_uint16, to_uint16
+from flowcli.pipeline import Stage
 from flowcli.types import Closes, FlowPair, Frame, Sink, StreamInfo
 from flowcli.video import nut
 from flowcli.video.encoder import REPEATABLE, TICK, Encoding, VideoSink
@@ -53,7 +55,11 @@ def open_flow_video_sink(
     pixels, the error is at most 1/128 pixel. The `comment` tag says how to decode them. Times are kept as by
     `open_video_sink`. Raises OutputError.
     """
-    return _PackedSink(path, info, bound or KITTI_BOUND, fps, overwrite)
+    bound = bound or KITTI_BOUND
+    tag = {"metadata": f"comment={_COMMENT.format(f'{32768 / bound:.10g}')}"}
+    encoding = Encoding("matroska", _FFV1 | tag, muxer_options=REPEATABLE)
+    sink = VideoSink(Part(path, overwrite), encoding, replace(info, alpha=False, bits=16), fps)
+    return Stage(partial(_packed, bound=bound), sink)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,23 +112,11 @@ class FlowVideo(Closes):
         self._frames.close()
 
 
-class _PackedSink:
-    def __init__(self, path: Path, info: StreamInfo, bound: float, fps: Fraction | None, overwrite: bool) -> None:
-        self._bound = bound
-        tag = {"metadata": f"comment={_COMMENT.format(f'{32768 / bound:.10g}')}"}
-        encoding = Encoding("matroska", _FFV1 | tag, nut.RGB48LE, muxer_options=REPEATABLE)
-        self._sink = VideoSink(Part(path, overwrite), encoding, info, fps)
-
-    def write(self, pair: FlowPair) -> None:
-        frame = pair.at
-        image = to_uint16(pair.forward.numpy(), self._bound).astype("<u2", copy=False)
-        self._sink.write(Frame(image, frame.index, frame.time, frame.name))
-
-    def close(self) -> None:
-        self._sink.close()
-
-    def abort(self) -> None:
-        self._sink.abort()
+def _packed(pair: FlowPair, bound: float) -> Frame:
+    """The forward flow as a 16-bit picture."""
+    frame = pair.at
+    image = to_uint16(pair.forward.numpy(), bound).astype("<u2", copy=False)
+    return Frame(image, frame.index, frame.time, frame.name)
 
 
 class _NutSink:

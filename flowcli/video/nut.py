@@ -14,6 +14,7 @@ from functools import cache
 RGB24 = b"RGB\x18"
 RGBA = b"RGBA"
 RGB48LE = b"RGB0"
+RGBA64LE = b"RBA@"
 GBRPF32LE = b"G3\x00\x21"
 
 _FILE_ID = b"nut/multimedia container\0"

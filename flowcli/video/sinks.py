@@ -9,11 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from flowcli.atomic import Part, write_error
 from flowcli.errors import OutputError
 from flowcli.pictures import write_picture
 from flowcli.types import Frame, Sink, StreamInfo
-from flowcli.video import nut
+from flowcli.video import audio
+from flowcli.video.audio import Soundtrack
 from flowcli.video.encoder import REPEATABLE, Encoder, Encoding, VideoSink
 
 _TAGS = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
@@ -25,27 +28,37 @@ def _bt709(codec: dict[str, str], pixels: str) -> dict[str, str]:
     return {"vf": f"scale=out_color_matrix=bt709:out_range=tv,format={pixels},{_MARK}", **codec, **_TAGS}
 
 
-# Without B frames decoding order is showing order: times and duration stay exact without an edit list.
-_X264 = _bt709({"c:v": "libx264", "preset": "veryfast", "bf": "0"}, "yuv420p")
 # cpu-used 8 is libvpx's fastest preset.
 _LIBVPX = {"c:v": "libvpx-vp9", "deadline": "realtime", "cpu-used": "8", "row-mt": "1", "b:v": "0"}
-_VP9, _VP9_ALPHA = _bt709(_LIBVPX, "yuv420p"), _bt709(_LIBVPX | {"auto-alt-ref": "0"}, "yuva420p")
-# ProRes 4444 is the one codec with alpha in .mov that every editing program opens; its alpha is lossless.
-_PRORES = _bt709({"c:v": "prores_ks", "profile:v": "4444"}, "yuva444p10le")
 _PALETTES = "split[a][b];[a]palettegen=stats_mode=single[palette];[b][palette]paletteuse=new=1"
 _FASTSTART = {"movflags": "+faststart"}
 
-_OPAQUE = {
-    ".mp4": Encoding("mp4", _X264, crf=18, even=True, muxer_options=_FASTSTART),
-    ".mov": Encoding("mov", _X264, crf=18, even=True, muxer_options=_FASTSTART),
-    ".mkv": Encoding("matroska", _X264, crf=18, even=True, muxer_options=REPEATABLE),
-    ".webm": Encoding("webm", _VP9, crf=24, muxer_options=REPEATABLE),
-    ".gif": Encoding("gif", {"filter_complex": _PALETTES, "c:v": "gif"}),
-}
-_WITH_ALPHA = {
-    ".webm": Encoding("webm", _VP9_ALPHA, nut.RGBA, crf=24, muxer_options=REPEATABLE),
-    ".mov": Encoding("mov", _PRORES, nut.RGBA, muxer_options=_FASTSTART),
-}
+
+def _encodings(depth: str) -> tuple[dict[str, Encoding], dict[str, Encoding]]:
+    """By suffix, those without and those with alpha. depth: what the names of pixel formats of that depth end with."""
+    # Without B frames decoding order is showing order: times and duration stay exact without an edit list.
+    x264 = _bt709({"c:v": "libx264", "preset": "veryfast", "bf": "0"}, f"yuv420p{depth}")
+    vp9 = _bt709(_LIBVPX, f"yuv420p{depth}")
+    # Alpha in more than 8 bits no ffmpeg writes.
+    vp9_alpha = _bt709(_LIBVPX | {"auto-alt-ref": "0"}, "yuva420p")
+    # ProRes 4444 is the one codec with alpha in .mov that every editing program opens; its alpha is lossless.
+    prores = _bt709({"c:v": "prores_ks", "profile:v": "4444"}, "yuva444p10le")
+    opaque = {
+        ".mp4": Encoding("mp4", x264, 18, even=True, muxer_options=_FASTSTART, sound=audio.MP4),
+        ".mov": Encoding("mov", x264, 18, even=True, muxer_options=_FASTSTART, sound=audio.MOV),
+        ".mkv": Encoding("matroska", x264, 18, even=True, muxer_options=REPEATABLE, sound=audio.MATROSKA),
+        ".webm": Encoding("webm", vp9, 24, muxer_options=REPEATABLE, sound=audio.WEBM),
+        ".gif": Encoding("gif", {"filter_complex": _PALETTES, "c:v": "gif"}),
+    }
+    alpha = {
+        ".webm": Encoding("webm", vp9_alpha, 24, muxer_options=REPEATABLE, sound=audio.WEBM),
+        ".mov": Encoding("mov", prores, muxer_options=_FASTSTART, sound=audio.MOV),
+    }
+    return opaque, alpha
+
+
+_ENCODINGS = {8: _encodings(""), 16: _encodings("10le")}
+"""By the bits of the frames."""
 
 
 def open_video_sink(
@@ -55,51 +68,66 @@ def open_video_sink(
     fps: Fraction | None = None,
     crf: int | None = None,
     overwrite: bool = False,
-    alpha: bool = False,
     comment: Callable[[], str] | None = None,
+    sound: Soundtrack | None = None,
 ) -> Sink[Frame]:
-    """A sink that encodes frames of the size and aspect in `info` as `path`'s suffix says: .mp4 .mov .mkv .webm .gif.
+    """A sink that encodes frames such as `info` tells of as `path`'s suffix says: .mp4 .mov .mkv .webm .gif.
 
     Frames keep their distance in time from the first one, which is shown at 0 (Matroska and WebM round to 1 ms, GIF to
-    10 ms); with `fps` they come at that constant rate instead. crf: quality of x264 (default 18) or VP9 (24), lower is
-    better. alpha: frames are RGBA, for .webm and .mov only. comment: called at the end, gives the `comment` tag; GIF
-    has none. H.264 needs even sizes: a column is added on the right, a row below (logged). Raises OutputError,
-    ValueError for alpha in another kind.
+    10 ms); with `fps` they come at that constant rate instead. Those of 16 bits are stored in 10; in 8 in a GIF, and
+    with alpha in WebM. RGBA is for .webm and .mov. crf: quality of x264 (default 18) or VP9 (24), lower is better.
+    comment: called at the end, gives the `comment` tag; GIF has none. sound: is copied when all frames are there, as
+    long as they last, or encoded anew where the file cannot hold its codec; GIF has none (logged). H.264 needs even
+    sizes: a column is added on the right, a row below (logged). Raises OutputError, InputError for sound that cannot be
+    read, ValueError for alpha in another kind.
     """
-    kinds = _WITH_ALPHA if alpha else _OPAQUE
+    opaque, with_alpha = _ENCODINGS[info.bits]
     suffix = path.suffix.lower()
-    if suffix not in _OPAQUE:
-        raise OutputError(f"unknown kind of video: {path}", f"use one of {' '.join(_OPAQUE)}")
-    if suffix not in kinds:
-        raise ValueError(f"{suffix} holds no alpha, only {' '.join(kinds)} do")
-    return VideoSink(Part(path, overwrite), kinds[suffix], info, fps, crf, None if suffix == ".gif" else comment)
+    if suffix not in opaque:
+        raise OutputError(f"unknown kind of video: {path}", f"use one of {' '.join(opaque)}")
+    if info.alpha and suffix not in with_alpha:
+        raise ValueError(f"{suffix} holds no alpha, only {' '.join(with_alpha)} do")
+    encoding = (with_alpha if info.alpha else opaque)[suffix]
+    return VideoSink(Part(path, overwrite), encoding, info, fps, crf, None if suffix == ".gif" else comment, sound)
 
 
 def open_y4m_sink(stream: BinaryIO, info: StreamInfo, *, fps: Fraction | None = None) -> Sink[Frame]:
-    """A sink that writes 8-bit 4:4:4 y4m to `stream` (an open file or pipe) at a constant rate, `fps` or info.rate.
+    """A sink that writes 4:4:4 y4m to `stream` (an open file or pipe) at a constant rate, `fps` or info.rate.
 
-    BT.601, limited range: what readers assume, for y4m cannot say it. Raises OutputError, and BrokenPipeError when the
-    reader goes away.
+    8 bits, or 10 for frames of 16. BT.601, limited range: what readers assume, for y4m cannot say it. Raises
+    OutputError, and BrokenPipeError when the reader goes away; ValueError for RGBA.
     """
+    if info.alpha:
+        raise ValueError("y4m holds no alpha")
     return _Y4mSink(stream, info, fps or info.rate)
 
 
 def open_picture_sink(
-    target: Path, *, folder: bool, suffix: str = ".png", tag: str = "", overwrite: bool = False
+    target: Path,
+    *,
+    folder: bool,
+    suffix: str = ".png",
+    tag: str = "",
+    overwrite: bool = False,
+    write: Callable[[Path, np.ndarray], None] = write_picture,
 ) -> Sink[Frame]:
     """A sink that writes one picture file, or with `folder` one per frame: its name or number, then `tag` and `suffix`.
 
-    Raises OutputError; ValueError for a second frame where one file is asked for.
+    write: makes the file of a frame's image. Raises OutputError; ValueError for a second frame where one file is asked
+    for.
     """
-    return _PictureSink(Part(target, overwrite, folder), suffix, tag)
+    return _PictureSink(Part(target, overwrite, folder), suffix, tag, write)
 
 
 class _Y4mSink:
     def __init__(self, stream: BinaryIO, info: StreamInfo, rate: Fraction) -> None:
         stream.flush()
         self._encoder = Encoder(info, rate)
-        chain = "scale=out_color_matrix=bt601:out_range=tv,format=yuv444p"
-        self._encoder.start({"f": "yuv4mpegpipe", "vf": chain}, "pipe:1", stream)
+        deep = info.bits > 8
+        chain = f"scale=out_color_matrix=bt601:out_range=tv,format=yuv444p{'10le' if deep else ''}"
+        # More than 8 bits are an extension of y4m, which is common by now.
+        extended = {"strict": "-1"} if deep else {}
+        self._encoder.start({"f": "yuv4mpegpipe", "vf": chain, **extended}, "pipe:1", stream)
 
     def write(self, frame: Frame) -> None:
         try:
@@ -126,10 +154,11 @@ class _Y4mSink:
 
 
 class _PictureSink:
-    def __init__(self, part: Part, suffix: str, tag: str) -> None:
+    def __init__(self, part: Part, suffix: str, tag: str, write: Callable[[Path, np.ndarray], None]) -> None:
         self._part = part
         self._suffix = suffix
         self._tag = tag
+        self._write = write
         self._count = 0
 
     def write(self, frame: Frame) -> None:
@@ -138,7 +167,7 @@ class _PictureSink:
             raise ValueError(f"a second frame for the one picture {part.target}")
         name = f"{frame.stem}{self._tag}{self._suffix}"
         try:
-            write_picture(part.path / name if part.folder else part.path, frame.image)
+            self._write(part.path / name if part.folder else part.path, frame.image)
         except OSError as error:
             raise write_error(part.target, error) from error
         self._count += 1

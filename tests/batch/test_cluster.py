@@ -20,10 +20,10 @@ import pytest
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch import cluster as module
 from flowcli.batch.cluster import ray_crew
-from flowcli.batch.work import Job, Made, Task
+from flowcli.batch.work import Job, Result, Task
 from flowcli.cli.main import main
 from flowcli.errors import DeviceError, FlowcliError, UsageError, WeightsError
-from flowcli.output.outputs import OutputOptions
+from flowcli.output.options import OutputOptions
 from tests.batch.warm import tree
 from tests.tiny import ROOT
 from tests.video.clips import lavfi
@@ -48,7 +48,7 @@ class Ray:
     def remote(self) -> Any:
         return SimpleNamespace(
             open=SimpleNamespace(remote=lambda task: self._call("open", None)),
-            make=SimpleNamespace(remote=lambda job: self._call(f"make {job.place.name}", (Made(flows=1), []))),
+            make=SimpleNamespace(remote=lambda job: self._call(f"make {job.place.name}", (Result(flows=1), []))),
         )
 
     def _call(self, what: str, value: Any) -> str:

@@ -12,10 +12,11 @@ import torch
 from flowcli.api import EngineOptions, SourceOptions, find_weights
 from flowcli.batch import local
 from flowcli.batch.local import local_crew
-from flowcli.batch.work import Job, Made, Task, Watch, Worker, weights_hash
+from flowcli.batch.work import Job, Result, Task, Watch, Worker, weights_hash
 from flowcli.errors import DeviceError, WeightsError
 from flowcli.flowfile import read_flow
-from flowcli.output.outputs import OutputOptions, name_outputs
+from flowcli.output.naming import name_outputs
+from flowcli.output.options import OutputOptions
 from tests import sample
 from tests.batch.warm import tree
 from tests.tiny import DOWN, write_pictures
@@ -138,7 +139,7 @@ def test_leaving_stops_the_work(task: Task, tmp_path: Path, monkeypatch: pytest.
     stopped = []
 
     class Slow(Worker):
-        def make(self, job: Job, watch: Watch = lambda done, total: None) -> Made:
+        def make(self, job: Job, watch: Watch = lambda done, total: None) -> Result:
             if job.name == "quick":
                 return super().make(job)
             running.set()

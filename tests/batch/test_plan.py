@@ -9,7 +9,8 @@ import pytest
 from flowcli.batch.items import Item
 from flowcli.batch.plan import TEMPLATE, Plan, check_places, plan_items
 from flowcli.errors import OutputError, UsageError
-from flowcli.output.outputs import Output, OutputOptions
+from flowcli.output.naming import Output
+from flowcli.output.options import OutputOptions
 from flowcli.types import Direction
 
 
@@ -54,7 +55,7 @@ def test_outputs_are_those_of_estimate(tmp_path: Path) -> None:
         Output(video, "warp", "mp4", both=True),
         Output(video.with_stem("x_bwd"), "warp", "mp4", backward=True, both=True),
         Output(folder, "flow", "png", folder=True, both=True),
-        Output(folder, "flow", "png", folder=True, backward=True, both=True),
+        Output(folder, "flow", "png", folder=True, tag="_bwd", backward=True, both=True),
     )
 
 

@@ -16,9 +16,9 @@ from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.items import Item
 from flowcli.batch.plan import Plan, plan_items
 from flowcli.batch.run import Outcome, run_batch, settings_hash
-from flowcli.batch.work import Job, Made, Task
+from flowcli.batch.work import Job, Result, Task
 from flowcli.errors import OutputError
-from flowcli.output.outputs import OutputOptions
+from flowcli.output.options import OutputOptions
 from tests.batch.warm import tree
 from tests.tiny import ROOT
 
@@ -39,12 +39,12 @@ class Batch:
         items = [Item(path.name, path) for path in sorted(self.inputs.iterdir())]
         return plan_items(items, self.out, self.task.output, "forward")
 
-    def crew(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
+    def crew(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Result]]:
         for job in jobs:
             self.tried.append(job.name)
             text = job.input.read_text()
             if text == "bad":
-                yield job, Made(seconds=2.0, error="it is bad", hint="make it good")
+                yield job, Result(seconds=2.0, error="it is bad", hint="make it good")
                 continue
             video, folder = (output.path for output in job.outputs)
             assert video is not None
@@ -53,7 +53,7 @@ class Batch:
             video.write_text(text)
             for letter in text:
                 (folder / f"{letter}.flo").write_text(letter)
-            yield job, Made(len(text) + 1, len(text), 1.0)
+            yield job, Result(len(text) + 1, len(text), 1.0)
 
     def run(self, retry: bool = False) -> dict[str, Outcome]:
         self.tried.clear()
@@ -241,11 +241,11 @@ def test_runs_that_were_killed_leave_nothing(batch: Batch) -> None:
 
 
 def test_messages_show_the_final_places(batch: Batch, caplog: pytest.LogCaptureFixture) -> None:
-    def crew(jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
+    def crew(jobs: Sequence[Job]) -> Generator[tuple[Job, Result]]:
         for job in jobs:
             logging.getLogger("flowcli").warning("%s is odd", job.outputs[0].path)
             again = job.again(1)
-            yield again, Made(error=f"cannot write {again.outputs[1].path}: full")
+            yield again, Result(error=f"cannot write {again.outputs[1].path}: full")
 
     outcomes = list(run_batch(batch.plans(), batch.out, TASK, crew))
     assert [record.getMessage() for record in caplog.records] == [f"{batch.out}/{name}.mp4 is odd" for name in "xy"]
@@ -253,7 +253,7 @@ def test_messages_show_the_final_places(batch: Batch, caplog: pytest.LogCaptureF
 
 
 def test_an_error_of_the_crew_ends_the_batch_and_cleans_up(batch: Batch) -> None:
-    def crew(jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
+    def crew(jobs: Sequence[Job]) -> Generator[tuple[Job, Result]]:
         yield next(batch.crew(jobs))
         raise KeyboardInterrupt
 

@@ -15,7 +15,7 @@ import pytest
 from flowcli.cli.batch import parse_share
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow
-from flowcli.output.kinds import FORMATS
+from flowcli.output.kinds import CONTAINERS
 from flowcli.weights import entries
 from tests.batch.warm import tree
 from tests.tiny import alive, children, start, write_pictures
@@ -85,7 +85,7 @@ def test_masks_and_styles(clips: Path) -> None:
 
 
 def test_every_format_is_the_same_bit_for_bit(clips: Path) -> None:
-    kinds = [f"{what}.{name}" for name, form in FORMATS.items() if form.place != "stdout" for what in form.whats[:1]]
+    kinds = [f"{what}.{name}" for name, form in CONTAINERS.items() if form.place != "stdout" for what in form.whats[:1]]
     kinds += ["warp.webm", "occlusion", "confidence.png"]
     arguments = ["batch", "clips", "--name", "{what}/{format}/{stem}", *CPU, "-q", "--holes", "keep"]
     arguments += [word for kind in kinds for word in ("--as", kind)]

@@ -13,7 +13,7 @@ import pytest
 
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow, read_motion, write_flow
-from flowcli.output.kinds import FORMATS
+from flowcli.output.kinds import CONTAINERS
 from flowcli.pictures import read_picture, read_unscaled
 from flowcli.video import ffmpeg_path
 from tests import reference
@@ -77,7 +77,7 @@ def converted(*arguments: Any) -> None:
     assert main(["convert", *map(str, arguments), "-q"]) == 0
 
 
-HOLD_FLOW = [name for name, form in FORMATS.items() if "flow" in form.whats and form.place != "stdout"]
+HOLD_FLOW = [name for name, form in CONTAINERS.items() if "flow" in form.whats and form.place != "stdout"]
 
 
 @pytest.mark.parametrize("form", HOLD_FLOW)
@@ -114,7 +114,7 @@ def test_through_a_pipe(folder: Path, tmp_path: Path) -> None:
 
 
 def test_every_format_that_holds_flow_has_an_error() -> None:
-    assert ERRORS.keys() == {name for name, form in FORMATS.items() if "flow" in form.whats}
+    assert ERRORS.keys() == {name for name, form in CONTAINERS.items() if "flow" in form.whats}
 
 
 def test_estimate_writes_all_of_them(folder: Path, tmp_path: Path, table: Path) -> None:

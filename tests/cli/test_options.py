@@ -7,7 +7,7 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli import options
-from flowcli.output.outputs import OutputOptions
+from flowcli.output.options import OutputOptions
 
 
 def received(*arguments: str) -> dict[str, Any]:
@@ -46,15 +46,13 @@ def test_values_arrive() -> None:
         "output": OutputOptions(
             ("x", "-"),
             ("flo", "warp"),
-            20.0,
-            True,
-            "keep",
             Fraction(24),
             18,
             True,
-            None,
-            "nuke",
-            ("o/",),
+            max_flow=20.0,
+            legend=True,
+            holes="keep",
+            occlusion=("o/",),
             style="trails",
             dim=0,
         ),

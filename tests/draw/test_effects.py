@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from flowcli.draw.color import legend
 from flowcli.draw.effects import Color, Warp, confidence, occlusion
-from flowcli.types import FlowField, FlowPair, Frame, Holes
+from flowcli.types import FlowField, FlowPair, Frame, Holes, StreamInfo, Style
 from tests import reference
 
 FIRST, SECOND = 4, 5
@@ -247,3 +248,12 @@ def test_confidence_is_grey_between_agreement_and_none() -> None:
 def test_what_compares_needs_the_flow_both_ways(effect: Callable[[FlowPair], Frame]) -> None:
     with pytest.raises(ValueError, match=r"^the pair has no backward flow$"):
         effect(_pair(_picture(), _constant(1, 0)))
+
+
+def test_effects_say_what_their_pictures_are() -> None:
+    source = StreamInfo(65, 97, Fraction(30), 12, Fraction(4, 3), bits=16)
+    plain = replace(source, bits=8)
+    for style in get_args(Style):
+        assert Color(style=style).info(source) == replace(plain, width=194 if style == "side-by-side" else 97)
+    assert [Warp(holes).info(source).alpha for holes in HOLES] == [False, False, True]
+    assert occlusion.info(source) == confidence.info(source) == plain

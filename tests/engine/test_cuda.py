@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 import numpy as np
 import pytest
@@ -11,45 +10,14 @@ import torch
 from torch import Tensor
 
 from flowcli import models
-from flowcli.engine.cuda import Received, Uploads, free_memory, hand_over, measured
+from flowcli.engine.cuda import Uploads, free_memory, measured
 from flowcli.engine.engine import Engine
 from flowcli.engine.graphs import STEADY
 from flowcli.models.base import Features
-from flowcli.pipeline import Background
-from flowcli.types import Direction, FlowField, FlowPair
+from flowcli.types import Direction
 from tests.fakes import DIRECTIONS, Tiny, frame, run
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-
-
-class Keep:
-    """A sink that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.seen: list[FlowPair] = []
-        self.ends: list[str] = []
-
-    def write(self, item: FlowPair) -> None:
-        self.seen.append(item)
-
-    def close(self) -> None:
-        self.ends.append("close")
-
-    def abort(self) -> None:
-        self.ends.append("abort")
-
-
-def test_flow_of_a_cpu_is_handed_over_as_it_is() -> None:
-    (pair,) = run(Tiny(), [frame(0), frame(1)])
-    keep = Keep()
-    received = Received(keep)
-    handed = hand_over(pair)
-    assert handed.ready is None
-    received.write(handed)
-    received.close()
-    received.abort()
-    assert keep.seen[0] is pair
-    assert keep.ends == ["close", "abort"]
 
 
 @on_a_gpu
@@ -121,30 +89,3 @@ def test_a_network_that_waits_is_never_recorded(caplog: pytest.LogCaptureFixture
         pairs = list(Engine(Talking(), "cuda", "fp32", 1).pairs(frames))
     assert caplog.messages == ["no CUDA graph: aten._local_scalar_dense.default waits for the GPU"]
     assert torch.allclose(pairs[-1].forward.uv.cpu(), run(Tiny(), frames)[-1].forward.uv, atol=1e-2)
-
-
-@on_a_gpu
-def test_other_threads_see_flow_when_it_is_ready() -> None:
-    """The flow is written late, behind much other work; its memory is let go by this thread at once."""
-    device = torch.device("cuda", 0)
-    sums: list[float] = []
-    threads: set[str] = set()
-
-    class Sum(Keep):
-        def write(self, item: FlowPair) -> None:
-            threads.add(threading.current_thread().name)
-            assert torch.cuda.current_stream() != torch.cuda.default_stream()
-            sums.append(item.forward.uv.double().mean().item())
-
-    sink = Background(Received(Sum()))
-    busy = torch.rand(4096, 4096, device=device)
-    for number in range(20):
-        uv = torch.full((2, 512, 512), -1.0, device=device)
-        torch.matmul(busy, busy)
-        uv.fill_(number)
-        first, second = frame(0), frame(1)
-        sink.write(hand_over(FlowPair(first, second, FlowField(uv), at=first)))
-        del uv
-    sink.close()
-    assert sums == list(range(20))
-    assert len(threads) == 1

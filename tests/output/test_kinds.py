@@ -4,8 +4,8 @@ import pytest
 
 from flowcli.errors import UsageError
 from flowcli.output.kinds import (
-    COMPARE,
-    FORMATS,
+    CONTAINERS,
+    NEED_BOTH,
     NEED_FRAMES,
     STYLES,
     WHATS,
@@ -66,12 +66,12 @@ def test_stdout_is_not_for_sequences() -> None:
 
 
 def test_every_picture_is_held_by_every_format_of_pictures() -> None:
-    pictures = [form for form in FORMATS.values() if "color" in form.whats]
+    pictures = [form for form in CONTAINERS.values() if "color" in form.whats]
     assert len(pictures) == 8
     for form in pictures:
         assert form.whats[0] == "color"
         assert set(WHATS) - {"flow"} <= set(form.whats)
-    assert set(STYLES) | COMPARE | NEED_FRAMES < set(WHATS)
+    assert set(STYLES) | NEED_BOTH | NEED_FRAMES < set(WHATS)
 
 
 def test_names() -> None:

@@ -219,7 +219,7 @@ def test_encoder_that_gives_up(tmp_path: Path, stand_in: Callable[[str], None]) 
 
 @posix
 def test_comment_that_cannot_be_added(tmp_path: Path, stand_in: Callable[[str], None]) -> None:
-    stand_in('case "$*" in *tagged*) echo "[error] no copies today" >&2; exit 1;; esac; exec "$FFMPEG" "$@"')
+    stand_in('case "$*" in *whole*) echo "[error] no copies today" >&2; exit 1;; esac; exec "$FFMPEG" "$@"')
     path = tmp_path / "a.mp4"
     sink = open_video_sink(path, INFO, comment=lambda: "text")
     check_error(lambda: fill(sink), f"cannot write {path}: no copies today", SPACE)

@@ -6,7 +6,7 @@ import math
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -42,8 +42,9 @@ def write(
     **options: Any,
 ) -> Path:
     """A video file of `images`, made by the sink."""
-    _, height, width, _ = images.shape
-    info = StreamInfo(height, width, rate, aspect=aspect)
+    _, height, width, channels = images.shape
+    bits: Literal[8, 16] = 16 if images.dtype == np.uint16 else 8
+    info = StreamInfo(height, width, rate, aspect=aspect, alpha=channels == 4, bits=bits)
     drain(frames(images, times), [open_video_sink(path, info, **options)])
     return path
 
@@ -189,7 +190,7 @@ def test_alpha(tmp_path: Path, suffix: str, height: int, width: int) -> None:
     images = np.concatenate([clips.numbered(4, height, width), np.full((4, height, width, 1), 255, np.uint8)], 3)
     images[:, : height // 2, :, 3] = 0
     images[:, height // 2 :, width // 2 :, 3] = 128
-    path = write(tmp_path / f"a{suffix}", images, alpha=True, comment=lambda: "holes")
+    path = write(tmp_path / f"a{suffix}", images, comment=lambda: "holes")
     decoder = ("-c:v", "libvpx-vp9") if suffix == ".webm" else ()
     raw = clips.ffmpeg(*decoder, "-i", path, "-f", "rawvideo", "-pix_fmt", "rgba", "-")
     written = np.frombuffer(raw, np.uint8).reshape(images.shape).astype(int)
@@ -201,7 +202,7 @@ def test_alpha(tmp_path: Path, suffix: str, height: int, width: int) -> None:
 
 def test_alpha_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^\.mp4 holds no alpha, only \.webm \.mov do$"):
-        open_video_sink(tmp_path / "a.mp4", StreamInfo(48, 64, Fraction(25)), alpha=True)
+        open_video_sink(tmp_path / "a.mp4", StreamInfo(48, 64, Fraction(25), alpha=True))
     assert names(tmp_path) == []
 
 

@@ -3,20 +3,16 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from flowcli.draw.effects import Color
 from flowcli.errors import FlowcliError, OutputError, UsageError
-from flowcli.output.kinds import FORMATS, parse_kind
-from flowcli.output.outputs import Output, OutputOptions, open_outputs, plan
-from flowcli.pictures import read_unscaled
-from flowcli.types import FlowField, FlowPair, Frame, StreamInfo
+from flowcli.output.kinds import CONTAINERS, parse_kind
+from flowcli.output.naming import Output, flow_direction, name_outputs, plan, plan_frames
+from flowcli.output.options import FrameOptions, OutputOptions
+from flowcli.types import Direction
 
 
 @pytest.fixture(autouse=True)
@@ -98,16 +94,18 @@ def test_both_directions_double_each_output() -> None:
         Output(Path("a.mp4"), "color", "mp4", both=True),
         Output(Path("a_bwd.mp4"), "color", "mp4", backward=True, both=True),
         Output(Path("b"), "flow", "flo", folder=True, both=True),
-        Output(Path("b"), "flow", "flo", folder=True, backward=True, both=True),
+        Output(Path("b"), "flow", "flo", folder=True, tag="_bwd", backward=True, both=True),
     ]
-    assert [output.tag for output in planned("b/", direction="both")] == ["", "_bwd"]
 
 
 def test_an_exr_holds_both_directions_but_no_stmap_does() -> None:
     both = Output(Path("e"), "flow", "exr", folder=True, both=True)
     for layout in ("nuke", "fusion", "blender"):
         assert planned("e/", kinds=("exr",), direction="both", exr=layout) == [both]
-    assert planned("e/", kinds=("exr",), direction="both", exr="stmap") == [both, replace(both, backward=True)]
+    assert planned("e/", kinds=("exr",), direction="both", exr="stmap") == [
+        both,
+        replace(both, tag="_bwd", backward=True),
+    ]
     single = Output(Path("a.exr"), "flow", "exr", both=True)
     assert planned("a.exr", pair=True, direction="both") == [
         single,
@@ -300,7 +298,7 @@ def test_no_output_replaces_the_input(tmp_path: Path) -> None:
 
 
 def test_every_format_can_be_named_and_written() -> None:
-    for name, form in FORMATS.items():
+    for name, form in CONTAINERS.items():
         target = {"video": f"a.{name}", "file": f"a.{form.suffix}", "stdout": "-"}.get(form.place, "a/")
         for what in form.whats:
             assert parse_kind(f"{what}.{name}") == (what, name)
@@ -308,56 +306,109 @@ def test_every_format_can_be_named_and_written() -> None:
             assert (output.what, output.format) == (what, name)
 
 
-def test_outputs_compute_in_one_thread_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, seen = torch.get_num_threads(), []
-
-    def draw(self: Color, pair: FlowPair) -> Frame:
-        seen.append(torch.get_num_threads())
-        return pair.first
-
-    monkeypatch.setattr(Color, "__call__", draw)
-    frame = Frame(np.zeros((4, 6, 3), np.uint8), 0, Fraction(0))
-    info, options = StreamInfo(4, 6, Fraction(25)), OutputOptions(("a/",))
-    (opened,) = open_outputs([Output(Path("a"), "color", "png", folder=True)], info, options, sys.stdout.buffer)
-    opened.sink.write(FlowPair(frame, frame, FlowField(torch.zeros(2, 4, 6)), at=frame))
-    opened.sink.close()
-    assert seen == [1]
-    assert torch.get_num_threads() == before
-    assert Path("a/000000.png").is_file()
-
-
-def _written(tmp_path: Path, *kinds: str, **options: Any) -> dict[str, np.ndarray]:
-    """The one picture of each kind, of a square that moves 4 px to the right over a ground at rest."""
-    second = np.full((20, 24, 3), 60, np.uint8)
-    second[5:11, 9:15] = 255
-    forward, backward = torch.zeros(2, 20, 24), torch.zeros(2, 20, 24)
-    forward[0, 5:11, 5:11], backward[0, 5:11, 9:15] = 4, -4
-    frame = Frame(second, 0, Fraction(0))
-    outputs = planned(*(f"{kind}/" for kind in kinds), kinds=kinds, **options)
-    opened = open_outputs(outputs, StreamInfo(20, 24, Fraction(25)), OutputOptions(**options), sys.stdout.buffer)
-    for each in opened:
-        each.sink.write(FlowPair(frame, frame, FlowField(forward), FlowField(backward), at=frame))
-        each.sink.close()
-    return {kind: read_unscaled(tmp_path / kind / "000000.png") for kind in kinds}
-
-
-def test_an_output_is_the_same_whatever_is_beside_it(tmp_path: Path) -> None:
-    made = _written(tmp_path, "warp", "occlusion")
-    assert made["occlusion"].shape == (20, 24)
-    hidden = made["occlusion"] == 255
-    assert np.argwhere(hidden).tolist() == [[y, x] for y in range(5, 11) for x in range(11, 15)]
-    assert (made["warp"][hidden] > 0).all(), "a ghost, since flow back in time was not asked for"
-
-
-def test_drawing_options_arrive(tmp_path: Path) -> None:
-    made = _written(tmp_path, "side-by-side", "overlay", max_flow=8.0, dim=1.0)
-    assert made["side-by-side"].shape == (20, 48, 3)
-    assert made["side-by-side"][5, 30].tolist() == [255, 127, 127], "half of full red"
-    assert made["overlay"][1, 1].tolist() == [0, 0, 0]
-    assert not made["overlay"][11:].any()
-    assert _written(tmp_path, "trails", percentile=50.0, dim=1.0, legend=True)["trails"][11:].any(), "a legend"
-
-
 def test_errors_are_for_people() -> None:
     assert issubclass(UsageError, FlowcliError)
     assert UsageError.exit_code == 2
+
+
+def framed(*targets: str, kinds: tuple[str, ...] = (), alpha: bool = False, one: bool = False) -> list[Output]:
+    return plan_frames(FrameOptions(targets, kinds), alpha=alpha, one=one)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "expected"),
+    [
+        ("a.mp4", "", Output(Path("a.mp4"), "frames", "mp4")),
+        ("a.GIF", "gif", Output(Path("a.GIF"), "frames", "gif")),
+        ("a/", "", Output(Path("a"), "frames", "png", folder=True)),
+        ("a", "jpg", Output(Path("a"), "frames", "jpg", folder=True)),
+        ("-", "", Output(None, "frames", "y4m")),
+        ("-", "y4m", Output(None, "frames", "y4m")),
+    ],
+)
+def test_meaning_for_frames(target: str, kind: str, expected: Output) -> None:
+    assert framed(target, kinds=(kind,) if kind else ()) == [expected]
+
+
+def test_one_frame_is_a_picture() -> None:
+    assert framed("a.jpeg", one=True) == [Output(Path("a.jpeg"), "frames", "jpg")]
+    assert framed("a.webm", "b/", alpha=True) == [
+        Output(Path("a.webm"), "frames", "webm"),
+        Output(Path("b"), "frames", "png", folder=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message", "hint"),
+    [
+        (
+            {"targets": ()},
+            UsageError,
+            "no output is named",
+            "add --out out.mp4, --out frames/ (a folder of .png files) or --out -",
+        ),
+        (
+            {"targets": ("a.png",)},
+            UsageError,
+            "one file cannot hold the frames of a sequence: a.png",
+            "give a folder: --out frames/ --as png",
+        ),
+        (
+            {"targets": ("a.flo",)},
+            OutputError,
+            "unknown suffix .flo: a.flo",
+            "use .mp4 .mkv .mov .webm .gif .png .jpg, or end a folder's name with /",
+        ),
+        (
+            {"targets": ("a/",), "kinds": ("flo",)},
+            UsageError,
+            "unknown kind of pictures: --as flo",
+            "known: mp4 mkv mov webm gif png jpg y4m",
+        ),
+        (
+            {"targets": ("a/",), "kinds": ("pngs",)},
+            UsageError,
+            "unknown kind of pictures: --as pngs",
+            "did you mean png?",
+        ),
+        (
+            {"targets": ("a.mp4",), "alpha": True},
+            UsageError,
+            "mp4 has no transparency: a.mp4",
+            "write mov, webm or png",
+        ),
+        (
+            {"targets": ("a/", "a")},
+            UsageError,
+            "two outputs have the same name: a/",
+            "give each --out a name of its own",
+        ),
+    ],
+)
+def test_contradictions_for_frames(call: dict[str, Any], error: type[FlowcliError], message: str, hint: str) -> None:
+    with pytest.raises(error) as caught:
+        framed(*call.pop("targets"), **call)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_frames_replace_neither_the_input_nor_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "in.mp4").touch()
+    with pytest.raises(OutputError, match=r"^output would replace the input: in\.mp4$"):
+        plan_frames(FrameOptions(("in.mp4",), overwrite=True), source=tmp_path / "in.mp4")
+    with pytest.raises(OutputError, match=r"^output exists already: in\.mp4$"):
+        framed("in.mp4")
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_way_that_flow_has_to_go(direction: Direction) -> None:
+    def way(kind: str, **options: Any) -> Direction:
+        return flow_direction(name_outputs(OutputOptions(("a/",), (kind,)), direction=direction), direction, **options)
+
+    assert way("flo") == way("warp") == way("flo", read=True) == direction
+    assert way("occlusion") == way("confidence", read=True) == "both"
+
+
+def test_trails_take_flow_both_ways_where_it_can_be_had() -> None:
+    trails = name_outputs(OutputOptions(("a/",), ("trails",)), direction="forward")
+    assert flow_direction(trails, "forward") == "both"
+    assert flow_direction(trails, "forward", read=True) == "forward"

@@ -1,0 +1,81 @@
+"""Flow that another thread takes over, while the GPU may still be at work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flowcli.pipeline import Background, Stopwatch
+from flowcli.types import FlowPair, Sink
+
+
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """A pair on its way to another thread; `ready` is when its flow can be read, None on a CPU."""
+
+    pair: FlowPair
+    ready: torch.cuda.Event | None
+
+
+class FlowBackground:
+    """As `Background`, for pairs: what the sink does on a GPU runs in a stream of its own, beside other threads' work.
+
+    The flow of a pair is read when what the writing thread had queued until then is done.
+    """
+
+    def __init__(
+        self,
+        sink: Sink[FlowPair],
+        depth: int = 4,
+        watch: Stopwatch | None = None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._thread = Background(_Receiver(sink), depth, watch, begin)
+
+    def write(self, pair: FlowPair) -> None:
+        uv = pair.forward.uv
+        ready = None
+        if uv.is_cuda:
+            ready = torch.cuda.Event()
+            ready.record(torch.cuda.current_stream(uv.device))
+        self._thread.write(Delivery(pair, ready))
+
+    def close(self) -> None:
+        self._thread.close()
+
+    def abort(self) -> None:
+        self._thread.abort()
+
+
+class _Receiver:
+    """The other end of a FlowBackground, in its thread."""
+
+    def __init__(self, sink: Sink[FlowPair]) -> None:
+        self._sink = sink
+        self._stream: torch.cuda.Stream | None = None
+
+    def write(self, item: Delivery) -> None:
+        if item.ready is None:
+            self._sink.write(item.pair)
+            return
+        self._stream = self._stream or torch.cuda.Stream(item.pair.forward.uv.device)
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(item.ready)
+            for tensor in _tensors(item.pair):
+                # Its memory is not used anew before this stream is done with it, whoever lets go of it when.
+                tensor.record_stream(self._stream)
+            self._sink.write(item.pair)
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+
+def _tensors(pair: FlowPair) -> list[Tensor]:
+    fields = [pair.forward, *([pair.backward] if pair.backward else [])]
+    return [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]

@@ -1,0 +1,225 @@
+"""What `--out` and `--as` mean: each pair of them names an output, or two where flow goes both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flowcli.errors import OutputError, UsageError
+from flowcli.output.kinds import (
+    CONTAINERS,
+    NEED_BOTH,
+    STYLES,
+    USE_BOTH,
+    Content,
+    check_holds,
+    either,
+    parse_kind,
+    parse_pictures,
+    suffix_of,
+)
+from flowcli.output.options import FrameOptions, OutputOptions
+from flowcli.targets import check_distinct, check_package, check_target
+from flowcli.types import Direction, FlowPair, Style
+
+BACKWARD_TAG = "_bwd"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One place to write to. `path` is None for stdout."""
+
+    path: Path | None
+    what: Content
+    format: str
+    folder: bool = False
+    tag: str = ""
+    """Added to the names of files in a folder."""
+    backward: bool = False
+    """Shows pairs that hold flow both ways from their second frame."""
+    stack: bool = False
+    """One file of the `files` for all flows."""
+    both: bool = False
+    """Is shown the flow both ways, if there is; others are not, so that they are the same whatever is beside them."""
+
+    @property
+    def needs_both(self) -> bool:
+        """Whether it cannot be made without the flow both ways."""
+        return self.what in NEED_BOTH
+
+    @property
+    def style(self) -> Style | None:
+        """How the flow is drawn; None for what is no drawing of it."""
+        return "wheel" if self.what == "color" else next((style for style in STYLES if style == self.what), None)
+
+    @property
+    def video(self) -> bool:
+        return CONTAINERS[self.format].place == "video"
+
+    @property
+    def files(self) -> bool:
+        """Whether each flow gets a file of its own, and may have a size of its own."""
+        return CONTAINERS[self.format].place in ("files", "folder") and not self.stack
+
+    def view(self, pair: FlowPair) -> FlowPair:
+        """What it is shown of the pair."""
+        if self.backward and pair.backward is not None:
+            pair = pair.reversed()
+        return pair if self.both or pair.backward is None else replace(pair, backward=None)
+
+    def __str__(self) -> str:
+        return "stdout" if self.path is None else f"{self.path}{'/' if self.folder else ''}"
+
+
+def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Path | None = None) -> list[Output]:
+    """The outputs that `options` name, checked as far as that is possible without the input.
+
+    pair: exactly one flow will come. source: the input if it is a file or a folder, which no output may replace.
+    Raises UsageError for a contradiction, OutputError for a name that cannot be written.
+    """
+    return _free(name_outputs(options, direction=direction, pair=pair), options, source)
+
+
+def plan_frames(
+    options: FrameOptions, *, alpha: bool = False, one: bool = False, source: Path | None = None
+) -> list[Output]:
+    """As `plan`, for a command whose outputs are all frames, whatever it makes them of.
+
+    alpha: they are RGBA. one: exactly one will come.
+    """
+    named = _named(options, "add --out out.mp4, --out frames/ (a folder of .png files) or --out -")
+    outputs = [_place(target, "frames", parse_pictures(word) if word else None, word, one) for target, word in named]
+    for output in outputs:
+        if CONTAINERS[output.format].place == "files" and not (output.folder or one):
+            hint = f"give a folder: --out frames/ --as {output.format}"
+            raise UsageError(f"one file cannot hold the frames of a sequence: {output}", hint)
+        if alpha and not CONTAINERS[output.format].alpha:
+            raise UsageError(f"{output.format} has no transparency: {output}", f"write {_with_alpha()}")
+    check_distinct((each.path, each.tag + each.format if each.folder else "") for each in outputs)
+    return _free(outputs, options, source)
+
+
+def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = False) -> list[Output]:
+    """As `plan`, whatever is at their places already."""
+    named = _named(options, "add --out flow.mp4, --out flow/ (a folder of .flo files) or --out -")
+    if options.percentile is not None and options.max_flow is not None:
+        raise UsageError("--percentile and --max-flow contradict each other", "leave one out")
+    outputs = [_output(target, word, options, pair) for target, word in named]
+    if options.style and not any(output.style for output in outputs):
+        raise UsageError(f"--style {options.style}, but nothing is drawn", "write a video, or a folder with --as png")
+    for output in outputs:
+        _check_kind(output, options, direction, pair)
+    if direction == "both":
+        outputs = [replace(each, both=True) for output in outputs for each in _both(output, options)]
+    if direction == "backward":
+        outputs = [replace(output, backward=True) for output in outputs]
+    check_distinct((each.path, each.tag + each.format if each.folder else "") for each in outputs)
+    return outputs
+
+
+def flow_direction(outputs: Iterable[Output], direction: Direction, *, read: bool = False) -> Direction:
+    """The way that flow has to go for these outputs of `direction`: both ways if one of them is shown both.
+
+    read: it is not estimated, but there already. Then only what an output cannot do without is asked for.
+    """
+    return "both" if any(output.needs_both if read else output.both for output in outputs) else direction
+
+
+def _named(options: FrameOptions, hint: str) -> list[tuple[str, str]]:
+    """The targets and their kinds. Raises UsageError if there is none."""
+    if not options.named:
+        raise UsageError("no output is named", hint)
+    return options.named
+
+
+def _free(outputs: list[Output], options: FrameOptions, source: Path | None) -> list[Output]:
+    """The same outputs. Raises OutputError for one that cannot be written, or would replace the source."""
+    for output in outputs:
+        if output.path is not None:
+            check_target(output.path, [source] if source else [], options.overwrite, output.folder)
+    return outputs
+
+
+def _output(target: str, word: str, options: OutputOptions, pair: bool) -> Output:
+    what, form = parse_kind(word) if word else (None, None)
+    output = _place(target, what, form, word, pair)
+    content = options.style or output.what if output.what == "color" else output.what
+    return replace(output, what=content, both=content in USE_BOTH)
+
+
+def _place(target: str, what: Content | None, form: str | None, word: str, pair: bool) -> Output:
+    """The output at `target`, of the content and in the format that `word` names, where it names them."""
+    if target == "-":
+        form = form or ("nut" if what == "flow" else "y4m")
+        if CONTAINERS[form].place != "stdout":
+            raise UsageError(f"{form} cannot be written to stdout", "use --as y4m (pictures) or --as nut (flow)")
+        return Output(None, what or CONTAINERS[form].whats[0], form)
+    path = Path(target)
+    folder = target.endswith("/") or path.is_dir() or not path.suffix
+    if folder:
+        form = form or ("flo" if what in (None, "flow") else "png")
+        if CONTAINERS[form].place not in ("files", "folder"):
+            raise UsageError(f"{form} is not written into a folder: {target}", _place_hint(form, path))
+    else:
+        form = _form(path, what, form, word)
+    if what:
+        check_holds(form, what, target)
+    stack = CONTAINERS[form].stack and not folder and not pair
+    return Output(path, what or CONTAINERS[form].whats[0], form, folder, stack=stack)
+
+
+def _form(path: Path, what: Content | None, form: str | None, word: str) -> str:
+    """The format of a file, `form` if its suffix is that of the path. word: the --as that named it."""
+    suffix = path.suffix.lower().replace(".jpeg", ".jpg")
+    files = {name: each for name, each in CONTAINERS.items() if each.place != "stdout" and not each.suffix}
+    known = {f".{name}": name for name, each in files.items() if what != "frames" or each.pictures}
+    if suffix not in known:
+        hint = f"use {' '.join(known)}, or end a folder's name with /"
+        raise OutputError(f"unknown suffix {path.suffix}: {path}", hint)
+    if form and CONTAINERS[form].place == "folder":
+        raise UsageError(f"{form} is several files: {path}", f"give a folder: --out {path.stem}/")
+    if form and suffix_of(form) != suffix:
+        raise UsageError(f"--as {word} contradicts the suffix of {path}", f"leave out {form}, or change the suffix")
+    return form or known[suffix]
+
+
+def _check_kind(output: Output, options: OutputOptions, direction: Direction, pair: bool) -> None:
+    form = CONTAINERS[output.format]
+    check_package(form.needs, "formats", output.format, str(output))
+    if form.place == "files" and not output.folder and not pair and not output.stack:
+        kind = "" if output.format == "flo" else f" --as {output.what}.{output.format}"
+        raise UsageError(f"one file cannot hold the flows of a sequence: {output}", f"give a folder: --out flow/{kind}")
+    if output.what == "warp" and options.holes == "transparent" and not form.alpha:
+        raise UsageError(
+            f"{output.format} has no transparency for --holes transparent: {output}",
+            f"write {_with_alpha()}, or use --holes black or keep",
+        )
+    if output.what == "trails" and direction == "backward":
+        raise UsageError(f"trails go forward in time: {output}", "leave out --backward")
+    if output.path is None and direction == "both" and output.what != "trails":
+        raise UsageError("--both makes two outputs, stdout takes one", "use --backward, or write to files")
+
+
+def _both(output: Output, options: OutputOptions) -> list[Output]:
+    """The outputs for the flow both ways."""
+    if output.what == "trails":
+        return [output]
+    if CONTAINERS[output.format].both and output.folder and options.exr != "stmap":
+        return [output]
+    return [output, _backward(output)]
+
+
+def _backward(output: Output) -> Output:
+    if output.folder or output.path is None:
+        return replace(output, backward=True, tag=BACKWARD_TAG)
+    return replace(output, backward=True, path=output.path.with_stem(output.path.stem + BACKWARD_TAG))
+
+
+def _with_alpha() -> str:
+    """The formats that hold transparency, for a hint."""
+    return either([name for name, each in CONTAINERS.items() if each.alpha])
+
+
+def _place_hint(form: str, path: Path) -> str:
+    return "use --out -" if CONTAINERS[form].place == "stdout" else f"use --out {path.name or 'flow'}{suffix_of(form)}"

@@ -1,0 +1,175 @@
+"""Outputs that are being written: the effect and the sink behind each one, in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
+
+from flowcli.output.kinds import suffix_of
+from flowcli.output.naming import Output
+from flowcli.output.options import FrameOptions, OutputOptions
+from flowcli.pipeline import Background, Stage, Stopwatch, use_threads
+from flowcli.types import FlowPair, Frame, Sink, StreamInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from flowcli.draw.effects import Effect
+    from flowcli.video import Soundtrack
+
+Item = TypeVar("Item")
+
+Comment = Callable[[], str]
+"""Called at the end, gives the `comment` tag of a video."""
+WritePicture = Callable[["Path", "np.ndarray"], None]
+"""Makes a picture file of an image."""
+Scale = Callable[[], tuple[float, float]]
+"""The lowest and highest scale of the colours so far, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Writer(Generic[Item]):
+    """A sink that writes to an output, in a thread of its own."""
+
+    output: Output
+    thread: Sink[Item]
+    watch: Stopwatch
+    """Counts the time that drawing and writing took."""
+    scale: Scale | None = None
+    """Of the colours; None where the output has none."""
+
+    def write(self, item: Item) -> None:
+        self.thread.write(item)
+
+    def close(self) -> None:
+        self.thread.close()
+
+    def abort(self) -> None:
+        self.thread.abort()
+
+
+def open_frames(
+    output: Output,
+    info: StreamInfo,
+    options: FrameOptions,
+    stdout: BinaryIO,
+    *,
+    comment: Comment | None = None,
+    sound: Soundtrack | None = None,
+    write: WritePicture | None = None,
+) -> Writer[Frame]:
+    """A sink for frames: a video, a folder of pictures, one picture, or y4m on `stdout`.
+
+    info: of the frames that will come: their size, rate, aspect, alpha and bits. comment, sound: for a video; y4m and
+    pictures have none. write: writes one picture, None to go by the suffix. Raises OutputError; InputError for sound
+    that cannot be read.
+    """
+    watch = Stopwatch()
+    sink = _frame_sink(output, info, options, stdout, comment, sound, write)
+    return Writer(output, Background(sink, watch=watch), watch)
+
+
+def open_flows(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Writer[FlowPair]:
+    """A sink for pairs: files or a video of their flow, or pictures that an effect makes of it.
+
+    info: of the source that the pairs come from. Raises OutputError.
+    """
+    from flowcli.engine.batches import MOST
+    from flowcli.engine.delivery import FlowBackground
+
+    scale: Scale | None = None
+    sink: Sink[FlowPair]
+    if output.what == "flow":
+        sink = Stage(output.view, _flow_sink(output, info, options, stdout))
+    else:
+        effect, scale = _effect(output, options)
+        comment = None if scale is None else partial(scale_text, scale)
+        frames = _frame_sink(output, effect.info(info), options, stdout, comment)
+        sink = Stage(lambda pair: effect(output.view(pair)), frames)
+    watch = Stopwatch()
+    # A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 20 frames per second,
+    # measured with colours of 384x256 on two cores.
+    # As deep as a step may be wide: the next one can begin before the flows of this one are drawn.
+    thread = FlowBackground(sink, MOST, watch, partial(use_threads, 1))
+    return Writer(output, thread, watch, scale)
+
+
+def scale_text(scale: Scale) -> str:
+    """One line for people: the range of the colour scale over the video so far."""
+    low, high = scale()
+    return (
+        f"flow colours are full at {high:.4g} px"
+        if low == high
+        else f"flow colours are full at {low:.4g} to {high:.4g} px"
+    )
+
+
+def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | None]:
+    """What makes the pictures, and the scale of its colours if it has one."""
+    from flowcli.draw.effects import Color, Warp, confidence, occlusion
+
+    if output.style is None:
+        masks: dict[str, Effect] = {"occlusion": occlusion, "confidence": confidence}
+        return masks.get(output.what) or Warp(options.holes), None
+    percentile = options.percentile or Color.percentile
+    color = Color(options.max_flow, options.legend, output.style, percentile=percentile, dim=options.dim)
+    return color, lambda: color.scale_range
+
+
+def _frame_sink(
+    output: Output,
+    info: StreamInfo,
+    options: FrameOptions,
+    stdout: BinaryIO,
+    comment: Comment | None,
+    sound: Soundtrack | None = None,
+    write: WritePicture | None = None,
+) -> Sink[Frame]:
+    from flowcli.pictures import write_picture
+    from flowcli.video import open_picture_sink, open_video_sink, open_y4m_sink
+
+    if output.path is None:
+        return open_y4m_sink(stdout, info, fps=options.fps)
+    if output.video:
+        return open_video_sink(
+            output.path,
+            info,
+            fps=options.fps,
+            crf=options.crf,
+            overwrite=options.overwrite,
+            comment=comment,
+            sound=sound,
+        )
+    return open_picture_sink(
+        output.path,
+        folder=output.folder,
+        suffix=f".{output.format}",
+        tag=output.tag,
+        overwrite=options.overwrite,
+        write=write or write_picture,
+    )
+
+
+def _flow_sink(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Sink[FlowPair]:
+    if output.path is None:
+        from flowcli.video import open_nut_sink
+
+        return open_nut_sink(stdout, info)
+    from flowcli.flowfile import open_exr_sink, open_flow_sink, open_stack_sink
+    from flowcli.packing import TSN_BOUND
+    from flowcli.video import open_flow_video_sink
+
+    path, bound, overwrite = output.path, options.bound, options.overwrite
+    if output.video:
+        return open_flow_video_sink(path, info, bound=bound, fps=options.fps, overwrite=overwrite)
+    if output.format == "i3d":
+        return open_stack_sink(path, overwrite=overwrite, bound=bound or TSN_BOUND)
+    if output.stack:
+        return open_stack_sink(path, overwrite=overwrite)
+    if output.format == "exr":
+        return open_exr_sink(path, folder=output.folder, layout=options.exr, tag=output.tag, overwrite=overwrite)
+    suffix = suffix_of(output.format)
+    return open_flow_sink(path, folder=output.folder, suffix=suffix, tag=output.tag, overwrite=overwrite, bound=bound)
