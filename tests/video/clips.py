@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.video import ffmpeg_path
+from flowcli.video.selection import Selection
 
 SIZE = (48, 64)
 """Height and width of the small clips."""
@@ -64,6 +65,18 @@ def times(path: Path) -> list[Fraction]:
     lines = ffmpeg("-i", f"file:{path}", *timing, "-f", "framemd5", "-").decode().splitlines()
     clock = next(Fraction(line.split(": ")[1]) for line in lines if line.startswith("#tb 0"))
     return [int(line.split(",")[2]) * clock for line in lines if not line.startswith("#")]
+
+
+def wanted(selection: Selection, times: list[Fraction]) -> list[int]:
+    """Frame by frame: those from `start` on, before the first that reaches `stop`, and of them each nth."""
+    kept = []
+    for index, time in enumerate(times):
+        start, stop = selection.start, selection.stop
+        if stop is not None and (time if isinstance(stop, Fraction) else index) >= stop:
+            break
+        if start is None or (time if isinstance(start, Fraction) else index) >= start:
+            kept.append(index)
+    return kept[:: selection.every]
 
 
 def durations(path: Path) -> list[Fraction]:

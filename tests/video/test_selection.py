@@ -7,21 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcli.video.selection import Selection
+from tests.video import clips
 
 bounds = st.none() | st.integers(0, 60) | st.fractions(0, 3, max_denominator=1000)
 rates = st.sampled_from([Fraction(25), Fraction(30000, 1001), Fraction(1389, 100), Fraction(1, 2)])
-
-
-def wanted(selection: Selection, times: list[Fraction]) -> list[int]:
-    """Frame by frame: those from `start` on, before the first that reaches `stop`, and of them each nth."""
-    kept = []
-    for index, time in enumerate(times):
-        start, stop = selection.start, selection.stop
-        if stop is not None and (time if isinstance(stop, Fraction) else index) >= stop:
-            break
-        if start is None or (time if isinstance(start, Fraction) else index) >= start:
-            kept.append(index)
-    return kept[:: selection.every]
 
 
 @given(bounds, bounds, st.integers(1, 7), st.integers(0, 60), rates)
@@ -29,7 +18,7 @@ def test_indices(
     start: int | Fraction | None, stop: int | Fraction | None, every: int, total: int, rate: Fraction
 ) -> None:
     selection = Selection(start, stop, every)
-    assert list(selection.indices(total, rate)) == wanted(selection, [index / rate for index in range(total)])
+    assert list(selection.indices(total, rate)) == clips.wanted(selection, [index / rate for index in range(total)])
 
 
 def test_over() -> None:

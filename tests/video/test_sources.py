@@ -13,7 +13,6 @@ from flowcli.types import Frame
 from flowcli.video import open_source
 from flowcli.video.selection import Selection
 from tests.video import clips
-from tests.video.test_selection import wanted
 
 CLIPS = [
     "av1_video.mkv", "bigbuckbunny.mp4", "bikes.mp4", "bt709_full_range.mp4", "carphone.mp4", "chaplin.mp4",
@@ -135,7 +134,7 @@ def test_selection_at_uneven_times(
 ) -> None:
     path = clips.vfr(tmp_path / "a.mkv", clips.numbered(len(UNEVEN)), UNEVEN)
     frames = read(path, start=start, stop=stop, every=every)
-    expected = wanted(Selection(start, stop, every), UNEVEN)
+    expected = clips.wanted(Selection(start, stop, every), UNEVEN)
     assert [(frame.index, clips.number(frame.image), frame.time) for frame in frames] == [
         (index, index, UNEVEN[index]) for index in expected
     ]
