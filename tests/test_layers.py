@@ -1,16 +1,16 @@
-"""Which module may import which: only those of lower layers, and slow packages only where nobody waits for them."""
+"""Which module may import which. docs/architecture.md explains the layers."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# From the top down. Modules of one line do not know each other, those of one package do.
 LAYERS = """
     __main__
     cli
@@ -30,6 +30,8 @@ LAYERS = """
     types
     errors
 """
+"""From the top down. A module may import from lower lines and from its own package, not from others of its line."""
+
 RANK = {unit: -number for number, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 OWNERS = {
     "cv2": {"pictures", "classic"},
@@ -43,6 +45,8 @@ OWNERS = {
     "OpenEXR": {"flowfile"},
     "ray": {"batch"},
 }
+"""The only modules that may import these packages."""
+
 SLOW = {"torch", "numpy", "cv2"}
 LIGHT = {
     "flowcli",
@@ -74,10 +78,11 @@ LIGHT = {
     "weights.fetch",
     "weights.files",
 }
-"""Whole packages, and modules of others."""
+"""Modules and whole packages that `flowcli --help` loads: they import SLOW packages inside functions only."""
 
 
 def unit(module: str) -> str:
+    """The name that LAYERS has for a module: "video" for flowcli.video.sinks, "flowcli" for the package itself."""
     return module.split(".")[1] if "." in module else module
 
 
@@ -134,6 +139,13 @@ def violations(root: Path) -> list[str]:
 
 def test_the_layers_hold(root: Path) -> None:
     assert violations(root) == []
+
+
+def test_the_page_on_architecture_has_these_layers(root: Path) -> None:
+    page = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("| modules | what they do |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines()]
+    assert rows == [line.split() for line in LAYERS.split("\n") if line.strip()]
 
 
 def plant(root: Path, **texts: str) -> None:
