@@ -186,5 +186,9 @@ def test_a_page_of_the_documentation(page: Path, place: Path, capsys: pytest.Cap
             count += 1
             exec(compile(content, page.name, "exec"), {})
     assert count
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [*sorted(README.parent.glob("*.md")), *PAGES], ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
