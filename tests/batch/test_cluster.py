@@ -180,6 +180,7 @@ def writers(out: Path) -> set[int]:
     return {int(match[1]) for name in names if (match := re.search(r"\.(\d+)-\d+\.part", name))}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_nodes_and_a_worker_that_is_killed(address: str, tmp_path: Path) -> None:
     clips = tmp_path / "clips"

@@ -17,6 +17,8 @@ from flowcli.pictures import write_picture
 from tests.batch.warm import Warm, tree
 from tests.video.clips import lavfi
 
+pytestmark = pytest.mark.slow
+
 KILLS = 50
 OPEN = 40
 """How many of them at least have to come while an output is being written."""

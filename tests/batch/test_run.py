@@ -255,6 +255,7 @@ print(last)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("run", ["first", "again"])
 def test_killed_before_each_step(batch: Batch, tmp_path: Path, run: str) -> None:

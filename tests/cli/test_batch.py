@@ -228,6 +228,7 @@ def test_parts() -> None:
             parse_share(text)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
 def test_interrupted_in_the_middle(table: Path, tmp_path: Path) -> None:
     lavfi(tmp_path / "long.mkv", "testsrc=size=64x48:rate=100:duration=20", "-c:v", "ffv1")

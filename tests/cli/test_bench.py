@@ -53,6 +53,7 @@ def test_errors(arguments: str, code: int, error: str, hint: str, capsys: pytest
         assert line == expected or (expected.endswith("*") and line.startswith(expected[:-1]))
 
 
+@pytest.mark.slow
 def test_json_of_kernels_and_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "kernels", "network", *SMALL, "--precision", "fp32", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -72,6 +73,7 @@ def test_json_of_kernels_and_network(capsys: pytest.CaptureFixture[str]) -> None
     assert whole["seconds"]["rounds"] == 3
 
 
+@pytest.mark.slow
 def test_tables_of_a_network_without_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "network", "-m", "spynet", *SMALL, "-q"]) == 0
     out, err = capsys.readouterr()
@@ -84,6 +86,7 @@ def test_tables_of_a_network_without_weights(capsys: pytest.CaptureFixture[str])
     assert lines[6].split()[3] == "1.23"
 
 
+@pytest.mark.slow
 def test_without_ffmpeg_the_pipeline_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

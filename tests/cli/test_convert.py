@@ -102,6 +102,7 @@ def test_from_one_format_to_the_next(one: str, other: str, folder: Path) -> None
     assert off("back") <= ERRORS[one] + ERRORS[other] + 1e-4
 
 
+@pytest.mark.slow
 def test_through_a_pipe(folder: Path, tmp_path: Path) -> None:
     program = (sys.executable, "-m", "flowcli", "convert")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
@@ -288,6 +289,7 @@ def test_what_is_refused_leaves_nothing(
     assert off("in") == 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(table: Path) -> None:
     # Far more than a pipe holds.
     np.save("a.npy", np.zeros((20, 2, 200, 300), np.float32))

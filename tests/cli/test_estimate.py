@@ -307,6 +307,7 @@ def test_device_that_is_not_there(pictures: Path, tmp_path: Path, capsys: pytest
     assert names(tmp_path) == ["in", "weights"]
 
 
+@pytest.mark.slow
 def test_through_pipes(clip: Path, table: Path) -> None:
     stream = ffmpeg("-i", str(clip), "-map", "0:v", "-c:v", "rawvideo", "-pix_fmt", "rgb24", "-f", "nut", "-")
     arguments = ["estimate", "-", "--out", "-", *CPU, "--json"]
@@ -352,6 +353,7 @@ def until(ready: object, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_in_the_middle(table: Path, tmp_path: Path, number: signal.Signals) -> None:
@@ -375,6 +377,7 @@ def test_signal_in_the_middle(table: Path, tmp_path: Path, number: signal.Signal
         feeder.communicate()
 
 
+@pytest.mark.slow
 def test_signal_while_stdin_is_silent(table: Path, tmp_path: Path) -> None:
     process = start(table, ["estimate", "-", "-o", "a.mp4"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -390,6 +393,7 @@ def test_signal_while_stdin_is_silent(table: Path, tmp_path: Path) -> None:
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["y4m", "nut"])
 def test_reader_that_goes_away(table: Path, tmp_path: Path, kind: str) -> None:
     feeder = endless()
@@ -409,6 +413,7 @@ def test_reader_that_goes_away(table: Path, tmp_path: Path, kind: str) -> None:
         feeder.communicate()
 
 
+@pytest.mark.slow
 def test_reader_that_goes_away_takes_the_files_with_it(table: Path, tmp_path: Path) -> None:
     feeder = endless()
     pipes = {"stdin": feeder.stdout, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -429,6 +434,7 @@ def test_reader_that_goes_away_takes_the_files_with_it(table: Path, tmp_path: Pa
         feeder.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 @pytest.mark.parametrize("kind", ["y4m", "nut"])
 def test_full_disk_behind_stdout(pictures: Path, table: Path, kind: str) -> None:

@@ -191,6 +191,7 @@ def test_rows_on_stdout(pictures: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(err)["outputs"] == [{"out": "-", "kind": "jsonl"}]
 
 
+@pytest.mark.slow
 def test_from_stdin(tmp_path: Path, table: Path) -> None:
     clip = write(tmp_path / "a.mkv", camera(4, pan=1))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -202,6 +203,7 @@ def test_from_stdin(tmp_path: Path, table: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("-o", "rows.csv")])
 def test_reader_that_goes_away(more: tuple[str, ...], pictures: Path, table: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "many", 25)

@@ -19,6 +19,8 @@ from flowcli.video import open_source
 from flowcli.weights import entries
 from tests import sample
 
+pytestmark = pytest.mark.slow
+
 PRECISIONS: dict[str, Precision] = {"default": "auto", "float32": "fp32"}
 
 
