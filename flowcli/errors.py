@@ -1,8 +1,8 @@
-"""Errors that a user can act on: the command line prints them as two lines and exits with `exit_code`."""
+"""Errors that a user can act on; the command line prints message and hint and exits with `exit_code`."""
 
 
 class FlowcliError(Exception):
-    """Something about the world is wrong: `message` says what and the value, `hint` says what to do."""
+    """Something outside the program is wrong: `message` says what, with the value; `hint` says what to do."""
 
     exit_code = 1
 
@@ -31,18 +31,18 @@ class FfmpegError(FlowcliError):
 
 
 class FetchError(FlowcliError):
-    """A download failed: no connection, no such file, too large, of another hash; what there is of it may be kept."""
+    """A download failed: no connection, no such file, too large, a wrong hash. A partial file may be kept."""
 
 
 class WeightsError(FlowcliError):
-    """Weights are missing, damaged, unsafe or of another network."""
+    """Weights are missing, damaged, unsafe or for another network."""
 
 
 class DeviceError(FlowcliError):
-    """The device or precision that was asked for is not there, or its memory is too small."""
+    """The requested device or precision is not available, or its memory is too small."""
 
 
 class BatchError(FlowcliError):
-    """A batch came to its end, but some of its items failed."""
+    """The batch is finished, but some of its items failed."""
 
     exit_code = 3

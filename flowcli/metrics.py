@@ -1,4 +1,4 @@
-"""How far an estimated flow is from the truth."""
+"""Errors of estimated flow against ground truth."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def endpoint_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None)
 
 
 def pixel_rate(estimate: Tensor, truth: Tensor, threshold: float, valid: Tensor | None = None) -> Tensor:
-    """Fraction of valid pixels whose error exceeds `threshold` pixels; an unknown estimate (NaN) counts as such."""
+    """Fraction of valid pixels whose error exceeds `threshold` pixels; an unknown estimate (NaN) counts as an error."""
     return _mean(~(endpoint_errors(estimate, truth) <= threshold), valid)
 
 
 def outlier_rate(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Fraction of valid pixels whose error exceeds 3 pixels and 5 % of the true length; NaN estimates count as such.
+    """Fraction of valid pixels whose error exceeds 3 pixels and 5 % of the true length; NaN counts as an outlier.
 
-    Source: the "Fl" number of KITTI 2015, Menze and Geiger 2015.
+    Source: the "Fl" measure of KITTI 2015, Menze and Geiger 2015.
     """
     errors = endpoint_errors(estimate, truth)
     return _mean(~((errors <= 3) | (errors <= 0.05 * lengths(truth.float()))), valid)
@@ -44,7 +44,7 @@ def angular_error(estimate: Tensor, truth: Tensor, valid: Tensor | None = None) 
     estimate, truth: (..., 2, H, W); valid: (..., H, W) bool, None for all.
     Source: Barron, Fleet, Beauchemin 1994, as used by Baker et al. 2011, section 4.1 ("AE").
     """
-    # Of the cross and the dot product: the arc cosine of the latter alone is blind to small angles.
+    # From cross and dot product: the arc cosine of the dot product alone is inaccurate for small angles.
     (u, v), (x, y) = estimate.double().unbind(-3), truth.double().unbind(-3)
     cross = torch.stack([v - y, x - u, u * y - v * x]).square().sum(0).sqrt()
     return _mean(torch.rad2deg(torch.atan2(cross, u * x + v * y + 1)), valid)

@@ -20,10 +20,9 @@ _RAMPS = ((15, 0, 1), (6, 1, 0), (4, 1, 2), (11, 2, 1), (13, 2, 0), (6, 0, 2))
 
 @cache
 def wheel(device: torch.device | str = "cpu") -> Tensor:
-    """(55, 3) uint8 RGB: the Middlebury colours, from red (to the right) over yellow (down) round to magenta.
+    """(55, 3) uint8 RGB: the Middlebury colour wheel, from red (right) over yellow (down) to magenta.
 
-    One tensor for each device, not to be changed.
-
+    Calls for one device share a tensor, which must not be changed.
     Source: Baker et al. 2011, "A Database and Evaluation Methodology for Optical Flow", and its colorcode.cpp.
     """
     colours = torch.zeros(sum(steps for steps, _, _ in _RAMPS), 3, dtype=torch.uint8)
@@ -37,7 +36,7 @@ def wheel(device: torch.device | str = "cpu") -> Tensor:
 
 
 def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None, *, darken: bool = True) -> Tensor:
-    """(H, W, 3) uint8 RGB on the device of `uv`: white at rest, full colour at `scale` pixels, darker above.
+    """(H, W, 3) uint8 RGB on the device of `uv`: white without motion, full colour at `scale` pixels, darker above.
 
     uv: (2, H, W) float32 pixels; scale above 0; valid: (H, W) bool. Unknown pixels (not valid, NaN or infinite) are
     black. darken: False keeps the full colour above the scale. Source: as `wheel`.
@@ -46,30 +45,30 @@ def flow_to_rgb(uv: Tensor, scale: float, valid: Tensor | None = None, *, darken
 
 
 def flow_to_hsv(uv: Tensor, scale: float, valid: Tensor | None = None) -> Tensor:
-    """(H, W, 3) uint8 RGB: hue is the direction, from red (to the right) over green round to magenta, value the speed.
+    """(H, W, 3) uint8 RGB: the hue is the direction, from red (right) over green to magenta; the value is the speed.
 
-    Black at rest, full colour at `scale` pixels and above; otherwise as `flow_to_rgb`. Source: OpenCV's tutorial on
-    optical flow, whose scale is the frame's own.
+    Black without motion, full colour at `scale` pixels and above. Arguments and unknown pixels as in `flow_to_rgb`.
+    Source: OpenCV's tutorial on optical flow, which scales each frame by itself.
     """
     radius, known = relative_speed(uv, scale, valid)
     value = radius.clamp_(max=1).where(known, 0.0).mul_(255)
-    # The hue goes from 0 to 6, a side of the colours' hexagon each; red, green and blue are full around 0, 2 and 4.
+    # The hue runs from 0 to 6; red, green and blue are full around 0, 2 and 4.
     hue = (torch.atan2(uv[1], uv[0]) * (3 / math.pi)).nan_to_num_()
     apart = (((hue - full + 3) % 6 - 3).abs() for full in (0, 2, 4))
     return torch.stack([value * (2 - each).clamp_(0, 1) for each in apart], dim=-1).round_().to(torch.uint8)
 
 
 def relative_speed(uv: Tensor, scale: float, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The length of (2, H, W) flow as a part of `scale`, (H, W), and where it is known, (H, W) bool."""
+    """(H, W) length of the flow (2, H, W) divided by `scale`, and (H, W) bool, where the flow is known."""
     speed = torch.hypot(uv[0], uv[1]).div_(scale)
     return speed, speed.isfinite() if valid is None else speed.isfinite() & valid
 
 
 def legend(size: int, paint: Callable[[Tensor, float], Tensor] = flow_to_rgb) -> Tensor:
-    """(size, size, 4) uint8 RGBA: the colours of all flows up to the scale, as a disc, transparent outside.
+    """(size, size, 4) uint8 RGBA: a disc with the colours of all flows up to the scale, transparent outside.
 
-    The colour at a point of the disc is that of the motion from its centre to the point; the rim is the scale itself.
-    paint: gives them, of flow and a scale.
+    Each point has the colour of the motion from the centre to it; the rim stands for the scale.
+    paint: makes the colours of a flow at a scale.
     """
     arrows = (grid(size, size) - (size - 1) / 2) / (size / 2)
     inside = torch.hypot(arrows[0], arrows[1]) <= 1
@@ -77,11 +76,12 @@ def legend(size: int, paint: Callable[[Tensor, float], Tensor] = flow_to_rgb) ->
 
 
 class RunningScale:
-    """The length in pixels that gets full colour, for each frame in turn: it follows the video without flicker.
+    """The length of flow in pixels that gets full colour, frame by frame: it follows the video without flicker.
 
-    Each frame's measure is a high percentile of its lengths, `percentile` of 100; the aim is the median of the last few
-    measures, so that a single odd frame (a cut, a flash) counts for nothing; the scale goes there by a few percent a
-    frame, up faster than down, and never below `least`, so that the noise of a still scene stays pale.
+    A frame's measure is a percentile of its flow lengths, `percentile` of 100. The target is the median of the last
+    `memory` measures, so that a single odd frame (a cut, a flash) has no effect. The scale moves towards the target by
+    a few percent per frame, up faster than down. It never falls below `least` pixels, so that the noise of a still
+    scene stays pale.
     """
 
     least = 1.0
@@ -104,18 +104,18 @@ class RunningScale:
         return self._range
 
     def update(self, uv: Tensor, valid: Tensor | None = None) -> float:
-        """The scale for this frame, the next one of the video. uv: (2, H, W) pixels; valid: (H, W) bool.
+        """The scale for the next frame of the video. uv: (2, H, W) pixels; valid: (H, W) bool.
 
-        A frame without known flow leaves the scale as it is.
+        A frame without known flow leaves the scale unchanged.
         """
-        # A constant step over the flattened frame, odd so that it does not run along columns of even widths.
+        # A constant step over the flattened frame, odd so that samples do not line up in columns of even widths.
         step = uv[0].numel() // self.samples | 1
         length = torch.hypot(uv[0].flatten()[::step], uv[1].flatten()[::step])
         known = length.isfinite() if valid is None else length.isfinite() & valid.flatten()[::step]
         length = length[known]
         if len(length):
             self._measures.append(_percentile(length, self._percentile))
-        # The lower median, so that of two measures the odd high one does not count either.
+        # The lower median, so that the higher one of two measures has no effect either.
         aim = max(self.least, statistics.median_low(self._measures)) if self._measures else self.least
         if self._scale is not None:
             aim = min(max(aim, self._scale * self.release), self._scale * self.attack)
@@ -126,7 +126,7 @@ class RunningScale:
 
 
 def _percentile(numbers: Tensor, percent: float) -> float:
-    """As torch.quantile, but without sorting them all: 0.1 instead of 1.3 ms for 20 000."""
+    """As torch.quantile, without sorting all the numbers: 0.1 instead of 1.3 ms for 20 000."""
     rank = (len(numbers) - 1) * percent / 100
     low = int(rank)
     below, above = (numbers.kthvalue(place + 1).values for place in (low, math.ceil(rank)))

@@ -1,4 +1,4 @@
-"""Points that are followed along the flow of a video."""
+"""Points tracked along the flow of a video."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from flowcli.types import FlowPair
 
 
 class Tracks:
-    """Where the points of a grid came from: their places in the last frames of a video.
+    """Tracked points on a grid of cells, with their positions in the last frames of a video.
 
-    A point ends where its flow leaves the frame or is unknown and, if the pairs have backward flow, where it is
-    occluded in the next frame; where two come into one cell of the grid, the younger ends. New ones start in the middle
-    of cells that are empty; after a gap in the video all do. spacing: width of a cell, about, in pixels; length: of the
-    paths, in frames. Source for the ends: Sundaram, Brox, Keutzer 2010, section 3.
+    A track ends where the flow leaves the frame or is unknown and, if the pairs have backward flow, where the point is
+    occluded in the next frame. If two tracks meet in a cell, the younger ends. New tracks start in the middle of empty
+    cells; after a gap in the video, all start anew. spacing: approximate width of a cell in pixels; length: frames in a
+    track. Source of the rules for ends: Sundaram, Brox, Keutzer 2010, section 3.
     """
 
     def __init__(self, spacing: float, length: int = 15) -> None:
@@ -24,9 +24,9 @@ class Tracks:
         self._next: int | None = None
 
     def follow(self, pair: FlowPair) -> np.ndarray:
-        """(length, N, 2) float32: x, y of each point in the frames up to `pair.first`, oldest first; NaN without it.
+        """(length, N, 2) float32: x, y of N points in the frames up to `pair.first`, oldest first, NaN before a start.
 
-        pair: the next one of the video, seen from its earlier frame.
+        pair: the next pair of the video, forward in time.
         """
         if pair.first.index != self._next:
             self._paths = self._paths[:, :0]
@@ -39,7 +39,7 @@ class Tracks:
         return paths
 
     def _renew(self, starts: np.ndarray, cells: np.ndarray) -> None:
-        """Leaves one point in each cell, and puts one into those that are empty."""
+        """Leaves one point in each cell, and starts one in each empty cell."""
         known = np.isfinite(self._paths[..., 0])
         present = np.flatnonzero(known[-1])
         column, row = np.rint(self._paths[-1, present]).astype(int).T
@@ -54,7 +54,7 @@ class Tracks:
 
 
 def grid_points(height: int, width: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 2): x, y of the pixels in the middle of cells about `spacing` wide; (H, W): each pixel's cell."""
+    """(N, 2) x, y of the centres of cells about `spacing` wide, and (H, W), the number of each pixel's cell."""
     rows, columns = (max(1, round(size / spacing)) for size in (height, width))
     y, x = ((2 * np.arange(count) + 1) * size // (2 * count) for count, size in ((rows, height), (columns, width)))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -63,7 +63,7 @@ def grid_points(height: int, width: int, spacing: float) -> tuple[np.ndarray, np
 
 
 def _moved(points: np.ndarray, pair: FlowPair) -> np.ndarray:
-    """(N, 2): where the points (N, 2) of `pair.first` are in `pair.second`, NaN if nowhere."""
+    """(N, 2): positions in `pair.second` of the points (N, 2) of `pair.first`, NaN for those that are lost."""
     forward = pair.forward.known[None]
     layers = forward
     if pair.backward is not None:

@@ -1,7 +1,8 @@
-"""Operators with several kernels: plain torch for every device, C++ and CUDA where those can be built.
+"""Operators with several kernels: plain torch for every device, C++ and CUDA where they can be built.
 
-Each operator is defined once, by `define`. Its plain torch kernel builds and loads the native ones when it is first
-called, and does the work itself where that is impossible. What was loaded is tried before it is trusted.
+Each operator is registered once, by `define`. The first call of its plain torch kernel builds and loads the native
+kernels. Native kernels are compared with plain torch before they are used; where they cannot be built, or give wrong
+results, plain torch does the work.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _has_kernel: Callable[[str, str], bool] = torch._C._dispatch_has_kernel_for_disp
 FALLBACKS: dict[str, Callable[..., Any]] = {}
 """The plain torch kernel of each operator."""
 TRIALS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {}
-"""Arguments of operators, on the CPU, by which native kernels are tried."""
+"""Arguments, on the CPU, with which the native kernels of an operator are compared with plain torch."""
 _tried: set[str] = set()
 _trying = threading.Lock()
 _log = logging.getLogger("flowcli")
@@ -39,10 +40,11 @@ def define(
     build: bool = True,
     trials: Callable[[], list[tuple[Any, ...]]] | None = None,
 ) -> None:
-    """Adds the operator of this schema. fake: what its results look like, for torch.compile and the like.
+    """Registers the operator with this schema and this plain torch kernel.
 
-    build: False for one that is not worth a build; its native kernels run once others have had them built or loaded.
-    trials: arguments, on the CPU, with which a native kernel must do what `kernel` does, else it is not used.
+    fake: returns empty results of the right shape and dtype, as torch.compile needs. build: whether a call builds
+    native kernels; without it they run only after another operator has loaded them. trials: returns arguments, on the
+    CPU, for which a native kernel must agree with `kernel`, or it is not used.
     """
     name = schema.partition("(")[0]
     if trials is not None:
@@ -54,7 +56,7 @@ def define(
 
 
 def _build_then(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """`kernel` for every device. Its first call builds the native kernel, which from then on hides it."""
+    """`kernel` for every device. The first call loads the native kernel, which from then on is called instead."""
 
     def entry(*args: Any) -> Any:
         first: Tensor = args[0] if isinstance(args[0], Tensor) else args[0][0]
@@ -72,7 +74,7 @@ def _build_then(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 @torch.no_grad()
 def _try_kernels(device: str) -> None:
-    """Native kernels that are wrong on this machine give way to those of plain torch, with a warning.
+    """Replaces native kernels that give wrong results on this machine with plain torch, and logs a warning.
 
     Raises DeviceError instead if FLOWCLI_NATIVE=require.
     """
@@ -86,13 +88,13 @@ def _try_kernels(device: str) -> None:
             raise DeviceError(message, "FLOWCLI_NATIVE=auto runs the torch kernel")
         _log.warning("%s; the slower torch kernel runs", message)
         with warnings.catch_warnings():
-            # torch tells of kernels that take the place of others.
+            # torch warns that one kernel replaces another.
             warnings.simplefilter("ignore", UserWarning)
             LIBRARY.impl(name, kernel, device.upper(), allow_override=True)
 
 
 def differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]]) -> None:
-    """Gives the operator a gradient: `backward(grad, *arguments)`, one for each argument, None where there is none."""
+    """Registers the operator's gradient: `backward(grad, *arguments)` returns one value per argument, or None."""
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         tensors = [value for value in inputs if isinstance(value, Tensor)]
@@ -106,7 +108,7 @@ def differentiate(name: str, backward: Callable[..., tuple[Tensor | None, ...]])
 
 
 def differentiate_kernel(name: str) -> None:
-    """Gives the operator the gradient of its plain torch kernel, which is run once more for it."""
+    """Registers the gradient of the plain torch kernel, which runs once more in the backward pass."""
 
     def backward(grad: Tensor, *arguments: Any) -> tuple[Tensor | None, ...]:
         tensors = [each.detach().requires_grad_() for each in arguments if isinstance(each, Tensor)]
@@ -119,11 +121,11 @@ def differentiate_kernel(name: str) -> None:
 
 
 def impl_autocast(name: str, kernel: Callable[..., Any]) -> None:
-    """What the operator does under autocast, which `kernel` has to end."""
+    """Registers what runs under autocast: `kernel`, which has to disable autocast for its own calls."""
     for key in ("AutocastCPU", "AutocastCUDA"):
         LIBRARY.impl(name, kernel, key)
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that sums of numbers of this dtype have."""
+    """The dtype in which values of `dtype` are summed: float64 for float64, otherwise float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,4 +1,4 @@
-"""Brightness without what light and camera do to it; `brightness.cpp` and `brightness.cu` have faster kernels."""
+"""Locally normalised brightness; `brightness.cpp` and `brightness.cu` have faster kernels for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from flowcli.ops._library import define, differentiate_kernel
 
 
 def levelled_brightness(image: Tensor, cell: int, least: float) -> Tensor:
-    """(N, 1, H, W) float32: the mean of the channels, shifted and scaled to mean 0 and deviation 1 around each pixel.
+    """(N, 1, H, W) float32: the mean of the channels, normalised to local mean 0 and standard deviation 1.
 
-    image: (N, 3, H, W) floating, read as float32; cell: side of the cells in pixels, dividing H and W; least: deviation
-    that is noise, added in squares. Mean and deviation are those of 3x3 cells, fewer at the border, and bilinear in
-    between. Raises ValueError if the shape does not fit. Whatever light and camera change slowly over the picture falls
-    out of the difference between two frames.
+    image: (N, 3, H, W) floating, read as float32; cell: side of the cells in pixels, dividing H and W; least: the
+    deviation of noise, whose square is added to the variance. Mean and variance are taken over 3x3 cells, fewer at the
+    border, and interpolated bilinearly. This removes slow changes of light and exposure from the difference of two
+    frames. Raises ValueError if the shape does not fit.
     """
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[1] != 3 or cell < 1 or any(not side or side % cell for side in shape[2:]):

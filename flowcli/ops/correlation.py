@@ -130,9 +130,10 @@ def _unrow(rows: Tensor, like: Tensor) -> Tensor:
 
 
 class _Window:
-    """The (2r+2)^2 integer places that one pixel's samples lie between.
+    """The (2r+2)^2 integer positions between which the samples of one pixel lie.
 
-    All samples of a pixel have the same fraction, so a dot product at each place and one bilinear blend give them all.
+    All samples of a pixel have the same fractional offset, so one dot product per position and one bilinear blend give
+    all of them.
     """
 
     def __init__(self, flow: Tensor, radius: int, dtype: torch.dtype) -> None:
@@ -154,7 +155,7 @@ class _Window:
         self.outside = count * self.height * self.width
 
     def places(self) -> Iterator[tuple[int, int, Tensor]]:
-        """(j, i, index): the row of `_rows(second)` at each place of the window, `outside` where there is none."""
+        """(j, i, index) for each position of the window: the row of `_rows(second)` there, or `outside`."""
         for j in range(self.side + 1):
             y = self.top + j
             for i in range(self.side + 1):
@@ -212,7 +213,7 @@ def _lookup_backward_torch(
     return _unrow(grad_one, first), _unrow(grad_two[:-1], second), _unrow(slope, flow)
 
 
-# What the results look like, for torch.compile and the like.
+# Empty results of the right shape and dtype, for torch.compile.
 
 
 def _correlation_fake(first: Tensor, second: Tensor, radius: int, dilation: int) -> Tensor:
@@ -250,7 +251,7 @@ def _correlation_trials() -> list[tuple[Any, ...]]:
 
 def _lookup_trials() -> list[tuple[Any, ...]]:
     first, second = _trial_features()
-    # Smooth in most places, as the flow of a video is, and torn in some.
+    # Smooth in most places, as the flow of a video is, with some discontinuities.
     y, x = torch.meshgrid(torch.arange(9.0), torch.arange(21.0), indexing="ij")
     flow = torch.stack([0.3 * x - y, 0.7 * y + 20.0 * (x > 15)])[None]
     radii = {torch.float32: 4, torch.bfloat16: 3, torch.float16: 3}
@@ -258,7 +259,7 @@ def _lookup_trials() -> list[tuple[Any, ...]]:
 
 
 def _trial_features() -> tuple[Tensor, Tensor]:
-    """(1, 40, 9, 21) each, channels_last: neither of them a whole number of tiles."""
+    """Two tensors (1, 40, 9, 21), channels_last; the sides are no multiples of the kernels' tiles."""
     features = torch.randn(2, 40, 9, 21, generator=torch.Generator().manual_seed(0))
     first, second = features.contiguous(memory_format=torch.channels_last).split(1)
     return first, second

@@ -9,10 +9,10 @@ from flowcli.ops._library import accumulator, define, differentiate_kernel
 
 
 def gated_update(hidden: Tensor, gates: Tensor) -> Tensor:
-    """The state between the old one and the tanh of a fresh one, as far as the sigmoid of a gate says.
+    """The new state h + s (tanh(f) - h), with s the sigmoid of the gate, f the fresh state and h the hidden state.
 
-    hidden: (N, C, H, W), the old state, floating; gates: (N, 2 C, H, W), same dtype and device, gate then fresh state;
-    half types are computed in float32. Returns (N, C, H, W) like `hidden`. Raises ValueError if they do not fit.
+    hidden: (N, C, H, W) floating; gates: (N, 2 C, H, W), same dtype and device, gate then fresh state; half types are
+    computed in float32. Returns (N, C, H, W) in the dtype of `hidden`. Raises ValueError if they do not fit.
     Source: GRU, Cho et al. 2014, arXiv:1406.1078, without its reset gate.
     """
     count, channels, height, width = hidden.shape

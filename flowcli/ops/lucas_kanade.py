@@ -18,14 +18,14 @@ MOST_MISFIT = 2.0
 
 @torch.no_grad()
 def lucas_kanade(first: Tensor, second: Tensor, flow: Tensor, windows: Sequence[int], damping: float) -> Tensor:
-    """(N, 4 K, h, w) float32: for each of K windows a step (u, v) towards the true flow, its sureness, its misfit.
+    """(N, 4 K, h, w) float32: for each of K windows a step (u, v) towards the true flow, its confidence, its residual.
 
-    first, second: (N, 1, H, W) brightness; flow: (N, 2, h, w) pixels of its own grid, h and w dividing H and W by the
-    same whole number, the side of the cell that one vector stands for. windows: radii, in cells, over which steps are
-    measured. damping: keeps steps small where there is no texture, in squares of brightness.
-    Steps are in pixels of the pictures, one at most in each direction; sureness is in [0, 1), the misfit a deviation of
-    brightness, 2 at most. Samples outside `second` count for nothing. No gradient goes through.
-    Raises ValueError if the shapes do not fit, or a window is negative.
+    first, second: (N, 1, H, W) brightness; flow: (N, 2, h, w) in pixels of its own grid, where H = k h and W = k w with
+    an integer k: each vector stands for a cell of k x k pixels. windows: radii in cells over which steps are measured.
+    damping: added to the diagonal of the structure tensor, so that steps stay small without texture, in squares of
+    brightness. Steps are in pixels of the pictures, between -1 and 1 in each direction; the confidence is in [0, 1);
+    the residual is the root mean square difference of brightness, at most 2. Samples outside `second` are ignored.
+    There is no gradient. Raises ValueError if the shapes do not fit, or a window is negative.
     Source: Lucas and Kanade 1981, "An iterative image registration technique"; a single damped step.
     """
     count, _, height, width = first.shape

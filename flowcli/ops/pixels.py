@@ -1,4 +1,4 @@
-"""Pictures from how they are stored to how networks read them; `pixels.cpp` and `pixels.cu` have faster kernels."""
+"""Pictures in the layouts that networks read; `pixels.cpp` and `pixels.cu` have faster kernels for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flowcli.ops._library import define, differentiate_kernel
 
 
 def unpack_pixels(pixels: Tensor, stride: int = 1, least: int = 1) -> tuple[Tensor, Crop]:
-    """(N, 3, H', W') float32 in [0, 1], padded as by `pad_to`, and where the original lies in it.
+    """(N, 3, H', W') float32 in [0, 1], padded as by `pad_to`, and the part of it that holds the original.
 
-    pixels: (N, H, W, 3) uint8, 255 becomes 1. Raises ValueError for another shape or dtype.
+    pixels: (N, H, W, 3) uint8. Raises ValueError for another shape or dtype.
     """
     if pixels.dim() != 4 or pixels.shape[3] != 3 or not pixels.shape[1:].numel() or pixels.dtype != torch.uint8:
         raise ValueError(f"pixels are {pixels.dtype} of {tuple(pixels.shape)}, must be torch.uint8 of (N, H, W, 3)")
@@ -33,10 +33,10 @@ def _unpack_pixels_fake(pixels: Tensor, top: int, left: int, height: int, width:
 
 
 def unshuffle_pixels(image: Tensor, factor: int, dtype: torch.dtype) -> Tensor:
-    """(N, k^2 C, H / k, W / k) of `dtype`, channels_last: what F.pixel_unshuffle makes, for convolutions to begin with.
+    """F.pixel_unshuffle of the image: (N, k^2 C, H / k, W / k) in `dtype`, channels_last.
 
-    image: (N, C, H, W) floating, read as float32; factor: k, 2 or more, dividing H and W; dtype: floating. Raises
-    ValueError if the factor does not fit.
+    image: (N, C, H, W) floating, read as float32; factor: k, 2 or more, dividing H and W; dtype: floating.
+    Raises ValueError if the factor does not fit.
     """
     if factor < 2 or image.shape[-2] % factor or image.shape[-1] % factor:
         raise ValueError(f"factor is {factor}, must be 2 or more and divide {image.shape[-2]}x{image.shape[-1]}")
@@ -46,7 +46,7 @@ def unshuffle_pixels(image: Tensor, factor: int, dtype: torch.dtype) -> Tensor:
 
 def _unshuffle_pixels_torch(image: Tensor, factor: int, dtype: torch.dtype) -> Tensor:
     cells = F.pixel_unshuffle(image.to(dtype, memory_format=torch.channels_last), factor)
-    # torch leaves an empty one in its old shape.
+    # pixel_unshuffle does not change the shape of an empty tensor.
     return cells.reshape(_cells(image, factor)).contiguous(memory_format=torch.channels_last)
 
 

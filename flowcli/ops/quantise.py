@@ -1,4 +1,4 @@
-"""Maps in 8 bits, for convolutions of whole numbers; `quantise.cpp` has a faster kernel for it."""
+"""Quantisation of feature maps for 8-bit convolutions; `quantise.cpp` has a faster kernel for it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flowcli.ops._library import define
 
 
 def quantise(maps: Sequence[Tensor], scale: float, zero: int) -> Tensor:
-    """uint8 (N, C, H, W), channels_last: x / scale + zero in whole numbers, of maps side by side along their channels.
+    """uint8 (N, C, H, W), channels_last: x / scale + zero, rounded and clamped, of the maps joined along channels.
 
-    maps: (N, C_i, H, W) floating each, of one device, at least one. scale: what a step stands for, above 0; zero: the
-    number that stands for 0, 0 to 255. Halves are rounded up; what is below 0 becomes 0, what is above 255 becomes 255,
-    NaN becomes 0. Raises ValueError if the maps do not fit, and for another scale or zero.
+    maps: at least one (N, C_i, H, W) floating tensor, all on one device. scale: the width of a quantisation step, above
+    0; zero: the zero point, 0 to 255. Halves are rounded up; results are clamped to 0...255; NaN becomes 0.
+    Raises ValueError if the maps do not fit together, or scale or zero are out of range.
     """
     if not maps or any(each.shape[0] != maps[0].shape[0] or each.shape[2:] != maps[0].shape[2:] for each in maps):
         raise ValueError(f"maps do not lie side by side: {[tuple(each.shape) for each in maps]}")

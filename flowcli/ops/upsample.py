@@ -12,12 +12,12 @@ from flowcli.ops._library import accumulator, define, differentiate_kernel
 
 
 def convex_upsample(flow: Tensor, mask: Tensor) -> Tensor:
-    """The flow k times as large: each fine vector is a convex blend of k times the nine coarse ones around its own.
+    """The flow upsampled by k: each fine vector is k times a convex combination of the 3x3 coarse vectors around it.
 
-    flow: (N, 2, h, w) float32 or float64, pixels of its own grid; mask: (N, 9 k^2, h, w), any floating dtype, of which
-    channel (3 j + i) k^2 + k y + x is the weight before softmax, for fine pixel (y, x) of a cell, of the vector in row
-    j - 1 and column i - 1 around it. Vectors beyond the border are those at the border. Returns (N, 2, k h, k w) in
-    the dtype of the flow. Raises ValueError if the shapes do not fit.
+    flow: (N, 2, h, w) float32 or float64, in pixels of its own grid; mask: (N, 9 k^2, h, w), any floating dtype:
+    channel (3 j + i) k^2 + k y + x is the weight, before softmax, of the coarse vector at row j - 1 and column i - 1
+    around a cell, for the cell's fine pixel (y, x). The border is replicated. Returns (N, 2, k h, k w) in the dtype of
+    the flow. Raises ValueError if the shapes do not fit.
     Source: RAFT, Teed and Deng 2020, arXiv:2003.12039, section 3.3.
     """
     count, channels, height, width = mask.shape
