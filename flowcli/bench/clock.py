@@ -1,4 +1,4 @@
-"""Time taken by turns: what is compared is measured in the same rounds, for a machine's speed changes by the minute."""
+"""Timing in turns: things to compare are measured in the same rounds, since a machine's speed changes by the minute."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import torch
 
 LEAST = 3
-"""Rounds that are always taken."""
+"""Number of rounds that are always measured."""
 _FLUSH = 2**28
-"""Bytes, more than the cache of any GPU."""
+"""Bytes; larger than the cache of any GPU."""
 STREAM = 8
-"""Calls that stand for a long run of them."""
+"""Number of queued calls that stands for a long run."""
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of what was measured `rounds` times: the median and the quartiles around it."""
+    """Median and quartiles of a quantity that was measured `rounds` times."""
 
     median: float
     low: float
@@ -30,7 +30,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of two values at least."""
+        """The spread of at least two values."""
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high, len(values))
 
@@ -39,10 +39,10 @@ class Spread:
 
 
 class Clock:
-    """Seconds that work on a device takes; on a GPU by its own clock, beginning with cold caches.
+    """Measures how long work on a device takes; on a GPU by its own clock and with cold caches.
 
-    queued: how many calls a GPU is given at once. A single one is the time of the work itself; more tell how fast it
-    goes on and on, as in a video, when the GPU works on one thing while the next is launched.
+    queued: number of calls that a GPU is given at once. One call measures the time of the work itself; several measure
+    the throughput of a video, where the GPU works on one call while the next is launched.
     """
 
     def __init__(self, device: torch.device, queued: int = 1) -> None:
@@ -57,7 +57,7 @@ class Clock:
             return time.perf_counter() - began
         stream = torch.cuda.current_stream(self._device)
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        # Busy with this, the GPU finds the work that follows queued, and does not wait for it to be launched.
+        # While the GPU is busy with this, the work is queued behind it: the time of launching is not measured.
         self._flush.zero_()
         start.record(stream)
         for _ in range(self._queued):
@@ -69,7 +69,7 @@ class Clock:
 
 
 def rounds(seconds: float) -> Iterator[None]:
-    """Goes on until so many seconds have passed, for LEAST rounds at least."""
+    """Yields once per round until `seconds` have passed, but at least LEAST times."""
     began, count = time.perf_counter(), 0
     while count < LEAST or time.perf_counter() - began < seconds:
         yield
@@ -78,7 +78,7 @@ def rounds(seconds: float) -> Iterator[None]:
 
 @torch.inference_mode()
 def by_turns(calls: Mapping[str, Call], seconds: float, clock: Clock) -> dict[str, Spread]:
-    """Seconds that each call takes, after one that does not count."""
+    """The seconds that each call takes, measured in turns after one call for warming up."""
     for call in calls.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in calls}

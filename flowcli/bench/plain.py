@@ -1,4 +1,4 @@
-"""Networks as they run elsewhere: plain torch in place of this project's kernels, contiguous tensors, float32."""
+"""Networks as most people run them: plain torch instead of this project's kernels, contiguous tensors, float32."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from flowcli.types import Frame
 Function = Callable[..., Any]
 
 OPERATORS: dict[Function, Function] = {getattr(torch.ops.flowcli, name): kernel for name, kernel in FALLBACKS.items()}
-"""The operators, as they are called, and the plain torch kernel of each."""
+"""Each operator, as it is called, with its plain torch kernel."""
 
 
 class Fallback(TorchFunctionMode):
-    """Inside, the plain torch kernels run, whatever kernels are loaded."""
+    """A context in which the plain torch kernels run, whatever kernels are loaded."""
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -33,7 +33,7 @@ class Fallback(TorchFunctionMode):
 
 
 class Contiguous(TorchFunctionMode):
-    """Inside, convolutions see contiguous tensors, whatever layout a network asks for."""
+    """A context in which convolutions get contiguous tensors, whatever layout the network asks for."""
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -44,13 +44,13 @@ class Contiguous(TorchFunctionMode):
 
 
 def images(frames: list[Frame], model: FlowModel, device: torch.device) -> Tensor:
-    """(N, 3, H, W) in [0, 1], padded to what the network takes."""
+    """(N, 3, H, W) in [0, 1], padded to a size that the network takes."""
     pixels = torch.from_numpy(np.stack([frame.image for frame in frames])).to(device)
     return unpack_pixels(pixels, model.stride, model.least)[0]
 
 
 def pwcnet(first: Frame, second: Frame, device: torch.device) -> Call:
-    """PWC-Net as most people run it: float32, contiguous, plain torch, both frames encoded; random weights."""
+    """PWC-Net as most people run it: float32, contiguous, plain torch, both frames encoded. Random weights."""
     model = models.create("pwcnet").eval().to(device)
     with Fallback():
         pair = [images([frame], model, device) for frame in (first, second)]

@@ -1,4 +1,4 @@
-"""A clip to measure with: textures that move."""
+"""The clip for measurements: moving textures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOTIONS = ((3, 1), (-6, 2))
 
 
 def frames(height: int, width: int, count: int) -> Iterator[Frame]:
-    """The same ones in every run."""
+    """The frames of the clip, the same in every run."""
     generator = torch.Generator().manual_seed(0)
     textures = [_texture(height, width, generator) for _ in MOTIONS]
     y, x = np.ogrid[:height, :width]
@@ -31,7 +31,7 @@ def frames(height: int, width: int, count: int) -> Iterator[Frame]:
 
 
 def _texture(height: int, width: int, generator: torch.Generator) -> np.ndarray:
-    """(H, W, 3) uint8, coarse and fine noise together."""
+    """(H, W, 3) uint8: the sum of coarse and fine noise."""
     total = torch.zeros(1, 3, height, width)
     for step in (4, 8, 16, 32, 64):
         noise = torch.rand(1, 3, -(-height // step), -(-width // step), generator=generator)
