@@ -24,7 +24,7 @@ class Tracks:
         self._next: int | None = None
 
     def follow(self, pair: FlowPair) -> np.ndarray:
-        """(length, N, 2) float32: x, y of N points in the frames up to `pair.first`, oldest first, NaN where one is missing.
+        """(length, N, 2) float32: x, y of N points in the frames up to `pair.first`, oldest first; NaN if missing.
 
         pair: the next pair of the video, forward in time.
         """
