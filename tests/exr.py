@@ -1,4 +1,4 @@
-"""A reader of EXR files that knows nothing of flowcli or of the OpenEXR library: float scan lines, ZIPS or ZIP.
+"""A reader of EXR files that uses neither flowcli nor the OpenEXR library: float scan lines, ZIPS or ZIP.
 
 Source: "OpenEXR File Layout", https://openexr.com/en/latest/OpenEXRFileLayout.html.
 """
@@ -63,7 +63,7 @@ def _channel_names(table: bytes) -> list[str]:
 
 
 def _undone(data: bytes) -> bytes:
-    """Differences summed up, and the halves of the bytes put together again."""
+    """Undoes the predictor and the interleaving of EXR's ZIP compression."""
     values = np.frombuffer(data, np.uint8).astype(np.int64)
     values[1:] -= 128
     values = np.cumsum(values) % 256

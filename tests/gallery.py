@@ -1,4 +1,4 @@
-"""The picture docs/styles.jpg, from the clip tests/data/sample.mp4: `python -m tests.gallery` makes it again."""
+"""Renders docs/styles.jpg from the clip tests/data/sample.mp4: `python -m tests.gallery`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABEL = 20
 
 
 def cell(folder: Path, kind: str) -> np.ndarray:
-    """A picture below its name."""
+    """The picture of one kind with its name above it."""
     image = read_unscaled(folder / kind / f"{FRAME:06d}.png")
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)

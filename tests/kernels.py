@@ -1,4 +1,4 @@
-"""Fixtures for tests that run with each of the kernels in turn: a conftest.py imports them."""
+"""Fixtures for tests that run with each kernel in turn; a conftest.py imports them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _torch_library: Any = torch.library
 
 @pytest.fixture(scope="session")
 def library() -> Path:
-    """The native library of the CPU, built if it is not in the user's cache, and loaded from now on."""
+    """The native library for the CPU, built if it is not in the user's cache, and loaded from now on."""
     if os.environ.get("FLOWCLI_NATIVE") == "off":
         pytest.skip("FLOWCLI_NATIVE=off")
     if shutil.which((os.environ.get("CXX") or "c++").split()[0]) is None:
@@ -33,7 +33,7 @@ def library() -> Path:
 
 @pytest.fixture(params=["torch", "cpp", "cu"])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The device to test on; the kernels are those of plain torch, of correlation.cpp or of correlation.cu."""
+    """The device to test on, with the kernels of plain torch, the .cpp files or the .cu files."""
     if request.param == "cu":
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")

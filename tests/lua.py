@@ -1,4 +1,4 @@
-"""Files as Torch7, the Lua library, writes them."""
+"""A writer of Torch7 files (the Lua library)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Lua:
         return self.of_class(name, struct.pack("<i", numbers.ndim) + longs + storage)
 
     def none(self, name: str = "torch.FloatTensor") -> bytes:
-        """A tensor without elements, as a cleared buffer of a layer is."""
+        """A tensor without elements, such as a cleared buffer of a layer."""
         return self.of_class(name, struct.pack(f"<i{self.long}", 0, 1) + self.value(None))
 
     def function(self, kind: int) -> bytes:
@@ -83,5 +83,5 @@ class Lua:
 
 
 def whole(content: bytes) -> bytes:
-    """A file: its object has index 1, and was written by a writer that counts from 2."""
+    """A whole file: its object has index 1, and later indices count from 2."""
     return content[:4] + struct.pack("<i", 1) + content[8:]

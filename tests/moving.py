@@ -1,4 +1,4 @@
-"""Clips whose motion is known: a picture under a camera, and things that move over it."""
+"""Clips with known motion: a picture under a moving camera, and objects that move over it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = 10
 
 @cache
 def texture(number: int = 0) -> np.ndarray:
-    """(384, 384, 3) uint8: the nth of a few pictures, each with colours of its own."""
+    """(384, 384, 3) uint8: the nth of a few pictures with different colours."""
     return np.ascontiguousarray(procedural_textures(4, 3)[number].permute(1, 2, 0).numpy())
 
 
@@ -48,7 +48,7 @@ def camera(
 
 
 def square(count: int, *, side: int, u: int, v: int) -> np.ndarray:
-    """(count, HEIGHT, WIDTH, 3): a square with a pattern of its own moves over a picture that is still."""
+    """(count, HEIGHT, WIDTH, 3): a textured square moves over a still picture."""
     frames = camera(count)
     for index, frame in enumerate(frames):
         top, left = 20 + v * index, 30 + u * index
@@ -57,7 +57,7 @@ def square(count: int, *, side: int, u: int, v: int) -> np.ndarray:
 
 
 def write(path: Path, frames: np.ndarray) -> Path:
-    """A clip without loss, RATE frames a second."""
+    """Writes a lossless clip of RATE frames per second."""
     return clips.write(path, frames, rate=RATE)
 
 

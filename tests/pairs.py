@@ -1,4 +1,4 @@
-"""Pairs with ground truth in the layouts of public datasets, small and with numbers that one can check by hand."""
+"""Small pairs with ground truth in the layouts of public datasets, with values that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def mask(path: Path, rows: slice) -> Path:
 
 
 def write_pair(folder: Path, name: str = "a", brightness: int = 0, u: float = 3.0, v: float = 4.0) -> Path:
-    """A pair in the flat layout, with PAIR_flow.flo. Returns the folder."""
+    """Writes a pair in the flat layout, with PAIR_flow.flo. Returns the folder."""
     picture(folder / f"{name}_img1.png", 0)
     picture(folder / f"{name}_img2.ppm", brightness)
     flow(folder / f"{name}_flow.flo", u, v)

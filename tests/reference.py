@@ -1,4 +1,4 @@
-"""Slow, obvious oracles in NumPy; they share no code with what they check."""
+"""Slow and simple oracles in NumPy, which share no code with what they check."""
 
 from __future__ import annotations
 

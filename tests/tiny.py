@@ -1,4 +1,4 @@
-"""flowcli with a network whose answer is known as its default model, here or in a process of its own."""
+"""flowcli with a network of known output as its default model, in this process or in another one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOWN = 0.5
 
 
 def write_weights(path: Path, network: str = "brightness", settings: str = "{}", **tensors: Any) -> str:
-    """Writes weights of `network` and returns their sha256; tensors: instead of the right ones."""
+    """Writes weights of `network` and returns their sha256. tensors: replace the right ones."""
     import torch
     from safetensors.torch import save_file
 
@@ -63,14 +63,14 @@ sys.exit(main(sys.argv[3:]))
 
 
 def start(weights: Path, arguments: Sequence[object], **options: Any) -> subprocess.Popen[bytes]:
-    """flowcli in a process of its own, with the table of weights in the folder `weights`."""
+    """Starts flowcli in another process, with the table of weights in the folder `weights`."""
     command = [sys.executable, "-c", _START, str(NETWORKS), str(weights), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FLOWCLI_NATIVE": "off"}
     return subprocess.Popen(command, env=environment, **options)
 
 
 def children(pid: int) -> set[int]:
-    """Processes below `pid`, by /proc."""
+    """All descendants of the process `pid`, from /proc."""
     found = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):

@@ -1,4 +1,4 @@
-"""What is going on in a batch, on stderr."""
+"""The progress of a batch, on stderr."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """Counts items and flows; takes reports from any thread. With a console, bars show it all, live."""
+    """Counts items and flows, as any thread reports them. With a console, bars show the progress."""
 
     def __init__(self, total: int, console: Console | None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.counts = {"done": 0, "skipped": 0, "failed": 0}
         self.flows = 0
-        """Of the items that are finished."""
+        """Flows of the finished items."""
         self._total = total
         self._worked = 0
-        """Items finished now, and not before."""
+        """Items finished in this run; skipped ones are left out."""
         self._began = time.monotonic()
         self._running: dict[str, tuple[TaskID, int, int | None]] = {}
         names, notes = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
@@ -39,7 +39,7 @@ class Board:
         return time.monotonic() - self._began
 
     def report(self, name: str, done: int, total: int | None) -> None:
-        """That so many flows of an item are there, of so many if that is known."""
+        """Records that `done` flows of an item are made, of `total` if that is known."""
         if name not in self._running:
             self._running[name] = self.progress.add_task(f"  {name}", total=total, note=""), 0, total
         bar = self._running[name][0]
@@ -48,7 +48,7 @@ class Board:
         self.progress.update(self._all, note=self._note())
 
     def finish(self, outcome: Outcome) -> None:
-        """That this became of an item."""
+        """Records the outcome of an item."""
         if bar := self._running.pop(outcome.record.item, None):
             self.progress.remove_task(bar[0])
         self.counts[outcome.status] += 1
@@ -72,7 +72,7 @@ class Board:
 
 @contextmanager
 def board(total: int, *, show: bool) -> Iterator[Board]:
-    """A Board for so many items; with `show`, and if stderr is a terminal, it is seen."""
+    """A Board for `total` items, shown if `show` is set and stderr is a terminal."""
     from rich.console import Console
 
     made = Board(total, Console(stderr=True) if show and sys.stderr.isatty() else None)

@@ -18,13 +18,13 @@ TASK = Task(SourceOptions(), EngineOptions(), OutputOptions(kinds=("color", "flo
 
 @dataclass
 class Batch:
-    """A batch of text files: the video is what the file says, and there is a file of flow for each of its letters."""
+    """A batch of text files: the "video" of an item is its text, and each letter gives a file of "flow"."""
 
     inputs: Path
     out: Path
     task: Task = TASK
     tried: list[str] = field(default_factory=list)
-    """What the last run did."""
+    """Items that the last run worked on."""
 
     def plans(self) -> list[Plan]:
         items = [Item(path.name, path) for path in sorted(self.inputs.iterdir())]

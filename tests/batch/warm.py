@@ -1,4 +1,4 @@
-"""A process that has everything imported, and forks one more for each command line it is given."""
+"""A process that has imported all modules, and forks a child for each command line."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ for line in sys.stdin:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os._exit(main(json.loads(line)))
     print(pid, flush=True)
-    # It keeps its number until it is asked for.
+    # The child keeps its pid until it is waited for.
     sys.stdin.readline()
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
 class Warm:
-    """Runs flowcli again and again, without the seconds that the imports take."""
+    """Runs flowcli repeatedly without the time that imports take."""
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FLOWCLI_NATIVE": "off"}
@@ -47,11 +47,11 @@ class Warm:
         self._process.communicate(timeout=60)
 
     def start(self, arguments: list[str]) -> int:
-        """The pid of flowcli with these arguments."""
+        """Starts flowcli with these arguments; returns its pid."""
         return self._ask(json.dumps(arguments))
 
     def wait(self) -> int:
-        """Its exit code, negative for the signal that killed it."""
+        """Waits for it; returns its exit code, negative for the signal that killed it."""
         return self._ask("wait")
 
     def _ask(self, line: str) -> int:
@@ -63,7 +63,7 @@ class Warm:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files below the folder, but for the manifest, whose lines tell times; folders end with a slash."""
+    """All files below the folder with their contents, except manifests (they hold times); folders end with /."""
     return {
         f"{path.relative_to(folder)}{'/' * path.is_dir()}": b"" if path.is_dir() else path.read_bytes()
         for path in folder.rglob("*")

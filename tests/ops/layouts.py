@@ -1,4 +1,4 @@
-"""Tensors as operators may be given them: random, and laid out in memory in every way."""
+"""Random tensors in every memory layout that operators must accept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sliced(tensor: Tensor) -> Tensor:
 
 
 def shifted(tensor: Tensor) -> Tensor:
-    """Channels-last, and not at a whole vector in memory."""
+    """Channels-last, starting at an address that is not aligned to a vector."""
     count, channels, height, width = tensor.shape
     view = tensor.new_zeros(tensor.numel() + 1)[1:].view(count, height, width, channels).permute(0, 3, 1, 2)
     return view.copy_(tensor)

@@ -23,13 +23,13 @@ def ffmpeg(*arguments: object, data: bytes | None = None) -> bytes:
 
 
 def lavfi(path: Path, source: str, *options: object) -> Path:
-    """A file that holds what a source of ffmpeg's own makes."""
+    """Writes a file with the output of one of ffmpeg's test sources."""
     ffmpeg("-f", "lavfi", "-i", source, *options, f"file:{path}")
     return path
 
 
 def numbered(count: int, height: int = SIZE[0], width: int = SIZE[1]) -> np.ndarray:
-    """(N, H, W, 3) uint8: the nth picture is grey, as bright as `brightness(n)`, with a smooth pattern on it."""
+    """(N, H, W, 3) uint8: the nth picture is grey with `brightness(n)` plus a small pattern."""
     ramp = np.arange(height * width).reshape(height, width, 1) % 7
     return np.stack([np.broadcast_to(brightness(n) + ramp, (height, width, 3)) for n in range(count)]).astype(np.uint8)
 
@@ -39,12 +39,12 @@ def brightness(number: int) -> int:
 
 
 def number(image: np.ndarray) -> int:
-    """Which of the first 25 of the numbered pictures this is."""
+    """The number of a picture, for the first 25 of the numbered ones."""
     return round((float(image.mean()) - 16 - 3) / 9)
 
 
 def write(path: Path, frames: np.ndarray, *options: object, rate: object = 10) -> Path:
-    """A file that holds `frames`, without loss unless `options` say otherwise."""
+    """Writes `frames` to a file, lossless unless `options` say otherwise."""
     _, height, width, channels = frames.shape
     pixels = "rgba" if channels == 4 else "rgb24"
     raw = ("-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{width}x{height}", "-r", rate, "-i", "-")
@@ -53,14 +53,14 @@ def write(path: Path, frames: np.ndarray, *options: object, rate: object = 10) -
 
 
 def vfr(path: Path, frames: np.ndarray, times: list[Fraction], *options: object, rate: object = 10) -> Path:
-    """The same at the given times, which are whole milliseconds."""
+    """Writes `frames` at the given times, which are whole milliseconds."""
     pieces = "+".join(f"eq(N,{n})*{int(time * 1000)}" for n, time in enumerate(times))
     timing = ("-vf", f"settb=1/1000,setpts='{pieces}'", "-fps_mode", "passthrough", "-enc_time_base", "1/1000")
     return write(path, frames, *timing, *(options or ("-c:v", "png")), rate=rate)
 
 
 def times(path: Path) -> list[Fraction]:
-    """When each frame is shown, by ffmpeg, in the clock of the file."""
+    """Presentation times of the frames according to ffmpeg, in the time base of the file."""
     timing = ("-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "demux")
     lines = ffmpeg("-i", f"file:{path}", *timing, "-f", "framemd5", "-").decode().splitlines()
     clock = next(Fraction(line.split(": ")[1]) for line in lines if line.startswith("#tb 0"))
@@ -68,7 +68,7 @@ def times(path: Path) -> list[Fraction]:
 
 
 def wanted(selection: Selection, times: list[Fraction]) -> list[int]:
-    """Frame by frame: those from `start` on, before the first that reaches `stop`, and of them each nth."""
+    """Indices of the selected frames, found frame by frame: from `start`, before the first at `stop`, every nth."""
     kept = []
     for index, time in enumerate(times):
         start, stop = selection.start, selection.stop
@@ -80,14 +80,14 @@ def wanted(selection: Selection, times: list[Fraction]) -> list[int]:
 
 
 def durations(path: Path) -> list[Fraction]:
-    """How long each packet lasts, in the clock of the file."""
+    """Durations of the packets, in the time base of the file."""
     lines = ffmpeg("-i", f"file:{path}", "-map", "0:V:0", "-c", "copy", "-f", "framemd5", "-").decode().splitlines()
     clock = next(Fraction(line.split(": ")[1]) for line in lines if line.startswith("#tb 0"))
     return [int(line.split(",")[3]) * clock for line in lines if not line.startswith("#")]
 
 
 def planes(path: Path, pixels: str, dtype: str, *shapes: tuple[int, int]) -> list[list[np.ndarray]]:
-    """The planes of each frame as ffmpeg decodes them, when the file has `pixels`."""
+    """The planes of each frame as ffmpeg decodes them, for a file with the pixel format `pixels`."""
     output = ("-map", "0:V:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")
     raw = np.frombuffer(ffmpeg("-i", f"file:{path}", *output), dtype)
     ends = np.cumsum([height * width for height, width in shapes])
@@ -99,7 +99,7 @@ def planes(path: Path, pixels: str, dtype: str, *shapes: tuple[int, int]) -> lis
 
 
 def rgb(path: Path, height: int, width: int, pixels: str = "rgb24", rotate: bool = True) -> np.ndarray:
-    """(N, H, W, C) as ffmpeg converts it by itself."""
+    """(N, H, W, C): the frames as ffmpeg converts them to RGB."""
     output = ("-map", "0:V:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")
     raw = ffmpeg(*(() if rotate else ("-noautorotate",)), "-i", f"file:{path}", *output)
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 4 if pixels == "rgba" else 3)

@@ -1,4 +1,4 @@
-"""What the tests of flowcli.video share."""
+"""Fixtures for the tests of flowcli.video."""
 
 from __future__ import annotations
 
