@@ -194,6 +194,7 @@ def test_counts_of_arithmetic() -> None:
     assert kernels.FLOPS["lookup_correlation"](first, first, flow, 1) == 12 * (2 * 16 * 2 + 3 * (12 + 9))
 
 
+@pytest.mark.slow
 def test_kernels() -> None:
     result = kernels.measure(setup(batch=2))
     assert result.flops_per_second > 0
@@ -218,6 +219,7 @@ def test_kernels() -> None:
     assert [(each.shape[2:], each.calls) for each in coarse] == [((2, 3), 2), ((4, 6), 2), ((8, 12), 2)]
 
 
+@pytest.mark.slow
 def test_network(tmp_path: Path) -> None:
     result = network.measure(random_setup("spynet", tmp_path))
     rows = {row.what: row for row in result.rows}
@@ -284,6 +286,7 @@ def test_the_batch_is_settled_by_a_pair_where_memory_counts(monkeypatch: pytest.
     assert setup(batch=None).settled().engine.batch == 2
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def eight(self: Clock, call: clock.Call) -> float:
         call()
@@ -314,6 +317,7 @@ def test_pwcnet_as_others_run_it(monkeypatch: pytest.MonkeyPatch, poisoned: None
     assert {each.dtype for each in model.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "LEAST", 2)
     monkeypatch.setattr(pipeline, "_WHILE", 0)
@@ -336,6 +340,7 @@ def test_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_endurance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endurance, "MINUTE", 4)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -350,11 +355,13 @@ def test_endurance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         endurance.measure(setup(frames=9))
 
 
+@pytest.mark.slow
 def test_a_command_that_fails(tmp_path: Path) -> None:
     with pytest.raises(FlowcliError, match=r"^flowcli estimate failed: no such file: .*clip.mp4$"):
         pipeline._run_command(setup(), tmp_path / "clip.mp4")
 
 
+@pytest.mark.slow
 def test_a_network_is_not_measured_twice(tmp_path: Path) -> None:
     result = kernels.measure(random_setup("pwcnet", tmp_path))
     assert [each.network for each in result.kernels] == ["pwcnet"] * 6 + ["flownetc"] * 2 + ["colours"]

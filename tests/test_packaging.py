@@ -61,12 +61,14 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tree, "wheel", tmp_path_factory.mktemp("wheel"))
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_sources_and_the_weights_and_nothing_else(root: Path, wheel: Path) -> None:
     assert packed(wheel) == expected(root)
     assert {"flowcli/_weights/models.toml", "flowcli/_weights/rpwc.safetensors"} <= packed(wheel)
     assert {f"flowcli/ops/correlation.{kind}" for kind in ("h", "cpp", "cu")} <= packed(wheel)
 
 
+@pytest.mark.slow
 def test_wheel_is_for_every_machine(wheel: Path) -> None:
     assert wheel.name == "flowcli-0.1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -78,6 +80,7 @@ def test_wheel_is_for_every_machine(wheel: Path) -> None:
     assert commands.split("\n")[:2] == ["[console_scripts]", "flowcli = flowcli.cli.main:main"]
 
 
+@pytest.mark.slow
 def test_sdist_makes_the_same_wheel_and_holds_no_test(tree: Path, wheel: Path, tmp_path: Path) -> None:
     with tarfile.open(build(tree, "sdist", tmp_path / "sdist")) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -87,6 +90,7 @@ def test_sdist_makes_the_same_wheel_and_holds_no_test(tree: Path, wheel: Path, t
     assert packed(build(unpacked, "wheel", tmp_path / "wheel")) == packed(wheel)
 
 
+@pytest.mark.slow
 def test_editable_install_finds_the_weights(tree: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(build(tree, "editable", tmp_path / "wheel")) as archive:
         archive.extractall(tmp_path / "site")

@@ -77,6 +77,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in examples() if "|" not in line])
 def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(line)
@@ -113,6 +114,7 @@ def in_bash(line: str) -> None:
     subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in examples() if "|" in line])
 def test_example_in_a_pipe(line: str, place: Path) -> None:
     in_bash(line)
@@ -132,6 +134,7 @@ def test_python(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"mean {np.hypot(*uv).mean():.2f} px" in lines[3]
 
 
+@pytest.mark.slow
 def test_the_main_job(place: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install, estimate = block("run").strip().split(" && ")
     assert install == "pip install ."
@@ -145,6 +148,7 @@ def test_every_command_is_shown() -> None:
     assert shown == set(commands.list_commands(click.Context(commands)))
 
 
+@pytest.mark.slow
 def test_the_five_commands(place: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What they print, but for numbers, is what they print."""
     shutil.copy(root / "tests/data/sample.mp4", "in.mp4")
@@ -161,6 +165,7 @@ PAGES = sorted((README.parent / "docs").glob("*.md"))
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.M | re.S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_of_the_documentation(page: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All blocks of `sh` and `python`, one after the other, in one folder; `text` is not for every machine."""

@@ -20,6 +20,7 @@ def small_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_train_writes_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run", *TINY]) == 0
     out, err = capsys.readouterr()
@@ -31,6 +32,7 @@ def test_train_writes_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert entries.resolve("run/weights.safetensors").network == "rpwc"
 
 
+@pytest.mark.slow
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run", *TINY, "--json", "-q"]) == 0
     out, err = capsys.readouterr()

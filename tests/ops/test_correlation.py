@@ -89,7 +89,7 @@ def test_few_and_many_tiles(device: str, dtype: torch.dtype, shape: tuple[int, .
         assert_close(lookup_correlation(one, two, moved, 1), narrow, dtype)
 
 
-@pytest.mark.parametrize("radius", [10, 15, 16, 33])
+@pytest.mark.parametrize("radius", [10, 15, 16, pytest.param(33, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_large_radii_and_any_number_of_channels(device: str, dtype: torch.dtype, radius: int) -> None:
     """Radius 15 is the last that the matrix units of a GPU take; 8 and 32 channels fill its vectors, and its rows."""

@@ -37,6 +37,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "mode", "said"),
     [

@@ -393,6 +393,7 @@ def probe(root: Path, cache: Path, cxx: str, **variables: str) -> subprocess.Pop
     return subprocess.Popen([sys.executable, "-c", PROBE], env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_build_at_once(library: Path, compiler: Compiler, root: Path) -> None:
     """The compiler is slow and talks, and its product is the real library."""
     compiler.does(
@@ -407,6 +408,7 @@ def test_two_processes_build_at_once(library: Path, compiler: Compiler, root: Pa
     assert made.name == library.name
 
 
+@pytest.mark.slow
 def test_what_is_built_needs_nothing_to_build(library: Path, root: Path, tmp_path: Path) -> None:
     """Neither compiler nor ninja, and what builds is not even imported."""
     out, err = probe(root, library.parents[1], "nothing", PATH=str(tmp_path)).communicate(timeout=120)
@@ -414,6 +416,7 @@ def test_what_is_built_needs_nothing_to_build(library: Path, root: Path, tmp_pat
     assert err == ""
 
 
+@pytest.mark.slow
 def test_ninja_need_not_be_on_the_path(library: Path, compiler: Compiler, root: Path, tmp_path: Path) -> None:
     """As when the user runs `<venv>/bin/flowcli` without activating the environment."""
     tools = tmp_path / "bin"
@@ -427,6 +430,7 @@ def test_ninja_need_not_be_on_the_path(library: Path, compiler: Compiler, root: 
     assert err.splitlines() == [BUILDING]
 
 
+@pytest.mark.slow
 def test_a_process_without_a_compiler_warns_once_and_works(compiler: Compiler, root: Path) -> None:
     out, err = probe(root, compiler.cache.parent, "nothing").communicate(timeout=120)
     assert json.loads(out) == ["fallback", False, True, False, 1]

@@ -58,6 +58,7 @@ def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
     train(SMALL, tmp_path / "whole", workers=0)
     for _ in range(4):
@@ -70,6 +71,7 @@ def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
             torch.testing.assert_close(parts[state][name], tensor, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
     train(SMALL, tmp_path, workers=0)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
@@ -77,6 +79,7 @@ def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_weights_that_are_kept_did_best_on_unseen_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter([5.0, 3.0, 4.0])
     monkeypatch.setattr(loop, "_validate", lambda *given: next(errors))
@@ -91,6 +94,7 @@ def test_the_weights_that_are_kept_did_best_on_unseen_scenes(tmp_path: Path, mon
     assert (trained["step"], trained["validation_epe"]) == (2, 3.0)
 
 
+@pytest.mark.slow
 def test_real_pairs_are_reported(tmp_path: Path) -> None:
     examples = find_examples(write_pair(tmp_path / "real set"))
     seen: list[Progress] = []
@@ -117,6 +121,7 @@ def test_parts_that_do_not_fit_start_anew(tmp_path: Path) -> None:
         loop._start_from(tmp_path / "none.safetensors", "rpwc", fresh)
 
 
+@pytest.mark.slow
 def test_training_changes_every_parameter(tmp_path: Path) -> None:
     start = dataclasses.replace(SMALL, steps=1)
     first = train(start, tmp_path / "first", workers=0)
@@ -125,6 +130,7 @@ def test_training_changes_every_parameter(tmp_path: Path) -> None:
     assert untouched == []
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss(tmp_path: Path) -> None:
     bank = textures.load_bank(None)
     batch = next(rendered_batches(bank, seed=1, batch=2, start=0, crop=64, easy=1))
@@ -135,6 +141,7 @@ def test_steps_lower_the_loss(tmp_path: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_other_options_need_another_folder(tmp_path: Path) -> None:
     train(dataclasses.replace(SMALL, steps=1), tmp_path, workers=0)
     with pytest.raises(InputError) as caught:
