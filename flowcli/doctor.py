@@ -1,4 +1,4 @@
-"""What an estimate needs, checked one by one."""
+"""Checks of everything that `flowcli estimate` needs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from flowcli.weights import entries
 
 _OLDEST = (3, 11)
 _SIDE = 128
-"""Pixels of the pictures of the trial run."""
+"""Side of the pictures of the trial run, pixels."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `fail`: nothing can be estimated; `warn`: it works, but slower or not all of it."""
+    """One finding. `fail`: flow cannot be estimated; `warn`: it can, but slower or with fewer features."""
 
     name: str
     status: Literal["ok", "warn", "fail"]
@@ -31,7 +31,7 @@ class Check:
 
 
 def checks() -> Iterator[Check]:
-    """All checks, in the order in which one needs the other; without torch those that need it are left out."""
+    """All checks in order of dependence; without torch, the checks that need it are left out."""
     yield _python()
     yield _ffmpeg()
     yield from _weights()
@@ -136,7 +136,7 @@ def _cache() -> Check:
 
 
 def _trial() -> Check:
-    """Whether two small pictures give flow of the right size."""
+    """Checks that two small pictures give finite flow of the right size."""
     import numpy as np
 
     from flowcli.types import Frame

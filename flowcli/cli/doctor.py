@@ -1,4 +1,4 @@
-"""`flowcli doctor`: is everything there that an estimate needs?"""
+"""`flowcli doctor`: checks whether `flowcli estimate` can run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from flowcli.cli.options import TalkOptions, talk_options
 @talk_options
 @click.pass_context
 def command(context: click.Context, talk: TalkOptions) -> None:
-    """Check this machine: each line is ok, warn (slower, or less) or fail, with what to do.
+    """Check the installation.
 
-    Exits 0 only if `flowcli estimate` can run.
+    Each line starts with ok, warn (flowcli works, but slower or with fewer features) or fail. A hint says how to fix it.
+    The exit code is 0 if `flowcli estimate` can run, otherwise 1.
     """
     checks = []
     for check in doctor.checks():

@@ -1,4 +1,4 @@
-"""The entry point: finds the command, and turns every error into two lines and an exit code."""
+"""The entry point: runs a command, and turns every error into two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COMMANDS = ("estimate", "convert", "batch", "stats", "models", "doctor", "eval",
 """Modules of this package, in the order of `--help`; each has a click command called `command`."""
 
 COMPLETE = "_FLOWCLI_COMPLETE"
-"""The variable by which a shell asks for completions: `bash_source`, `zsh_source` or `fish_source` sets it up."""
+"""The environment variable by which a shell asks for completions; `bash_source` and so on print the set-up."""
 INTERRUPTED = 130
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""From glibc's malloc.h."""
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for; command modules import click and light modules only."""
+    """Imports a command's module only when the command is used; these modules import click and light modules."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -52,7 +52,7 @@ def commands() -> None:
     \b
       flowcli estimate in.mp4 --out flow.mp4     a video of colour-coded flow
       flowcli estimate a.png b.png --out ab.flo  the flow between two pictures
-      flowcli doctor                             is everything there?
+      flowcli doctor                             checks the installation
     """
 
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _keep_memory() -> None:
-    """What is freed stays with the process. Asking the system for it again takes a tenth of the time of a network."""
+    """Keeps freed memory in the process: asking the system for it again takes a tenth of a network's time."""
     if sys.platform == "linux":
         with suppress(AttributeError):  # Other C libraries than glibc have no mallopt.
             mallopt = ctypes.CDLL(None).mallopt
