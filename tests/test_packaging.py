@@ -152,6 +152,7 @@ touch wrong
 """
 
 
+@pytest.mark.slow
 @ci
 def test_ci_runs_the_marked_block_in_a_fresh_environment(root: Path, tmp_path: Path) -> None:
     done = run_ci(root, tmp_path, README)
