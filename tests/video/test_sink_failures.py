@@ -255,6 +255,7 @@ print(frame.index + 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befo
 """
 
 
+@pytest.mark.slow
 @linux
 def test_memory_does_not_grow_with_length(tmp_path: Path, root: Path) -> None:
     clip = clips.lavfi(tmp_path / "a.mkv", "testsrc=size=320x240:rate=25:duration=4", "-c:v", "mpeg4", "-g", 9)

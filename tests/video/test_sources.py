@@ -292,6 +292,7 @@ print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
 def test_memory_does_not_grow_with_length(tmp_path: Path, root: Path) -> None:
     path = clips.lavfi(tmp_path / "a.mkv", "testsrc=size=320x240:rate=25:duration=80", "-c:v", "mpeg2video", "-g", 9)
