@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from fractions import Fraction
 
 import numpy as np
@@ -18,16 +17,23 @@ from flowcli.engine.precision import DTYPES
 from flowcli.models.base import FlowModel
 from flowcli.types import Frame
 
-every_model = pytest.mark.parametrize("name", models.names())
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "flownet2" else name for name in models.names()]
+"""FlowNet 2.0 has 162 million parameters; the networks that it is made of are here one by one."""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    network: str = request.param
+    return network
+
+
+@pytest.fixture(scope="module")
+def model(name: str) -> FlowModel:
+    """The network with small random weights everywhere, so that no part of it is silent. Tests leave it as it is."""
+    return fresh(name)
 
 
 def fresh(name: str) -> FlowModel:
-    """Small random weights everywhere, so that no part of the network is silent."""
-    return copy.deepcopy(_fresh(name))
-
-
-@functools.lru_cache(maxsize=1)
-def _fresh(name: str) -> FlowModel:
     torch.manual_seed(0)
     model = models.create(name).eval()
     with torch.no_grad():
@@ -48,10 +54,8 @@ def test_names_are_known_and_others_are_refused() -> None:
         models.create("raft")
 
 
-@every_model
 @torch.inference_mode()
-def test_flows_from_coarse_to_fine(name: str) -> None:
-    model = fresh(name)
+def test_flows_from_coarse_to_fine(model: FlowModel) -> None:
     image = pictures(3, model)
     flows = model(image, image.flip(0))
     sides = [flow.shape[-1] for flow in flows]
@@ -64,10 +68,8 @@ def test_flows_from_coarse_to_fine(name: str) -> None:
     assert flows[-1].std() > 0
 
 
-@every_model
 @torch.inference_mode()
-def test_a_frame_is_encoded_the_same_in_any_company(name: str) -> None:
-    model = fresh(name)
+def test_a_frame_is_encoded_the_same_in_any_company(model: FlowModel) -> None:
     image = pictures(3, model)
     together, alone = model.encode(image), model.encode(image[1:2])
     assert len(together) == len(alone)
@@ -76,10 +78,8 @@ def test_a_frame_is_encoded_the_same_in_any_company(name: str) -> None:
         torch.testing.assert_close(many[1:2], one, rtol=1e-4, atol=1e-4)
 
 
-@every_model
 @torch.inference_mode()
-def test_pairs_of_a_batch_do_not_mix(name: str) -> None:
-    model = fresh(name)
+def test_pairs_of_a_batch_do_not_mix(model: FlowModel) -> None:
     features = model.encode(pictures(3, model))
     first, second = (tuple(part[start : start + 2] for part in features) for start in (0, 1))
     both = model.decode(first, second)[-1]
@@ -88,9 +88,8 @@ def test_pairs_of_a_batch_do_not_mix(name: str) -> None:
         torch.testing.assert_close(both[number : number + 1], model.decode(one, other)[-1], rtol=1e-3, atol=1e-3)
 
 
-@every_model
-def test_gradients_reach_every_parameter(name: str) -> None:
-    model = fresh(name).train()
+def test_gradients_reach_every_parameter(model: FlowModel) -> None:
+    model = copy.deepcopy(model).train()
     # Wide enough for every level of a pyramid.
     image = pictures(2, model, wide=8)
     sum((flow**2).mean() for flow in model(image, image.flip(0))).backward()
@@ -98,11 +97,9 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     assert silent == []
 
 
-@every_model
 @torch.inference_mode()
-def test_a_gpu_is_left_to_work_alone(name: str) -> None:
+def test_a_gpu_is_left_to_work_alone(model: FlowModel) -> None:
     """What can be known of a CUDA graph without a GPU: nothing reads a value or makes a tensor of numbers."""
-    model = _fresh(name)
     image = pictures(2, model)
     model(image, image.flip(0))
     with NoWaiting():  # type: ignore[no-untyped-call]
@@ -110,27 +107,23 @@ def test_a_gpu_is_left_to_work_alone(name: str) -> None:
     assert flows[-1].isfinite().all()
 
 
-@every_model
-def test_weights_come_back(name: str) -> None:
-    model, other = _fresh(name), models.create(name)
+def test_weights_come_back(name: str, model: FlowModel) -> None:
+    other = models.create(name)
     other.load_state_dict(model.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
-@every_model
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (65, 97), (40, 200)])
-def test_pictures_of_any_size(name: str, height: int, width: int) -> None:
+def test_pictures_of_any_size(model: FlowModel, height: int, width: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
     frames = [Frame(image, index, Fraction(index)) for index, image in enumerate(images)]
-    (pair,) = Engine(_fresh(name), device="cpu", precision="fp32").pairs(frames)
+    (pair,) = Engine(model, device="cpu", precision="fp32").pairs(frames)
     assert pair.forward.uv.shape == (2, height, width)
     assert pair.forward.uv.isfinite().all()
 
 
-@every_model
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_the_engine_takes_float32_where_others_lose_too_much(name: str, precision: str) -> None:
-    model = _fresh(name)
+def test_the_engine_takes_float32_where_others_lose_too_much(model: FlowModel, precision: str) -> None:
     assert "fp32" in model.precisions
     expected = precision if precision in model.precisions else "fp32"
     engine = Engine(model, device="cpu", precision=precision)
@@ -138,10 +131,10 @@ def test_the_engine_takes_float32_where_others_lose_too_much(name: str, precisio
     assert {parameter.dtype for parameter in engine.model.parameters()} == {DTYPES[expected]}
 
 
-@pytest.mark.parametrize("name", ["rpwc", "flownets"])
+@pytest.mark.parametrize("network", ["rpwc", "flownets"])
 @torch.inference_mode()
-def test_half_precision_is_near(name: str) -> None:
-    model = fresh(name)
+def test_half_precision_is_near(network: str) -> None:
+    model = fresh(network)
     image = pictures(2, model)
     exact = model(image[:1], image[1:])[-1]
     model.to(torch.bfloat16)
