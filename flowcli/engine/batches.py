@@ -1,4 +1,4 @@
-"""How many frames go through a network at once: as many as are asked for, keep a CPU busy, or fit a GPU's memory."""
+"""The number of frames per step: as requested, as many as keep a CPU busy, or as many as fit a GPU's memory."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import torch
 from flowcli.engine import cuda
 
 MOST = 8
-"""Frames in a step: more of them hardly gain speed, and come out later."""
+"""Largest number of frames per step: more hardly gain speed, and delay the output."""
 _SHARE = 0.5
-"""Of the free memory, for a step: the rest is for a graph's own copy, for flow on its way out, and for others."""
+"""Share of the free memory for a step; the rest is for a graph's copy, for flow on its way out, and for others."""
 
 _log = logging.getLogger("flowcli")
 
 
 class Batches:
-    """`size` frames in a step, until memory is short."""
+    """`size` frames per step, fewer when memory is short."""
 
     settled = True
-    """Whether `size` is what it will be for frames like those that come; else after the first full step."""
+    """Whether `size` is final for frames of the current size; otherwise it is after the first full step."""
 
     def __init__(self, size: int = 1) -> None:
         self.size = size
         self._warned = False
 
     def begin(self, frame: tuple[int, int], inner: tuple[int, int]) -> None:
-        """Frames of that size come now, height and width; inner: as the network sees them."""
+        """Announces frames of this height and width. inner: height and width in the network."""
 
     @contextmanager
     def full_step(self) -> Iterator[None]:
-        """Around a step that does all that later ones do."""
+        """A context for a step that does everything that later steps do."""
         yield
 
     def shrink(self, count: int, device: torch.device) -> None:
-        """From now on half of the `count` frames that the device had no memory for."""
+        """Halves the `count` frames for which the device had too little memory."""
         self.size = count // 2
         if not self._warned:
             self._warned = True
@@ -45,7 +45,7 @@ class Batches:
 
 
 class BusyBatches(Batches):
-    """As many frames as keep the cores of a CPU busy; `together`: pixels that do."""
+    """As many frames as keep the cores of a CPU busy. together: the number of pixels that does."""
 
     def __init__(self, together: int) -> None:
         super().__init__()
@@ -56,13 +56,13 @@ class BusyBatches(Batches):
 
 
 class FittingBatches(Batches):
-    """As many frames as the memory of a GPU is good for: one, until it is known what that takes."""
+    """As many frames as fit the memory of a GPU; one, until the memory per frame is measured."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self._device = device
         self._frame: tuple[int, int] | None = None
-        """For which the size is, or will be."""
+        """The size of frames that `size` is for."""
 
     def begin(self, frame: tuple[int, int], inner: tuple[int, int]) -> None:
         if frame != self._frame:
@@ -80,7 +80,7 @@ class FittingBatches(Batches):
 
 
 def open_batches(device: torch.device, asked: int | None, together: int) -> Batches:
-    """What suits the device; asked: frames in a step, if that is not left to it; together: see FlowModel."""
+    """The rule that suits the device. asked: requested frames per step, or None; together: as in FlowModel."""
     if asked is not None:
         return Batches(asked)
     if device.type == "cuda":
@@ -89,11 +89,11 @@ def open_batches(device: torch.device, asked: int | None, together: int) -> Batc
 
 
 def choose_batch(free: int, need: int) -> int:
-    """Frames in a step. free: bytes there are; need: bytes for each frame."""
+    """Frames per step. free: free memory in bytes; need: bytes per frame."""
     return whole_batch(int(_SHARE * free) // max(need, 1))
 
 
 def whole_batch(fit: int) -> int:
-    """Frames in a step if `fit` of them would do: a power of two from 1 to MOST."""
-    # Where memory is short all the same, the engine takes halves.
+    """The largest power of two up to `fit`, between 1 and MOST."""
+    # If memory is short anyway, the engine takes halves.
     return 1 << max(1, min(MOST, fit)).bit_length() - 1

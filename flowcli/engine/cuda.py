@@ -1,8 +1,8 @@
-"""What a GPU needs besides the work itself: its own clock, uploads, streams for several threads, and room in memory.
+"""Timing, uploads and memory on a GPU.
 
-Work on a GPU is only queued by the CPU, in streams: within one it runs in order, different ones run side by side unless
-one waits for the other. The network runs on the current stream of the thread that asks for flow, uploads on a stream of
-their own, and each thread that draws flow on one of its own.
+The CPU only queues work on a GPU, in streams. Work in one stream runs in order; different streams run concurrently
+unless one waits for the other. The network runs on the current stream of the thread that asks for flow, uploads have a
+stream of their own, and so has each thread that draws flow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flowcli.pipeline import Stopwatch
 
 
 class CudaStopwatch(Stopwatch):
-    """Measures on the GPU's own clock, since the CPU only queues the work and must not wait for it."""
+    """A stopwatch with the GPU's own clock, since the CPU only queues the work and must not wait for it."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class CudaStopwatch(Stopwatch):
             self._add(*self._running.popleft())
 
     def settle(self) -> None:
-        """Waits for the work that is queued and counts it."""
+        """Waits for the queued work and counts it."""
         self._stream.synchronize()
         while self._running:
             self._add(*self._running.popleft())
@@ -49,7 +49,7 @@ class CudaStopwatch(Stopwatch):
 
 
 class Uploads:
-    """Brings pictures to the GPU on a stream of its own, while the network is busy with those before them."""
+    """Uploads pictures to the GPU in a separate stream, while the network works on earlier ones."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
@@ -69,14 +69,14 @@ class Uploads:
 
 @dataclass
 class Need:
-    """Bytes that a block of work took at most, more than before it; known at its end."""
+    """The peak of a block's additional memory in bytes, known at its end."""
 
     bytes: int = 0
 
 
 @contextmanager
 def measured(device: torch.device) -> Iterator[Need]:
-    """Measures the memory that the block takes on the GPU."""
+    """Measures the peak of the memory that the block takes on the GPU."""
     need = Need()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -85,6 +85,6 @@ def measured(device: torch.device) -> Iterator[Need]:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that torch can still take, with those that it holds unused."""
+    """Bytes that torch can still use, including reserved memory that is not allocated."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

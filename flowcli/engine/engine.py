@@ -1,4 +1,4 @@
-"""Frames in, flow out: the only owner of device, precision, padding, batching and the features kept between frames."""
+"""The engine: frames in, flow out. It alone handles device, precision, padding, batches and kept features."""
 
 from __future__ import annotations
 
@@ -26,33 +26,32 @@ from flowcli.pipeline import Stopwatch
 from flowcli.types import Direction, FlowField, FlowPair, Frame, FrameFlows, Last
 
 TILE = 2048
-"""Side of tiles in pixels, unless another is asked for: frames of up to that size are worked on whole."""
+"""Default side of tiles, pixels; smaller frames are processed whole."""
 LEAST_TILE = 256
-"""Where memory is short, tiles get no smaller: they overlap, and what is done twice grows."""
+"""Smallest side of tiles when memory is short: tiles overlap, and smaller ones repeat more work."""
 
 _log = logging.getLogger("flowcli")
 
 
 class Engine:
-    """A model on a device, that turns frames into flow and encodes each frame once.
+    """A model on a device, which turns frames into flow and encodes each frame once.
 
-    model: stays as it is; the engine works with a copy, which shares the weights that need no conversion. device:
-    "auto" (the GPU if there is one), "cpu", "cuda" or "cuda:<n>". precision: "auto", "int8", "fp32", "bf16" or "fp16",
-    of weights and features; flow is always float32, and so is all of a model that would lose too much. int8 is for
-    CPUs, and what is not a convolution is in bf16 or fp32 there.
-    batch: frames per step. None: on a CPU as many as keep its cores busy (1 of 1920x1080, 4 of 1024x436, with most
-    networks 1 of any size), on a GPU 1 until it is known how many its memory is good for. A GPU that runs out of memory
-    gets smaller ones.
-    max_side: larger frames are estimated at this length of their longer side, and the flow is brought to full size.
-    after: what is done to each pair before it comes out, as part of estimating it.
-    tile: side in pixels of the tiles in which larger frames are worked on, if the model can: less memory, same flow.
-    None for TILE on a CPU and whole frames on a GPU, 0 for whole frames; a GPU that runs out of memory with batches of
-    one gets smaller tiles, but not if 0.
-    graphs: on a GPU, steps that repeat are recorded and replayed, which saves the CPU's time; same flow.
-    Raises DeviceError for a device that is not there, and if tiles are asked for that the model cannot do; ValueError
-    for a negative tile, other numbers below 1 and unknown precisions.
+    model: is not changed; the engine works on a copy that shares all weights that need no conversion.
+    device: "auto" (the GPU if there is one), "cpu", "cuda" or "cuda:<n>".
+    precision: "auto", "int8", "fp32", "bf16" or "fp16", of weights and features. Flow is always float32, and a model
+    that would lose too much runs in float32. int8 is for CPUs and for convolutions; the rest is then in bf16 or fp32.
+    batch: frames per step. None: on a CPU as many as keep its cores busy (1 at 1920x1080, 4 at 1024x436, with most
+    networks always 1); on a GPU one until the memory for more is known. If a GPU runs out of memory, fewer.
+    max_side: larger frames are scaled down to this longer side, and their flow is scaled up to full size.
+    after: is applied to each pair before it comes out.
+    tile: side in pixels of the tiles in which larger frames are processed, if the model can: less memory, same flow.
+    None: TILE on a CPU, whole frames on a GPU; 0: whole frames. If a GPU runs out of memory with a batch of one, it
+    gets smaller tiles, unless tile is 0.
+    graphs: on a GPU, record repeated steps as CUDA graphs and replay them; the flow is the same.
+    Raises DeviceError if the device is missing or the model cannot work in tiles, ValueError for a negative tile, for
+    other numbers below 1, and for an unknown precision.
 
-    `device`, `precision` and `batch` tell what was chosen; `watch` counts the seconds of the network and its frames.
+    `device`, `precision` and `batch` are what was chosen; `watch` counts the network's seconds and frames.
     """
 
     def __init__(
@@ -86,22 +85,22 @@ class Engine:
 
     @property
     def batch(self) -> int:
-        """Frames in the next step."""
+        """Number of frames in the next step."""
         return self.batches.size
 
     def choose_batch(self, height: int, width: int) -> bool:
-        """Chooses it for frames of that size; True if that is final, False if their first pair will tell."""
+        """Chooses `batch` for frames of this size. Returns whether it is final; if not, the first pair decides."""
         self.batches.begin((height, width), Fitting(self.model, height, width, self.max_side).limited)
         return self.batches.settled
 
     def pairs(
         self, frames: Iterable[Frame], direction: Direction = "forward", last: Last = "drop"
     ) -> Iterator[FlowPair]:
-        """Flow between consecutive frames, as they come: N frames give N - 1 pairs, one frame gives none.
+        """Flow between neighbouring frames, as they come: N frames give N - 1 pairs.
 
         direction: "forward" gives flow from the earlier frame to the later; "backward" gives pairs whose first frame is
-        the later one; "both" gives the forward pair with its backward flow. last: "repeat" and "zero" add a pair of the
-        last frame with itself, with the flow of the pair before it or with none. Raises ValueError for another word,
+        the later one; "both" gives forward pairs with their backward flow. last: "repeat" and "zero" add a pair of the
+        last frame with itself, with the flow of the previous pair or zero flow. Raises ValueError for another word,
         and what `link` raises.
         """
         if direction not in get_args(Direction):
@@ -119,10 +118,10 @@ class Engine:
                 yield _still(each.frame, pair, zero=last == "zero")
 
     def link(self, frames: Iterable[Frame], schedule: Schedule) -> Iterator[FrameFlows]:
-        """Each frame with the flow that the schedule wants at it, in the order of the frames, as soon as it is known.
+        """Each frame with the flow that the schedule assigns to it, in order, as soon as it is known.
 
-        A frame is encoded once, however many links it has, and let go of when there are no more. Frames are taken a
-        batch at a time. Raises InputError for a change of size, DeviceError for too little memory.
+        A frame is encoded once, however many links it has, and dropped after its last link. Frames are taken in
+        batches. Raises InputError for a change of size, DeviceError for too little memory.
         """
         stream = Stream()
         for steps in self._batches(schedule.plan(frames)):
@@ -152,11 +151,11 @@ class Engine:
             yield batch
 
     def _advance(self, stream: Stream, steps: list[Step]) -> Iterator[FrameFlows]:
-        """The frames that the steps make ready, estimated in parts: so many frames or links go through together."""
+        """The frames that the steps make ready, estimated in parts of at most `batch` frames or links."""
         keep: frozenset[int] = frozenset()
         later: list[FrameLinks] = []
         while steps or later:
-            # What is encoded already comes first.
+            # Links between frames that are encoded already come first.
             new = [] if later else steps[: self.batch]
             ready, rest = split_ready(later or [each for step in new for each in step.ready], self.batch)
             if new:
@@ -180,9 +179,9 @@ class Engine:
     def _estimate(
         self, stream: Stream, frames: list[Frame], ready: list[FrameLinks], keep: Collection[int]
     ) -> list[FrameFlows]:
-        """The frames that are ready, with their flow; the stream then holds the frames and features to keep.
+        """The frames that are ready, with their flow; afterwards the stream holds the frames and features in `keep`.
 
-        frames: those that are new to the stream. Nothing of it changes that matters if memory runs out.
+        frames: the new frames of the stream. If memory runs out, the call can be repeated.
         """
         new = range(stream.length, stream.length + len(frames))
         stream.frames.update(zip(new, frames, strict=True))
@@ -211,7 +210,7 @@ class Engine:
         return done
 
     def _run(self, work: Work, stream: Stream, frames: list[Frame], held: list[int]) -> tuple[Tensor, ...]:
-        """The tensors that `perform` returns, from a graph in the steady state."""
+        """The tensors that `perform` returns; in the steady state a CUDA graph makes them."""
         if not work.new and not work.flows:
             return ()
         inputs = tuple(tensor for place in held for tensor in stream.features[place])
@@ -227,7 +226,7 @@ class Engine:
         return self._graphs.run((work, fitting, self.model.tile), compute, inputs)
 
     def _smaller_tile(self) -> int:
-        """Side of the tiles to try where memory is short, 0 if there are none."""
+        """Side of the next smaller tiles, 0 if there are none."""
         tile = self.model.tile // 2 if self.model.tile else TILE
         return tile if self._tiles and tile >= LEAST_TILE else 0
 
@@ -239,7 +238,7 @@ class Engine:
         )
 
     def _make_room(self, count: int, tile: int) -> None:
-        """From now on half of `count` frames at once; where that was one, tiles of that size."""
+        """Halves the batch, or with a batch of one, works in tiles of side `tile`."""
         if self._graphs is not None:
             self._graphs.drop()
         if self.device.type == "cuda":
@@ -252,7 +251,7 @@ class Engine:
 
 
 def _still(frame: Frame, pair: FlowPair, zero: bool) -> FlowPair:
-    """`frame` with itself, with the flow of `pair` or with none."""
+    """The pair of `frame` with itself, with the flow of `pair` or zero flow."""
 
     def flow(known: FlowField) -> FlowField:
         return FlowField(torch.zeros_like(known.uv)) if zero else known

@@ -1,4 +1,4 @@
-"""Frames made to fit a network, and its flow made to fit the frames."""
+"""Sizes: frames resized and padded for a network, and its flow brought back to the size of the frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from flowcli.ops import unpack_pixels
 
 @dataclass(frozen=True)
 class Fitting:
-    """What is done to frames of one size, and to their flow.
+    """How frames of one size are brought to the network, and their flow back.
 
-    height, width: of the frames; max_side: the longer side that they are worked on with, None for their own.
+    height, width: size of the frames; max_side: limit for the longer side in the network, None for no limit.
     """
 
     model: FlowModel
@@ -25,7 +25,7 @@ class Fitting:
 
     @property
     def limited(self) -> tuple[int, int]:
-        """Height and width with `max_side` kept."""
+        """Height and width, scaled down to `max_side` if larger."""
         longer = max(self.height, self.width)
         if self.max_side is None or longer <= self.max_side:
             return self.height, self.width
@@ -33,7 +33,7 @@ class Fitting:
         return height, width
 
     def images(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H', W') in [0, 1] as the network takes them, of (N, height, width, 3) uint8."""
+        """(N, 3, H', W') in [0, 1], in a size that the network takes. pixels: (N, height, width, 3) uint8."""
         stride, least = self.model.stride, self.model.least
         size = self._resized
         if size == (self.height, self.width):
@@ -41,7 +41,7 @@ class Fitting:
         return pad_to(resize_image(unpack_pixels(pixels)[0], *size), stride, least)[0]
 
     def flow(self, flow: Tensor) -> Tensor:
-        """(N, 2, height, width), of what the network gives for such images."""
+        """(N, 2, height, width): the network's flow in the size of the frames."""
         pads = self.model.fit == "pad"
         if pads:
             tall, wide, part = padded_size(*self._resized, self.model.stride, self.model.least)

@@ -1,7 +1,7 @@
-"""Work that goes on and on with tensors of the same shapes: recorded once as a CUDA graph, then replayed.
+"""CUDA graphs: work that repeats with tensors of the same shapes is recorded once, then replayed.
 
-A network is hundreds of short kernels. Launched one by one they keep the CPU busy, and the GPU waiting for it; a graph
-is launched at once. It reads and writes tensors of its own, at the same addresses every time.
+A network is hundreds of short kernels. Launching them one by one keeps the CPU busy and the GPU waiting; a graph is
+launched as a whole. It reads and writes its own tensors, always at the same addresses.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_leaves
 Tensors = tuple[Tensor, ...]
 Function = Callable[..., Tensors]
 Recording = tuple[Callable[[], None], Tensors]
-"""What replays the work, and where it leaves its results."""
+"""A function that replays the work, and the tensors with its results."""
 Record = Callable[[Function, Tensors], Recording]
 
 STEADY = 3
-"""Calls of one kind in a row that run as usual, before a graph is recorded: short inputs never pay for it."""
+"""Calls of one kind in a row that run as usual before a graph is recorded, which short inputs never pay for."""
 
 _READS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _capturing = threading.Lock()
@@ -31,11 +31,11 @@ _log = logging.getLogger("flowcli")
 
 
 class Graphs:
-    """Runs functions of tensors: as they are at first, from a graph when calls of one kind come again and again.
+    """Runs functions of tensors: directly at first, and from a graph when calls of one kind repeat.
 
-    One graph is kept, for its memory. Where none can be recorded, functions run as they are from then on.
-    record: makes a recording, as `record` does. weights: what functions read besides their arguments; it is kept as
-    long as the graph, which knows only where it lies.
+    Only one graph is kept, to save memory. If recording fails, functions run directly from then on.
+    record: makes a recording, as the function `record` does. weights: returns what functions read besides their
+    arguments; it is kept as long as the graph, which knows only its addresses.
     """
 
     def __init__(self, record: Record, weights: Callable[[], object] = lambda: None) -> None:
@@ -43,15 +43,15 @@ class Graphs:
         self._weights = weights
         self._graph: _Graph | None = None
         self._kind: Hashable = None
-        """Of the graph."""
+        """The kind of call that the graph replays."""
         self._last: Hashable = None
         self._streak = 0
         self._impossible = False
 
     def run(self, key: Hashable, function: Function, inputs: Tensors) -> Tensors:
-        """What `function(*inputs)` returns; the next call may overwrite it.
+        """The result of `function(*inputs)`; the next call may overwrite it.
 
-        key: whatever the function depends on besides its arguments.
+        key: everything that the function depends on besides its arguments.
         """
         kind = key, *((each.shape, each.dtype, each.device) for each in inputs)
         self._streak = self._streak + 1 if kind == self._last else 1
@@ -63,7 +63,7 @@ class Graphs:
         return self._graph(inputs)
 
     def drop(self) -> None:
-        """Gives up the memory of the graph."""
+        """Frees the memory of the graph."""
         self._graph = self._kind = self._last = None
 
     def _replace(self, kind: Hashable, function: Function, inputs: Tensors) -> None:
@@ -77,7 +77,7 @@ class Graphs:
 
 
 class _Graph:
-    """A recording, and the tensors that it reads."""
+    """A recording with the tensors that it reads."""
 
     @torch.inference_mode()
     def __init__(self, record: Record, function: Function, inputs: Tensors, weights: object) -> None:
@@ -119,9 +119,10 @@ def record(function: Function, inputs: Tensors) -> Recording:
 
 
 class NoWaiting(TorchDispatchMode):
-    """Inside, whatever makes the CPU wait for the GPU raises RuntimeError: a graph has no CPU to talk to.
+    """A context in which everything that makes the CPU wait for the GPU raises RuntimeError, as in a graph it must not.
 
-    That is reading a value or finding a shape from values, and copies between devices, new tensors of numbers too.
+    These are: reading a value, a shape that depends on values, and copies between devices, including new tensors made
+    from numbers.
     """
 
     @classmethod

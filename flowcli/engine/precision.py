@@ -1,4 +1,4 @@
-"""Where a network runs, and in what numbers: the rules of devices, and a network made ready for one."""
+"""Device and precision: which are available, and a network converted to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called "auto", "cpu", "cuda" or "cuda:<n>". Raises DeviceError if it is unknown or not there."""
+    """The device named "auto", "cpu", "cuda" or "cuda:<n>". Raises DeviceError if it is unknown or missing."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         name = "cuda" if count else "cpu"
@@ -41,9 +41,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, precisions: Collection[str]) -> str:
-    """One of `precisions`, which are those of a model: the named one or "fp32", for "auto" what is fastest there.
+    """The named precision if the model allows it, otherwise "fp32"; for "auto" the fastest on the device.
 
-    Raises ValueError for an unknown name, DeviceError for int8 where the device cannot.
+    precisions: those that the model allows. Raises ValueError for an unknown name, DeviceError if the device cannot
+    run int8.
     """
     if name == "auto":
         return next(each for each in fast_precisions(device) if each in precisions)
@@ -55,7 +56,7 @@ def choose_precision(name: str, device: torch.device, precisions: Collection[str
 
 
 def fast_precisions(device: torch.device) -> list[str]:
-    """Those that the device gains speed from, the fastest first, and "fp32"."""
+    """The precisions that are fast on the device, the fastest first, and "fp32" last."""
     if device.type == "cpu":
         return ["int8"] * int8_works() + ["bf16"] * cpu_has_bf16() + ["fp32"]
     major, _ = torch.cuda.get_device_capability(device)
@@ -64,7 +65,7 @@ def fast_precisions(device: torch.device) -> list[str]:
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """Of maps, and of weights that are not in int8: with int8, the fastest that the CPU has."""
+    """The dtype of feature maps and floating point weights; for int8 the CPU's fastest floating point type."""
     if precision == "int8":
         precision = "bf16" if cpu_has_bf16() else "fp32"
     return DTYPES[precision]
@@ -83,9 +84,9 @@ def cpu_has_bf16() -> bool:
 
 
 def converted(model: FlowModel, device: torch.device, precision: str) -> FlowModel:
-    """A copy of the model for flow alone, on the device and in the precision; the model stays as it is.
+    """A copy of the model for inference, on the device and in the precision; the model itself is not changed.
 
-    Only what changes takes memory of its own: weights that are on the device in that precision already are shared.
+    Weights that are already on the device in that precision are shared, not copied.
     """
     # A deep copy takes over what its memo says: the same numbers, in tensors that can be exchanged one by one.
     memo: dict[int, Any] = {id(each): nn.Parameter(each.detach(), each.requires_grad) for each in model.parameters()}

@@ -1,6 +1,6 @@
-"""Which frames flow is estimated between: a schedule tells it as frames come, and which of them are still needed.
+"""Schedules: between which frames flow is estimated, and which frames are still needed, told as frames come.
 
-Frames are named by their place in the stream, counted from 0. Nothing here looks at a picture or computes.
+A frame is named by its place in the stream, counted from 0. Schedules do not look at pictures.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Literal, Protocol
 from flowcli.types import Direction, Frame
 
 Keys = Literal["before", "after", "both"]
-"""Which of its neighbouring key frames a frame is linked with."""
+"""The key frames that a frame is linked with: the one before it, the one after it, or both."""
 
 AHEAD = 30
-"""Frames that wait for a key frame which may never come."""
+"""Largest number of frames that wait for a key frame if keys come irregularly."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """Flow to estimate from frame `first` to frame `second`; and back, if it goes `both` ways."""
+    """Flow to estimate from frame `first` to frame `second`, and with `both` also back."""
 
     first: int
     second: int
@@ -31,43 +31,43 @@ class Link:
 
 @dataclass(frozen=True)
 class FrameLinks:
-    """All the links that belong at one frame; there may be none."""
+    """The links that belong to one frame; there may be none."""
 
     at: int
     links: tuple[Link, ...] = ()
 
     @property
     def places(self) -> set[int]:
-        """Of the frame, and of those that it is linked with."""
+        """The places of the frame and of all frames that it is linked with."""
         return {self.at, *(place for link in self.links for place in (link.first, link.second))}
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the next frame of a stream brings, or its end."""
+    """What follows from the next frame of a stream, or from its end."""
 
     frame: Frame | None
-    """None at the end."""
+    """The next frame, None at the end of the stream."""
     ready: tuple[FrameLinks, ...] = ()
-    """What can be estimated now, in the order in which it comes out; each frame of a stream is in one step's."""
+    """Links that can be estimated now, in output order; each frame of a stream occurs in exactly one step."""
     keep: frozenset[int] = field(default_factory=frozenset)
-    """Frames that later steps link, or have ready; all others can be forgotten."""
+    """Frames that later steps need; all others can be dropped."""
 
 
 class Schedule(Protocol):
-    """Says what flow to estimate; serves any number of streams."""
+    """Says what flow to estimate. One schedule can serve any number of streams."""
 
     def plan(self, frames: Iterable[Frame]) -> Iterator[Step]:
-        """A step for each frame as soon as it has come, and one for the end of the stream."""
+        """Yields a step for each frame as soon as it comes, and one at the end of the stream."""
         ...
 
 
 @dataclass(frozen=True)
 class Consecutive:
-    """Links between neighbours, which belong at the earlier one; the last frame has none.
+    """Links between neighbouring frames; each belongs to the earlier one, so the last frame has none.
 
-    direction: "forward" from the earlier frame to the later, "backward" from the later to the earlier, "both" the
-    forward ones with their way back.
+    direction: "forward" links the earlier frame to the later, "backward" the later to the earlier, "both" is forward
+    with the way back.
     """
 
     direction: Direction = "forward"
@@ -84,22 +84,20 @@ class Consecutive:
 
 
 BETWEEN = Consecutive("both")
-"""What frames between two neighbours are made from: the flow both ways."""
+"""Flow both ways between neighbours, from which frames between them are interpolated."""
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """Links from each frame to its key frames: flow by which what is known of a key frame is brought onto the frame.
+    """Links from each frame to its key frames, for bringing what is known of a key frame onto the frame.
 
-    keys: the first of every so many frames, or what tells whether a frame is one. It is asked once for each frame, in
-    order, as the frame comes: if an engine takes one frame at a time, after all that was ready before has come out.
-    sides: whether a frame is linked with the key "before" it, the key "after" it, or "both",
-    in this order; key frames have no links, nor has a frame without such keys.
-    check: the links go both ways, so that flow can be checked against the way back.
-    ahead: frames wait for the key after them until so many more have come, and then go without: the features of so
-    many are kept. None for as long as it takes where keys come regularly, else AHEAD. Where they come regularly and are
-    waited for, the last frame of a stream is a key as well.
-    Raises ValueError for numbers below 1.
+    keys: a number N makes every Nth frame a key, from the first on; a function says whether a frame is a key. It is
+    called once per frame, in order, as the frame comes; with one frame per engine step, that is after all earlier
+    results have come out. sides: link a frame with the key "before" it, the key "after" it, or "both", in this order.
+    Key frames, and frames without such a key, have no links. check: links go both ways, so that flow can be checked.
+    ahead: how many later frames a frame waits for its next key; after that it goes without one. So many features are
+    kept. None: regular keys are always waited for, irregular ones for AHEAD frames. With regular keys that are waited
+    for, the last frame of a stream is a key too. Raises ValueError for numbers below 1.
     """
 
     keys: int | Callable[[Frame], bool]
@@ -147,9 +145,9 @@ class Keyed:
 
 @dataclass(frozen=True)
 class Union:
-    """The links of several schedules: at each frame those of the first one, then what the next ones add to them.
+    """The links of several schedules together: for each frame those of the first schedule, then what others add.
 
-    A frame comes out when all of them have it ready.
+    A frame comes out as soon as it is ready in all schedules.
     """
 
     schedules: tuple[Schedule, ...]

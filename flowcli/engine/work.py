@@ -1,4 +1,4 @@
-"""What a network does in one go: frames that are encoded, flows that are decoded, and features that are kept."""
+"""The work of a network in one step: frames to encode, flows to decode, features to keep."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from flowcli.types import FlowField, FlowPair, Frame, FrameFlows
 
 @dataclass(eq=False)
 class Stream:
-    """What is kept of a stream of frames, by their places in it."""
+    """What the engine keeps of a stream of frames, by place in the stream."""
 
     frames: dict[int, Frame] = field(default_factory=dict)
     features: dict[int, Features] = field(default_factory=dict)
-    """Of those frames that are encoded, one by one: batches of one."""
+    """Features of encoded frames, as batches of one."""
     length: int = 0
-    """Frames that are encoded, or were."""
+    """Number of frames encoded so far."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -32,31 +32,31 @@ class Stream:
         return height, width
 
     def keep(self, places: Collection[int]) -> None:
-        """Lets go of all others."""
+        """Drops all frames and features but those at `places`."""
         self.frames = {place: frame for place, frame in self.frames.items() if place in places}
         self.features = {place: features for place, features in self.features.items() if place in places}
 
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work, but for the numbers; equal ones can share a CUDA graph.
+    """The structure of a step, without its tensors; equal ones can share a CUDA graph.
 
-    Frames are counted: first those of which features are `held`, then the `new` ones.
+    Frames are numbered: first the `held` ones, whose features are kept, then the `new` ones.
     """
 
     held: int
     new: int
     flows: tuple[tuple[tuple[int, int], ...], ...]
-    """From which frame to which there is flow; what stands in one tuple is decoded together."""
+    """Pairs of frame numbers, first and second; the pairs in one tuple are decoded together."""
     kept: tuple[int, ...]
-    """Those of the new frames whose features are needed later, counted from 0."""
+    """The new frames whose features are needed later, numbered from 0."""
 
 
 def plan_work(links: Sequence[Link], held: Sequence[int], new: Sequence[int], keep: Collection[int], most: int) -> Work:
-    """The work for these links: flow of all of them first, then the ways back of those that have one.
+    """The work for these links: the flow of all links first, then the backward flow of those that go both ways.
 
-    held, new: places of the frames, all that links name; keep: of those whose features are needed later. most: flows
-    that are decoded together.
+    held, new: places of all frames that the links name; keep: places whose features are needed later. most: largest
+    number of flows decoded together.
     """
     count = {place: number for number, place in enumerate((*held, *new))}
     forth = [(count[link.first], count[link.second]) for link in links]
@@ -67,9 +67,9 @@ def plan_work(links: Sequence[Link], held: Sequence[int], new: Sequence[int], ke
 
 @torch.inference_mode()
 def perform(work: Work, fitting: Fitting, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Flow (M, 2, H, W) of each tuple of `work.flows`, then the features of each frame that is kept.
+    """Flow (M, 2, H, W) for each tuple in `work.flows`, then the features of each kept frame.
 
-    inputs: the new frames, (N, H, W, 3) uint8, if there are any; then the features of each frame that is held.
+    inputs: the new frames, (N, H, W, 3) uint8, if there are any; then the features of each held frame.
     """
     model = fitting.model
     new = model.encode(fitting.images(inputs[0])) if work.new else ()
@@ -82,7 +82,7 @@ def perform(work: Work, fitting: Fitting, *inputs: Tensor) -> tuple[Tensor, ...]
 
 
 def parted(tensors: Features, count: int) -> list[Features]:
-    """The features of each of so many frames, whose tensors lie side by side."""
+    """The features of `count` frames, whose tensors are listed one frame after the other."""
     size = len(tensors) // max(count, 1)
     return [tensors[number * size : (number + 1) * size] for number in range(count)]
 
@@ -90,7 +90,7 @@ def parted(tensors: Features, count: int) -> list[Features]:
 def join_flows(
     ready: Sequence[FrameLinks], flows: Sequence[FlowField], frames: Mapping[int, Frame]
 ) -> list[FrameFlows]:
-    """The frames with their flow; flows: in the order of `plan_work`."""
+    """The frames with their flow. flows: in the order of `plan_work`."""
     forth = iter(flows)
     back = islice(flows, sum(len(each.links) for each in ready), None)
 
@@ -102,7 +102,7 @@ def join_flows(
 
 
 def stacked(held: Sequence[Features], new: Features, frames: Sequence[int]) -> Features:
-    """Features of the frames, counted as in Work, as one batch; those of new frames in a row are not copied.
+    """Features of the frames, numbered as in Work, as one batch; a run of new frames is not copied.
 
     held: batches of one; new: one batch.
     """
@@ -114,7 +114,7 @@ def stacked(held: Sequence[Features], new: Features, frames: Sequence[int]) -> F
 
 
 def _rows(frames: Sequence[int], held: int) -> Iterator[tuple[int, int]]:
-    """First frame and length of each row of frames that lie side by side; held ones lie alone."""
+    """First frame and length of each run of consecutive frames; a held frame is a run of its own."""
     start = 0
     for end in range(1, len(frames) + 1):
         if end == len(frames) or frames[end] != frames[end - 1] + 1 or frames[end] <= held:
@@ -123,7 +123,7 @@ def _rows(frames: Sequence[int], held: int) -> Iterator[tuple[int, int]]:
 
 
 def split_ready(ready: Sequence[FrameLinks], most: int) -> tuple[list[FrameLinks], list[FrameLinks]]:
-    """Those that have so many links at most, or the links of one frame if these are more, and the others."""
+    """The first frames with at most `most` links together, but at least one frame with links, and the rest."""
     links = 0
     for number, each in enumerate(ready):
         if links and each.links and links + len(each.links) > most:
