@@ -1,4 +1,4 @@
-"""How fast this machine is at what flowcli does, beside references that are measured in the same run."""
+"""Measurements of speed, compared with references measured in the same run."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from flowcli.weights import entries
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured, and for how long."""
+    """What to measure, and for how long."""
 
     entry: entries.Entry
     engine: api.EngineOptions
-    """What `entry` was found by, and how it runs."""
+    """Options with which `entry` was found, and with which it runs."""
     height: int = 436
     width: int = 1024
     seconds: float = 10.0
-    """Each part is measured for so long, and a few times at least."""
+    """Time for each part; a few rounds are measured in any case."""
     frames: int = 40
-    """Length of the clip that goes through the pipeline."""
+    """Length of the pipeline's clip."""
 
     @property
     def network(self) -> str:
         return self.entry.network or self.entry.name
 
     def open_engine(self, precision: Precision | None = None, **others: Any) -> Engine:
-        """The engine that `flowcli estimate` would run, in another precision or with other options if some are named.
+        """The engine that `flowcli estimate` would use, with another precision or other options if given.
 
         Raises WeightsError, DeviceError.
         """
@@ -45,7 +45,7 @@ class Setup:
         return api.open_engine(self.entry, options)
 
     def settled(self) -> Setup:
-        """The same, with the batch that the engine takes for frames of this size if none is asked for."""
+        """The same setup with a fixed batch: the one that the engine chooses for this size, if none is given."""
         if self.engine.batch is not None:
             return self
         engine = self.open_engine()
@@ -55,7 +55,7 @@ class Setup:
 
 
 def random_weights(network: str, folder: Path) -> entries.Entry:
-    """Weights made up for a network, in `folder`: its speed hardly depends on them."""
+    """Random weights for a network, in a file in `folder`: its speed hardly depends on them."""
     from safetensors.torch import save_file
 
     file = folder / f"{network}-random.safetensors"
@@ -64,12 +64,12 @@ def random_weights(network: str, folder: Path) -> entries.Entry:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def facts(setup: Setup) -> dict[str, Any]:
-    """What the numbers depend on. Builds the native kernels if that was not done before."""
+    """The conditions of the measurements. Builds the native kernels if necessary."""
     engine = setup.open_engine()
     cuda = engine.device.type == "cuda"
     return {

@@ -1,4 +1,4 @@
-"""The operators of flowcli.ops with what networks give them, beside plain torch and the limits of the machine."""
+"""The speed of operators on inputs from networks, compared with plain torch and the limits of the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowcli.engine.engine import Engine
 
 
 def _lookup_flops(first: Tensor, second: Tensor, flow: Tensor, radius: int) -> float:
-    # Dot products at the whole places around a pixel, then blends of neighbours, a + t (b - a), across and down.
+    # Dot products at the integer positions around a pixel, then blends of neighbours, a + t (b - a), across and down.
     side = 2 * radius + 1
     return 2 * first.numel() * (side + 1) ** 2 + 3 * flow[:, 0].numel() * (side * (side + 1) + side * side)
 
@@ -47,56 +47,56 @@ FLOPS: dict[str, Callable[..., float]] = {
     # For a pixel its speed (5), its angle (1) and place on the wheel (4); for a channel two blends (4).
     "paint_flow": lambda uv, *_: 22 * uv[0].numel(),
 }
-"""Floating point operations of each operator, given its arguments; every function of a number counts as one.
+"""Floating point operations of each operator for its arguments; a function of one number counts as one operation.
 
-`quantise` is not among them: it is a part of convolutions, as which it is measured with the network.
+`quantise` is missing: it is measured with the network, as a part of convolutions.
 """
 OTHERS = ("pwcnet", "flownetc")
-"""Networks that are not asked for, but have operators of their own; with random weights."""
+"""Networks that are measured too, since they have other operators; with random weights."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """An operator on tensors of one shape. Seconds are those of one call."""
+    """The measurement of an operator on tensors of one shape. Seconds are per call."""
 
     network: str
-    """That calls it; `colours` for what draws its flow."""
+    """The network that calls it, or `colours` for the drawing of flow."""
     operator: str
     settings: str
     shape: tuple[int, ...]
     dtype: str
     calls: int
-    """In one pair of frames (or one batch of them)."""
+    """Number of calls for one batch of pairs."""
     seconds: Spread
-    """After other work, which has used the caches for itself."""
+    """With cold caches, after other work."""
     again: Spread
-    """On a CPU right after two such calls: what is read and written lies in the cache, where it fits."""
+    """With warm caches on a CPU: right after two such calls."""
     fallback: Spread
-    """Of the plain torch kernel."""
+    """Seconds of the plain torch kernel."""
     ratio: float
-    """How many times as long plain torch takes."""
+    """Time of plain torch as a multiple of `seconds`."""
     flops: float
     bytes: int
-    """Arguments and result, each once."""
+    """Size of arguments and result."""
     bound: float
-    """Seconds that the machine needs at least, if no argument is in a cache."""
+    """The least seconds that the machine needs with cold caches."""
     bound_by: Literal["arithmetic", "memory"]
     of_bound: float
-    """Share of what the machine can do; above 1 where the arguments lie in a cache."""
+    """`bound` over `seconds`; above 1 if the arguments are in a cache."""
     of_bound_again: float
 
 
 @dataclass(frozen=True)
 class Kernels:
     bytes_per_second: float
-    """Of a large copy."""
+    """Rate of a large copy."""
     flops_per_second: float
-    """Of a large product of float32 matrices."""
+    """Rate of a large float32 matrix product."""
     kernels: list[Kernel]
 
 
 def measure(setup: Setup) -> Kernels:
-    """Each operator with each shape that the networks have at this size. Raises WeightsError, DeviceError."""
+    """Measures each operator with each shape in the networks at this size. Raises WeightsError, DeviceError."""
     engine = setup.open_engine()
     calls = [*_recorded(setup, engine), _colours(setup, engine)]
     clock, device = Clock(engine.device), engine.device
@@ -138,12 +138,12 @@ class _Call:
 
     @property
     def kind(self) -> object:
-        """What calls have in common that take the same time."""
+        """Equal for calls that take the same time."""
         return self.function, self.settings, *((each.shape, each.dtype) for each in self.tensors)
 
 
 class _Recorder(TorchFunctionMode):
-    """Keeps what the operators are called with inside."""
+    """A context that records the arguments of all operators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class _Recorder(TorchFunctionMode):
 
 @torch.inference_mode()
 def _recorded(setup: Setup, engine: Engine) -> list[_Call]:
-    """The calls of each network, one of each kind."""
+    """The calls of each network, one for each kind."""
     found: list[_Call] = []
     for network, each in _networks(setup, engine):
         count = each.batch
@@ -176,7 +176,7 @@ def _recorded(setup: Setup, engine: Engine) -> list[_Call]:
 
 
 def _colours(setup: Setup, engine: Engine) -> _Call:
-    """What draws a flow of the pictures' size."""
+    """The call that paints a flow of the pictures' size."""
     uv = 4 * torch.randn(2, setup.height, setup.width, generator=torch.Generator().manual_seed(0))
     arguments = (uv.to(engine.device), None, wheel(engine.device), 8.0, False)
     return _Call("colours", torch.ops.flowcli.paint_flow, arguments)

@@ -1,4 +1,4 @@
-"""What the machine can do at best, measured: the scale for everything else."""
+"""The measured limits of the machine, to which everything else is compared."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from flowcli.models.conv import Conv, Int8Conv
 from flowcli.ops import quantise
 
 _COPIED = 2**28
-"""Bytes, more than any cache holds."""
+"""Bytes; larger than any cache."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Something to do, and how much it is: floating point operations or bytes."""
+    """A call, and the amount of its work: floating point operations or bytes."""
 
     call: Call
     amount: float
 
 
 def convolution(device: torch.device, precision: str, channels: int = 256, size: int = 3) -> Work:
-    """A large convolution as networks have them, in the layout that suits the machine best, channels_last."""
+    """A large convolution as networks have them, in the fastest layout, channels_last."""
     count, side = (16, 128) if device.type == "cuda" else (1, 64)
     conv, dtype = Conv(channels, channels, size), dtype_of(precision)
     image = torch.rand(count, channels, side, side, device=device)
@@ -38,8 +38,8 @@ def convolution(device: torch.device, precision: str, channels: int = 256, size:
 
 
 def multiplication(device: torch.device) -> Work:
-    """A large product of float32 matrices: nothing but fused multiply-adds, by the units that all kernels can use."""
-    # As a 1x1 convolution: on CPUs the library behind it is the faster one.
+    """A large float32 matrix product: fused multiply-adds only, on the units that all kernels can use."""
+    # As a 1x1 convolution, whose library is the faster one on CPUs.
     product = convolution(device, "fp32", channels=512, size=1)
 
     def call() -> None:
@@ -50,13 +50,13 @@ def multiplication(device: torch.device) -> Work:
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes per second of a GPU's memory by its clock and width, as datasheets have it: two transfers a cycle."""
+    """Bytes per second of a GPU's memory, from its clock and bus width, with two transfers per cycle."""
     facts = torch.cuda.get_device_properties(device)
     return 2 * 1000 * facts.memory_clock_rate * facts.memory_bus_width / 8
 
 
 def copy(device: torch.device) -> Work:
-    """A large copy; what is read and what is written both count."""
+    """A large copy; reading and writing both count."""
     source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return Work(lambda: target.copy_(source), 2 * _COPIED)

@@ -1,4 +1,4 @@
-"""The network alone, beside itself without what makes it fast, OpenCV, and the peak of the machine."""
+"""The speed of the network, compared with plain variants of it, OpenCV's DIS, and the peak of the machine."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from flowcli.engine.precision import cpu_has_bf16
 from flowcli.types import Frame
 
 TURN = (0, 1, 2, 1)
-"""Numbers of frames that go on for ever without a jump."""
+"""Frame numbers that can be repeated for ever without a jump."""
 _CHANGES: dict[str, dict[str, Any]] = {"batch 1": {"batch": 1}, "whole": {}, "without graphs": {"graphs": False}}
-"""Engines on a GPU that are compared, by the options in which they differ from the one that is asked for."""
+"""Engines that are compared on a GPU, by the options in which they differ from the requested one."""
 _PTLFLOW = 0.051 * 936e9
-"""Bytes that an RTX 3090 (936 GB/s) moves in the time that PTLFlow publishes for its PWC-Net at 1000x500, 51 ms."""
+"""Bytes that an RTX 3090 (936 GB/s) moves in 51 ms, PTLFlow's published time for PWC-Net at 1000x500."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured. Seconds are those of one pair."""
+    """One measurement. Seconds are per pair."""
 
     what: str
     seconds: Spread
     ratio: float | None = None
-    """Of a reference: how many times as long as the network it takes."""
+    """For a reference: how many times as long as the network it takes."""
     gmacs: float | None = None
-    """10^9 multiply-adds of the convolutions."""
+    """Multiply-adds of the convolutions, in 10^9."""
     of_peak: float | None = None
-    """Their rate over that of a large convolution in the same precision."""
+    """Their rate as a fraction of that of a large convolution in the same precision."""
     memory: int | None = None
-    """Bytes of a GPU that torch takes for an engine, its weights and its graph, once it goes steadily."""
+    """GPU memory in bytes that torch reserves for an engine with weights and graph, in the steady state."""
 
 
 @dataclass(frozen=True)
 class Network:
     flops_per_second: float
-    """Of a large convolution in the network's precision, channels_last."""
+    """The rate of a large convolution in the network's precision, channels_last."""
     rows: list[Row]
-    """The parts of the network, the whole, and the references."""
+    """The parts of the network, the whole network, and the references."""
 
 
 def measure(setup: Setup) -> Network:
-    """The network of the setup, which must have weights. Raises WeightsError, DeviceError."""
+    """Measures the network of the setup, which must have weights. Raises WeightsError, DeviceError."""
     engine = setup.open_engine()
     frames = list(scene.frames(setup.height, setup.width, max(TURN) + 1))
     engines, memory = _engines(setup, engine.device, frames)
     float32 = setup.open_engine("fp32", graphs=False)
-    # Convolutions in int8 are none that can be counted.
+    # The counter does not know convolutions in int8.
     gmacs = {name: _gmacs(call) / engine.batch for name, call in _parts(float32, frames).items()}
     gmacs["whole"] = sum(gmacs.values())
     float32.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # As in the engine.
@@ -90,7 +90,7 @@ def measure(setup: Setup) -> Network:
 
 
 def steps(engine: Engine, frames: list[Frame], mode: AbstractContextManager[object] | None = None) -> Call:
-    """The engine's next step, inside `mode`: it encodes as many frames as it takes at once, and gives as many flows."""
+    """A call that runs the next step of the engine inside `mode`: it encodes a batch and gives as many flows."""
     pairs = engine.pairs(turning(frames))
 
     def call() -> None:
@@ -102,12 +102,12 @@ def steps(engine: Engine, frames: list[Frame], mode: AbstractContextManager[obje
 
 
 def turning(frames: list[Frame]) -> Iterator[Frame]:
-    """The same frames over and over, without a jump."""
+    """The frames repeated for ever, without a jump."""
     return (frames[number] for number in cycle(TURN))
 
 
 def _engines(setup: Setup, device: torch.device, frames: list[Frame]) -> tuple[dict[str, Call], dict[str, int]]:
-    """Steps of the engine; on a GPU of others that differ in one thing too, and the memory that each of them takes."""
+    """Steps of the engine, on a GPU also of variants that differ in one option, and the memory of each."""
     if device.type != "cuda":
         return {"whole": steps(setup.open_engine(), frames)}, {}
     calls: dict[str, Call] = {}
@@ -121,14 +121,14 @@ def _engines(setup: Setup, device: torch.device, frames: list[Frame]) -> tuple[d
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         calls[name]()
-        # What is allocated would not do: a graph's memory is free for torch, but for nobody else.
+        # Reserved, not allocated: torch counts the memory of a graph as free, though nobody else can use it.
         memory[name] = torch.cuda.max_memory_reserved(device) - before
     return calls, memory
 
 
 @torch.inference_mode()
 def _parts(engine: Engine, frames: list[Frame]) -> dict[str, Call]:
-    """`encode` of the frames of a step, and `decode` of its pairs."""
+    """Calls of `encode` for the frames of a step, and of `decode` for its pairs."""
     model = engine.model
     image = plain.images(list(islice(turning(frames), engine.batch + 1)), model, engine.device)
     first, second = model.encode(image[:-1]), model.encode(image[1:])
