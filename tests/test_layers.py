@@ -148,6 +148,13 @@ def test_the_page_on_architecture_has_these_layers(root: Path) -> None:
     assert rows == [line.split() for line in LAYERS.split("\n") if line.strip()]
 
 
+def test_no_test_module_imports_another(root: Path) -> None:
+    """What tests share lives in modules that are no tests; programs in strings count too."""
+    imports = re.compile(r"^(?:from|import) tests\b.*\btest_\w+", re.MULTILINE)
+    paths = root.glob("tests/**/*.py")
+    assert [found for path in paths for found in imports.findall(path.read_text(encoding="utf-8"))] == []
+
+
 def plant(root: Path, **texts: str) -> None:
     names = ["__init__", "types", "metrics", "api", "engine/__init__", "models/__init__", "video/__init__"]
     names += ["engine/engine", "models/flow/__init__", "models/flow/spynet", "weights/__init__"]

@@ -17,7 +17,7 @@ from flowcli.cli.options import TalkOptions, talk_options
 def command(context: click.Context, talk: TalkOptions) -> None:
     """Check the installation.
 
-    Each line starts with ok, warn (flowcli works, but slower or with fewer features) or fail. A hint says how to fix it.
+    Each line starts with ok, warn (flowcli works, but slower or with fewer features) or fail. Hints say how to fix it.
     The exit code is 0 if `flowcli estimate` can run, otherwise 1.
     """
     checks = []
