@@ -1,4 +1,4 @@
-"""What the text of an input names: a file, a folder, the matches of a pattern, or ("-") standard input."""
+"""Inputs named by text: a file, a folder, the matches of a pattern, or standard input ("-")."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WILD = "*?["
 
 @dataclass(frozen=True)
 class Input:
-    """What a text names."""
+    """The input that a text names."""
 
     text: str
     form: Literal["stdin", "file", "folder", "pattern"]
     paths: tuple[Path, ...] = ()
-    """The file or the folder, or what matches the pattern, in natural order; nothing for standard input."""
+    """The file, the folder, or the matches of the pattern in natural order; empty for standard input."""
     base: Path | None = None
-    """The folder in which a pattern begins, None for the other forms."""
+    """The folder in which a pattern begins; None if it is no pattern."""
 
     def files(self, suffixes: Collection[str]) -> list[Path]:
         """The file, the files in the folder that end in one of `suffixes` (lower case), or those that match.
@@ -42,7 +42,7 @@ class Input:
 
 
 def find_input(text: str) -> Input:
-    """What `text` names. Raises InputError if there is no such file and it is no pattern, or nothing matches it.
+    """The input named by `text`. Raises InputError if there is no such file, or nothing matches the pattern.
 
     A name that exists is never a pattern. `**` in a pattern stands for folders at any depth.
     """
@@ -62,7 +62,7 @@ def find_input(text: str) -> Input:
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in the folder, in natural order, without hidden names. Raises InputError if it cannot be read."""
+    """The entries of the folder in natural order, without hidden ones. Raises InputError if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             seen = [entry for entry in entries if not entry.name.startswith(".")]
@@ -72,13 +72,13 @@ def list_folder(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def natural(path: Path | str) -> tuple[list[tuple[int, str]], str]:
-    """The key that sorts numbers in a name by their value: frame2 comes before frame10."""
+    """The key for natural order, which sorts numbers in a name by value: frame2 comes before frame10."""
     parts = re.split(r"(\d+)", str(path))
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], str(path)
 
 
 def _matches(pattern: str) -> tuple[Path, set[Path]]:
-    """The folder in which the pattern begins, and what matches it."""
+    """The folder in which the pattern begins, and the matches."""
     parts = Path(pattern).parts
     base, depth = Path(), 0
     # Folders whose own names have brackets or stars in them are there by those names.

@@ -1,4 +1,4 @@
-"""Stages that run side by side: a thread that reads ahead, a thread that writes behind, and what each stage costs."""
+"""Concurrent stages: a thread that reads ahead, a thread that writes behind, and stopwatches for both."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Item = TypeVar("Item")
 Product = TypeVar("Product")
 
 _POLL = 0.2
-"""Seconds; where a signal cannot wake a waiting thread (Windows), Ctrl-C is seen after this time."""
+"""Seconds between checks for Ctrl-C where a signal cannot wake a waiting thread (Windows)."""
 _PATIENCE = 1.0
-"""Seconds that an early end waits for a thread which may be stuck in a read or a write that only its owner can end."""
+"""Seconds that `close` and `abort` wait for a thread that may be stuck in a read or write of its owner."""
 
 
 @dataclass
 class Stopwatch:
-    """Seconds that a stage was busy, and the items it made in them; waiting for other stages does not count."""
+    """Seconds that a stage was busy, and the items that it made; waiting for other stages does not count."""
 
     seconds: float = 0.0
     items: int = 0
@@ -35,7 +35,7 @@ class Stopwatch:
 
     @contextmanager
     def timed(self, items: int = 1) -> Iterator[None]:
-        """Adds the time of the block and `items`, unless the block raises."""
+        """Adds the time of the block, and `items`, unless the block raises."""
         start = time.perf_counter()
         yield
         self.seconds += time.perf_counter() - start
@@ -43,7 +43,7 @@ class Stopwatch:
 
 
 class prefetch(Closes, Iterator[Item]):
-    """The same items, made in a thread of their own that runs at most `depth` items ahead.
+    """The same items, produced in another thread that runs at most `depth` items ahead.
 
     An error in `items` comes out here, after the items before it. `close`, the end of a `with` block and the last
     reference going away all end the thread, which closes the iterator of `items`; whoever owns a source that may
@@ -62,7 +62,7 @@ class prefetch(Closes, Iterator[Item]):
         return self._channel.get()
 
     def close(self) -> None:
-        """Ends the thread and drops what it had made; waits for it unless it is stuck in its source."""
+        """Ends the thread and drops its items; waits for the thread unless it is stuck in its source."""
         self._channel.refuse()
         self._thread.join(_PATIENCE)
 
@@ -72,7 +72,7 @@ class prefetch(Closes, Iterator[Item]):
 
 
 class Background(Generic[Item]):
-    """A sink that hands its items to `sink` in a thread of its own, at most `depth` items behind.
+    """A sink that writes its items to `sink` in another thread, at most `depth` items behind.
 
     An error of `sink` comes out at the next `write` or at `close`; items that were still waiting are dropped then.
     watch: counts the time that `sink` takes to write each item. begin: called first in the new thread. Raises
@@ -110,7 +110,7 @@ class Background(Generic[Item]):
         self._sink.close()
 
     def abort(self) -> None:
-        """Drops what waits and aborts the sink, even while it is stuck in a write (to a full pipe, say)."""
+        """Drops waiting items and aborts the sink, even if it is stuck in a write, for example to a full pipe."""
         self._channel.refuse()
         self._thread.join(_PATIENCE)
         self._sink.abort()
@@ -118,7 +118,7 @@ class Background(Generic[Item]):
 
 @dataclass(frozen=True, eq=False)
 class Stage(Generic[Item, Product]):
-    """A sink that makes something of each item, and hands it on to the next sink."""
+    """A sink that converts each item and writes it to the next sink."""
 
     make: Callable[[Item], Product]
     sink: Sink[Product]
@@ -134,16 +134,16 @@ class Stage(Generic[Item, Product]):
 
 
 def use_threads(count: int) -> None:
-    """From now on torch computes in this thread with so many threads, whatever is set in others."""
+    """Sets the number of threads with which torch computes in this thread, independent of other threads."""
     import torch
 
-    # Asking makes the number this thread's own; at its first work it would take what was last set in any other.
+    # Without this query, the thread's first work would take over the number last set in any other thread.
     torch.get_num_threads()
     torch.set_num_threads(count)
 
 
 class _Channel(Generic[Item]):
-    """A bounded queue from one thread to another; the sender ends it by `finish`, the receiver by `refuse`."""
+    """A bounded queue between two threads; the sender ends it with `finish`, the receiver with `refuse`."""
 
     def __init__(self, depth: int) -> None:
         if depth < 1:
@@ -155,7 +155,7 @@ class _Channel(Generic[Item]):
         self._changed = threading.Condition()
 
     def wait_for_room(self) -> bool:
-        """Whether another item is wanted, told as soon as there is a place for it."""
+        """Waits until there is room for an item; returns whether another one is wanted."""
         with self._changed:
             self._wait(lambda: self._ended or len(self._items) < self._depth)
             return not self._ended
@@ -167,7 +167,7 @@ class _Channel(Generic[Item]):
                 self._changed.notify_all()
 
     def get(self) -> Item:
-        """The next item; after the last one the sender's error, once, then StopIteration."""
+        """The next item. After the last one raises the sender's error, once, then StopIteration."""
         with self._changed:
             self._wait(lambda: self._ended or bool(self._items))
             if self._items:
@@ -177,14 +177,14 @@ class _Channel(Generic[Item]):
         raise error or StopIteration
 
     def finish(self, error: BaseException | None = None) -> None:
-        """No more items come; those that wait are still handed out."""
+        """Ends the queue; waiting items are still delivered."""
         with self._changed:
             self._ended = True
             self._error = self._error or error
             self._changed.notify_all()
 
     def refuse(self, error: BaseException | None = None) -> None:
-        """No more items are wanted; those that wait are dropped."""
+        """Ends the queue and drops waiting items."""
         with self._changed:
             self._items.clear()
         self.finish(error)

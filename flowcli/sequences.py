@@ -1,4 +1,4 @@
-"""Names that end in the number of a frame, as files of sequences have them."""
+"""File names of image sequences, which end in a frame number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 
 @dataclass(frozen=True)
 class FrameName:
-    """The name of a file, without its suffix: `prefix`, then `number` with zeros in front up to so many `digits`."""
+    """A file name without suffix: `prefix`, then `number`, padded with zeros to `digits` digits."""
 
     prefix: str
     number: int
@@ -23,13 +23,13 @@ class FrameName:
 
 
 def parse_frame_name(stem: str) -> FrameName | None:
-    """The parts of the name; None if it does not end in a number."""
+    """The parts of the name, None if it does not end in a number."""
     match = _NUMBERED.fullmatch(stem)
     return None if match is None else FrameName(match[1], int(match[2]), len(match[2]))
 
 
 def shifted(stem: str, by: int) -> str | None:
-    """The name of the frame that many numbers on, None if that has none."""
+    """The name of the frame `by` numbers later, None if it has no name."""
     name = parse_frame_name(stem)
     if name is None or name.number + by < 0:
         return None
@@ -37,7 +37,7 @@ def shifted(stem: str, by: int) -> str | None:
 
 
 def count_frames(stems: Sequence[str]) -> tuple[list[int], int]:
-    """The frame numbers of these names, counted from 0, and by how much the numbers in neighbouring names differ.
+    """The frame numbers of these names, counted from 0, and the step between the numbers of neighbouring names.
 
     Where a name is missing in an even row, its number is left out; names that form no row are counted one by one.
     """

@@ -1,4 +1,4 @@
-"""Where results go: the names of outputs, checked before there is anything to write."""
+"""Checks of the names of outputs, before anything is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowcli.errors import OutputError, UsageError
 
 
 def pair_kinds(targets: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, str]]:
-    """Each target with the kind that is named for it, or "". Raises UsageError for another number of kinds."""
+    """Each target with its kind, or "" if there are no kinds. Raises UsageError if their numbers differ."""
     if kinds and len(kinds) != len(targets):
         raise UsageError(f"{len(kinds)} --as for {len(targets)} --out", "give one --as per --out, in the same order")
     return list(zip(targets, kinds or ("",) * len(targets), strict=True))
@@ -20,7 +20,8 @@ def pair_kinds(targets: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, 
 def check_distinct(places: Iterable[tuple[Path | None, str]]) -> None:
     """Raises UsageError if two outputs have the same place.
 
-    places: the path, None for stdout, and for a folder what tells the files in it from those of others, "" for a file.
+    places: path and mark of each output. The path is None for stdout; the mark is "" for a file, and for a folder it
+    tells the output's files from those of other outputs in that folder.
     """
     seen: set[tuple[Path | None, str]] = set()
     for path, mark in places:
@@ -31,14 +32,14 @@ def check_distinct(places: Iterable[tuple[Path | None, str]]) -> None:
 
 
 def check_target(target: Path, inputs: Iterable[Path], overwrite: bool, folder: bool = False) -> None:
-    """Raises OutputError if `target` is one of the inputs, is taken, or cannot be made."""
+    """Raises OutputError if `target` is one of the inputs, exists already, or cannot be created."""
     if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
         raise OutputError(f"output would replace the input: {_shown(target, folder)}", "choose another name")
     check_free(target, overwrite, folder)
 
 
 def check_package(package: str, extra: str, kind: str, target: str) -> None:
-    """Raises OutputError if the package that this kind of output needs is missing; `extra` of flowcli brings it."""
+    """Raises OutputError if `package`, which this kind of output needs, is missing. extra: flowcli's extra with it."""
     if package and importlib.util.find_spec(package) is None:
         raise OutputError(f"{package} is needed to write {kind}: {target}", f"pip install 'flowcli[{extra}]'")
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 Direction = Literal["forward", "backward", "both"]
 Last = Literal["drop", "repeat", "zero"]
-"""What the last frame gets, which has no successor: no flow, that of the pair before it, or zero flow."""
+"""What the last frame gets, which has no next frame: no flow, the flow of the pair before it, or zero flow."""
 Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]
 """Channel names and signs of motion vectors in OpenEXR."""
 Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
-"""Of a network's weights and features; "auto" is what is fastest."""
+"""Precision of a network's weights and features; "auto" is the fastest that suits device and network."""
 Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails"]
 """How flow is drawn."""
 
@@ -31,47 +31,47 @@ OpenSink = TypeVar("OpenSink", bound="Sink[Any]")
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture. `image`: (H, W, 3) uint8 RGB; one that was made may be (H, W, 4) RGBA, (H, W) grey, or uint16.
+    """One picture. `image`: (H, W, 3) uint8 RGB; made pictures may be (H, W, 4) RGBA, (H, W) grey, or uint16.
 
-    Nobody changes it.
+    The image must not be changed.
     """
 
     image: np.ndarray
     index: int
-    """Position in the source, counted from 0 before `start` and `every` select."""
+    """Position in the source, counted from 0 over all its frames, also those that `start` and `every` leave out."""
     time: Fraction
     """Presentation time in seconds."""
     name: str | None = None
     """The source's own file name without suffix; None in a video."""
     cut: bool = False
-    """Whether a shot is known to begin here: no flow is estimated from the frame before."""
+    """Whether a new shot is known to begin here: no flow is estimated across the cut."""
 
     @property
     def stem(self) -> str:
-        """What files made of this frame are called, without suffix: its name, or its number."""
+        """The name for files made from this frame, without suffix: its own name, or its number."""
         return self.name or f"{self.index:06d}"
 
 
 @dataclass(frozen=True, eq=False)
 class FlowField:
-    """`uv`: (2, H, W) float32 on the engine's device, u = pixels to the right, v = pixels down."""
+    """Flow at every pixel. `uv`: (2, H, W) float32 on the engine's device, u to the right and v down, in pixels."""
 
     uv: torch.Tensor
     valid: torch.Tensor | None = None
-    """(H, W) bool, False where the flow is unknown; None where all of it is known."""
+    """(H, W) bool, False where the flow is unknown; None if all of it is known."""
 
     @property
     def known(self) -> torch.Tensor:
-        """(2, H, W): `uv`, but NaN where it is not valid."""
+        """(2, H, W): `uv`, with NaN where it is not valid."""
         return self.uv if self.valid is None else self.uv.where(self.valid, float("nan"))
 
     def numpy(self) -> np.ndarray:
-        """(2, H, W) float32 in main memory: `uv`, but NaN in both planes where the flow is unknown or not finite."""
+        """(2, H, W) float32: `uv` as an array, with NaN in both planes where the flow is unknown or not finite."""
         return mark_unknown(self.uv.cpu().numpy(), None if self.valid is None else self.valid.cpu().numpy())
 
 
 def mark_unknown(uv: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """The flow `uv` (2, H, W), but NaN in both planes where one is not finite or `valid` (H, W) is False."""
+    """The flow `uv` (2, H, W), with NaN in both planes where one is not finite or `valid` (H, W) is False."""
     import numpy as np
 
     known = np.isfinite(uv).all(axis=0)
@@ -82,16 +82,19 @@ def mark_unknown(uv: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class FlowPair:
-    """`forward` lives on `first`: second[y + v, x + u] shows what first[y, x] shows. `backward` lives on `second`."""
+    """Two frames and the flow from `first` to `second`: second[y + v, x + u] shows what first[y, x] shows.
+
+    `backward` is the flow from `second` to `first`, at the pixels of `second`.
+    """
 
     first: Frame
     second: Frame
     forward: FlowField
     backward: FlowField | None = None
     at: Frame = field(kw_only=True)
-    """The frame at which the pair belongs, one of the two: it names and times the pair, whichever way the flow points.
+    """The frame that the pair belongs to, one of the two, whose name and time it has, whichever way the flow points.
 
-    Of neighbours that is the earlier one, of a frame and a key frame it is the frame.
+    For neighbouring frames it is the earlier one; for a frame and its key frame, the frame.
     """
 
     def reversed(self) -> FlowPair:
@@ -103,7 +106,7 @@ class FlowPair:
 
 @dataclass(frozen=True, eq=False)
 class FrameFlows:
-    """A frame, and all the flow that belongs at it: none, of one pair, or of several."""
+    """A frame with all pairs that belong to it, possibly none."""
 
     frame: Frame
     pairs: tuple[FlowPair, ...] = ()
@@ -111,25 +114,25 @@ class FrameFlows:
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What is known of a stream before its frames come."""
+    """What is known about a stream before its frames come."""
 
     height: int
     width: int
     rate: Fraction
     """Nominal frames per second (25 for a folder of pictures)."""
     frames: int | None = None
-    """Number of frames that will come, None where the container does not say."""
+    """Number of frames that will come, None if the container does not say."""
     aspect: Fraction = Fraction(1)
     """Sample aspect ratio: width over height of one pixel."""
     audio: bool = False
     alpha: bool = False
     """Whether the frames are RGBA."""
     bits: Literal[8, 16] = 8
-    """Of each number in the frames: uint8 or uint16."""
+    """Bits per channel: uint8 or uint16."""
 
 
 class FrameSource(Protocol):
-    """Frames in order, constant memory. A context manager: leaving it ends every child process."""
+    """Frames in order, in constant memory. A context manager; leaving it ends all child processes."""
 
     @property
     def info(self) -> StreamInfo: ...
@@ -142,7 +145,7 @@ class FrameSource(Protocol):
 
 
 class Closes:
-    """A context that leaving closes."""
+    """A context manager that calls `close` at the end."""
 
     def close(self) -> None:
         raise NotImplementedError
@@ -157,7 +160,7 @@ class Closes:
 
 
 class Sink(Protocol[Item]):
-    """Takes items in order; `close` publishes the result, `abort` leaves nothing behind. Each ends the sink."""
+    """Takes items in order. `close` publishes the result, `abort` discards it; either one ends the sink."""
 
     def write(self, item: Item) -> None: ...
     def close(self) -> None: ...
@@ -165,7 +168,7 @@ class Sink(Protocol[Item]):
 
 
 def drain(items: Iterable[Item], sinks: Iterable[Sink[Item]]) -> int:
-    """Number of items written to every sink; all sinks are closed at the end, or all aborted if anything fails."""
+    """Writes all items to every sink and returns their number; closes the sinks, or aborts them if anything fails."""
     sinks = list(sinks)
     count = 0
     try:
@@ -184,7 +187,7 @@ def drain(items: Iterable[Item], sinks: Iterable[Sink[Item]]) -> int:
 
 
 def open_all(places: Iterable[Place], open_sink: Callable[[Place], OpenSink]) -> list[OpenSink]:
-    """What `open_sink` makes of each place; if one cannot be opened, those before it are aborted."""
+    """The sinks that `open_sink` opens for the places; if one fails, those already open are aborted."""
     sinks: list[OpenSink] = []
     try:
         for place in places:
