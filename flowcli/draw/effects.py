@@ -1,4 +1,4 @@
-"""Pictures made from a pair and its flow: FlowPair -> Frame."""
+"""Effects, which turn pairs into pictures: FlowPair -> Frame."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from flowcli.types import FlowPair, Frame, Holes, StreamInfo, Style
 
 
 class Effect(Protocol):
-    """What makes a picture of a pair."""
+    """Turns a pair into a picture."""
 
     def info(self, source: StreamInfo) -> StreamInfo:
-        """What is known of the pictures, where the frames of the pairs are those of `source`."""
+        """The StreamInfo of the pictures, for pairs with the frames of `source`."""
 
     def __call__(self, pair: FlowPair) -> Frame: ...
 
 
 class Color:
-    """The forward flow as a picture.
+    """The forward flow as a picture. Use one object per video, since the scale and trails depend on earlier frames.
 
-    scale: the length in pixels that gets full colour, and above which wheel colours are darker; None for one that
-    follows that percentile of the lengths in the video (RunningScale), above which they stay full, since it may lag
-    behind. legend: draw what explains the picture into the lower left corner. style, dim: as for `open_drawing`. One
-    object serves one video, since the scale remembers, and so do trails.
+    scale: the speed in pixels with full colour; wheel colours are darker above it. None: the scale follows `percentile`
+    of the speeds in the video (RunningScale), and colours stay full above it, since it may lag behind.
+    legend: draw a legend into the lower left corner. style, dim: as for `open_drawing`.
     """
 
     percentile = 99.0
-    """The usual one."""
+    """The default."""
 
     def __init__(
         self,
@@ -68,11 +67,11 @@ class Color:
 
 
 class Warp:
-    """The second frame brought onto the first by the forward flow.
+    """The second frame warped onto the first by the forward flow.
 
-    Holes are pixels whose flow leaves the frame (by more than half a pixel) or is unknown and, if the pair has backward
-    flow, those that are occluded in the second frame. holes: "black"; "keep" what was found there, a ghost;
-    "transparent" for RGBA with alpha 0 there.
+    Holes are pixels whose flow is unknown or leaves the frame by more than half a pixel and, if the pair has backward
+    flow, pixels that are occluded in the second frame. holes: "black"; "keep", which shows whatever is sampled there;
+    "transparent", RGBA with alpha 0 there.
     """
 
     def __init__(self, holes: Holes = "black") -> None:
@@ -97,9 +96,9 @@ class Warp:
 
 @dataclass(frozen=True)
 class Mask:
-    """A grey picture of the first frame, made of the flow both ways. Raises ValueError without backward flow.
+    """A grey picture for the first frame, made from the flow both ways. Raises ValueError without backward flow.
 
-    measure: makes (1, 1, H, W), white at 1, of the forward and the backward flow, (1, 2, H, W) each.
+    measure: returns (1, 1, H, W), where 1 is white, for forward and backward flow, (1, 2, H, W) each.
     """
 
     measure: Callable[[Tensor, Tensor], Tensor]
@@ -115,10 +114,10 @@ class Mask:
 
 
 occlusion = Mask(lambda forward, backward: consistency(forward, backward).float())
-"""White where a pixel of the first frame is hidden in the second, or outside, by `consistency`; otherwise black."""
+"""White where a pixel of the first frame is hidden in the second or leaves it (`consistency`), otherwise black."""
 
 confidence = Mask(geometry.confidence)
-"""White where the flow both ways agrees, darker where it does less, below 128 where the pixel is occluded."""
+"""White where forward and backward flow agree, darker where they do less, below 128 where a pixel is occluded."""
 
 
 def _pictures(source: StreamInfo, *, width: int | None = None, alpha: bool = False) -> StreamInfo:

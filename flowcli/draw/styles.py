@@ -1,4 +1,4 @@
-"""Ways to draw flow: each makes the picture of a pair at a scale, and the legend that explains it."""
+"""Styles of drawing flow: each draws a pair at a given scale, and a legend."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from flowcli.types import FlowField, FlowPair, Style
 _Paint = Callable[[Tensor, float, Tensor | None], Tensor]
 
 _OPACITY = 0.8
-"""Of the fastest colours over a frame."""
+"""Opacity of the fastest colours of an overlay."""
 _SHORTEST = 0.45
-"""Length of the arrows of slow points, as a part of the distance between points."""
+"""Length of the shortest arrows, as a fraction of the distance between points."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How flow is drawn. A scale is the speed in pixels that is shown as the full one."""
+    """A way to draw flow. A scale is the speed in pixels that gets full colour or length."""
 
     draw: Callable[[FlowPair, float], np.ndarray]
-    """(H, `across` x W, 3) uint8 RGB of a pair."""
+    """Draws a pair: (H, `across` x W, 3) uint8 RGB."""
     explain: Callable[[np.ndarray, float], np.ndarray]
-    """A copy of such a picture with a legend in its lower left corner."""
+    """Returns a copy of a picture with a legend in the lower left corner."""
     across: int = 1
-    """How many times as wide as a frame the picture is."""
+    """Width of the picture in frames."""
 
 
 _DRAWINGS: dict[Style, Callable[[_Paint, float], Drawing]] = {
@@ -51,11 +51,12 @@ _DRAWINGS: dict[Style, Callable[[_Paint, float], Drawing]] = {
 def open_drawing(style: Style, *, darken: bool, dim: float) -> Drawing:
     """A Drawing for the pairs of one video, in order.
 
-    wheel: Middlebury colours. hsv: hue is direction, brightness speed. magnitude: speed alone, from black over violet
-    and orange to pale yellow. overlay: the wheel's hues over the frame, denser where it is faster. arrows: over the
-    frame, in the wheel's hues. side-by-side: the frame and, to its right, its wheel colours. trails: paths of points
-    over the last frames, in the hues of their motion; for pairs seen from their earlier frame.
-    darken: wheel colours above the scale. dim: how much darker and greyer the frame below other things is, 0 to 1.
+    wheel: Middlebury colours. hsv: hue is direction, brightness is speed. magnitude: speed only, from black over violet
+    and orange to pale yellow. overlay: the wheel's hues over the frame, more opaque for faster motion. arrows: arrows
+    in the wheel's hues over the frame. side-by-side: the frame on the left, its wheel colours on the right. trails:
+    paths of points over the last frames in the hues of their motion, for pairs forward in time.
+    darken: darken wheel colours above the scale. dim: how much the frame below a drawing is darkened and desaturated,
+    0 to 1.
     """
     return _DRAWINGS[style](partial(flow_to_rgb, darken=darken), dim)
 
@@ -83,7 +84,7 @@ def _overlay(pair: FlowPair, scale: float, dim: float) -> np.ndarray:
 
 
 def _strength(field: FlowField, scale: float) -> tuple[Tensor, Tensor]:
-    """(H, W): the speed as a part of the scale, 1 above it, 0 where it is unknown; (H, W) bool: where it is known."""
+    """(H, W) speed as a fraction of the scale, at most 1, 0 where unknown; and (H, W) bool, where it is known."""
     speed, known = relative_speed(field.uv, scale, field.valid)
     return speed.clamp_(max=1).where(known, 0.0), known
 
@@ -119,22 +120,22 @@ class _Trails:
 
 
 def _split(flow: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Direction (N, 2) of the flow (N, 2), of length 1, and speed (N, 1) as a part of the scale, 0 for noise."""
+    """Unit vectors (N, 2) of the flow (N, 2), and speed (N, 1) as a fraction of the scale, 0 for noise."""
     length = np.hypot(*flow.T)[:, None]
     speed = length / scale
-    # At rest is what is below 0.15 pixels, but not more than 15 % of the scale, and not less than 3 %.
+    # Points slower than 0.15 pixels are at rest, but at most 15 % and at least 3 % of the scale.
     still = speed < np.clip(0.15 / scale, 0.03, 0.15)
     return flow / np.where(still, np.inf, length), np.where(still, 0, speed)
 
 
 def _hues(direction: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8: wheel colours for points, neither pale nor dark; grey for those at rest."""
+    """(N, 3) uint8: wheel colours for points, neither pale nor dark, and grey for points at rest."""
     shown = torch.from_numpy(direction * speed.clip(0.4, 0.75)).float()
     return np.where(speed > 0, flow_to_rgb(shown.T[:, None], 1.0)[0].numpy(), np.uint8(170))
 
 
 def _spacing(image: np.ndarray) -> float:
-    """Pixels between points of a grid that is neither crowded nor sparse: 20 of them along the side of a square."""
+    """Pixels between the points of a grid: 20 points along the side of a square picture."""
     return max(16.0, math.sqrt(image.shape[0] * image.shape[1]) / 20)
 
 
@@ -173,18 +174,18 @@ def _explain_magnitude(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _letters(image: np.ndarray) -> int:
-    """Height of the letters beside an arrow or a bar."""
+    """Height of letters beside an arrow or a bar, pixels."""
     height: int = image.shape[0]
     return max(9, height // 30)
 
 
 def _below(letters: int) -> int:
-    """Pixels below their base line, where some letters reach to."""
+    """Space below the base line for descenders, pixels."""
     return max(4, letters // 3)
 
 
 def _with_box(image: np.ndarray, width: int) -> np.ndarray:
-    """A copy with a darker box for a line of text in the lower left corner."""
+    """A copy with a dark box for a line of text in the lower left corner."""
     image = image.copy()
     image[-2 * _letters(image) :, :width] //= 4
     return image

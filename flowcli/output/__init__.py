@@ -1,1 +1,1 @@
-"""Where flow and frames go: what the words of --out and --as mean, and the sinks behind them."""
+"""Outputs: the words of --out and --as, and the sinks that write them."""

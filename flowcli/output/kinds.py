@@ -1,4 +1,4 @@
-"""The words of `--as`: what an output shows, and the format that holds it."""
+"""The words of `--as`: the content of an output, and its format."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from flowcli.errors import UsageError
 from flowcli.types import Style
 
 What = Literal["color", "flow", "warp", "occlusion", "confidence", Style]
-"""`color` is the style that --style names."""
+"""Contents that `--as` can name; `color` is drawn in the style of --style."""
 WHATS: tuple[What, ...] = get_args(What)
 STYLES: tuple[Style, ...] = get_args(Style)
 NEED_FRAMES: frozenset[What] = frozenset({"warp", "overlay", "side-by-side"})
-"""What cannot be made of flow alone."""
+"""Contents that need the frames."""
 NEED_BOTH: frozenset[What] = frozenset({"occlusion", "confidence"})
-"""What cannot be made without the flow both ways."""
+"""Contents that need the flow both ways."""
 USE_BOTH: frozenset[What] = NEED_BOTH | {"trails"}
-"""What is better with it."""
+"""Contents that use the flow both ways if it is there."""
 Content = What | Literal["frames"]
-"""What an output holds; `frames` are made by other means than from one flow, and no word of `--as`."""
+"""What an output holds. `frames` are not made from one flow, and are no word of `--as`."""
 
 _PICTURES: tuple[What, ...] = tuple(what for what in WHATS if what != "flow")
 
 
 @dataclass(frozen=True)
 class Container:
-    """A way to store pictures or flow."""
+    """A format for pictures or flow."""
 
     place: Literal["video", "files", "file", "folder", "stdout"]
-    """`files`: one file for a pair of pictures, a folder of files for a video. `file`, `folder`: that, for both."""
+    """`files`: one file for two pictures, a folder of files for a video. `file` and `folder`: always that."""
     whats: tuple[What, ...]
-    """What it can hold, the default first."""
+    """Contents that it can hold, the default first."""
     alpha: bool = False
-    """Whether it holds transparency."""
+    """Whether it supports transparency."""
     suffix: str = ""
-    """Where the name of the format is none."""
+    """The suffix of its files, if that is not its name."""
     stack: bool = False
-    """Whether one of the `files` can hold the flows of a video."""
+    """Whether one file can hold all flows of a video."""
     both: bool = False
-    """Whether a file in a folder holds the flow both ways."""
+    """Whether a file in a folder holds the flow of both directions."""
     needs: str = ""
-    """The package that it needs besides what flowcli is installed with."""
+    """An additional package that it needs."""
 
     @property
     def pictures(self) -> bool:
@@ -72,9 +72,9 @@ CONTAINERS = {
 
 
 def sequence_kind(word: str) -> tuple[What, str, str]:
-    """What an `--as` word makes of a sequence, the format, and how its name ends: ".mp4", "/" for a folder of files.
+    """Content, format and end of the name (".mp4", or "/" for a folder) of an `--as` word, for a sequence.
 
-    Raises UsageError for what is written to stdout only.
+    Raises UsageError for formats that are for stdout only.
     """
     what, form = parse_kind(word)
     form = form or ("flo" if what == "flow" else "mp4")
@@ -85,7 +85,7 @@ def sequence_kind(word: str) -> tuple[What, str, str]:
 
 
 def parse_kind(word: str) -> tuple[What | None, str | None]:
-    """What and format that an `--as` word names: WHAT, FORMAT or WHAT.FORMAT. Raises UsageError."""
+    """Content and format of an `--as` word: CONTENT, FORMAT or CONTENT.FORMAT. Raises UsageError."""
     first, dot, rest = word.partition(".")
     what = first if dot or word in WHATS else None
     form = rest if dot else None if what else word
@@ -101,7 +101,7 @@ def parse_kind(word: str) -> tuple[What | None, str | None]:
 
 
 def parse_pictures(word: str) -> str:
-    """The format of pictures that an `--as` word names, where it is frames that are written. Raises UsageError."""
+    """The format that an `--as` word names, for outputs of frames. Raises UsageError."""
     known = [name for name, container in CONTAINERS.items() if container.pictures]
     if word not in known:
         close = difflib.get_close_matches(word, known, 1)
@@ -111,7 +111,7 @@ def parse_pictures(word: str) -> str:
 
 
 def check_holds(form: str, what: Content, place: str) -> None:
-    """Raises UsageError if the format cannot hold it."""
+    """Raises UsageError if the format cannot hold this content. place: the output, in messages."""
     container = CONTAINERS[form]
     whats = container.whats
     if what == "frames" and not container.pictures:
@@ -127,5 +127,5 @@ def suffix_of(form: str) -> str:
 
 
 def either(names: Sequence[str]) -> str:
-    """The names as a list that ends in "or"."""
+    """The names as an enumeration with "or": "a, b or c"."""
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,4 +1,4 @@
-"""What `--out` and `--as` mean: each pair of them names an output, or two where flow goes both ways."""
+"""Outputs from `--out` and `--as`: each pair of these names one output, or two if flow goes both ways."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BACKWARD_TAG = "_bwd"
 
 @dataclass(frozen=True)
 class Output:
-    """One place to write to. `path` is None for stdout."""
+    """One output. `path` is None for stdout."""
 
     path: Path | None
     what: Content
@@ -37,20 +37,20 @@ class Output:
     tag: str = ""
     """Added to the names of files in a folder."""
     backward: bool = False
-    """Shows pairs that hold flow both ways from their second frame."""
+    """Pairs with flow both ways are reversed for it, to show their backward flow."""
     stack: bool = False
-    """One file of the `files` for all flows."""
+    """One file holds all flows."""
     both: bool = False
-    """Is shown the flow both ways, if there is; others are not, so that they are the same whatever is beside them."""
+    """It gets the flow both ways, if there is. Others do not, so that they do not depend on the outputs beside them."""
 
     @property
     def needs_both(self) -> bool:
-        """Whether it cannot be made without the flow both ways."""
+        """Whether it needs the flow both ways."""
         return self.what in NEED_BOTH
 
     @property
     def style(self) -> Style | None:
-        """How the flow is drawn; None for what is no drawing of it."""
+        """The style in which flow is drawn, None if it is no drawing of flow."""
         return "wheel" if self.what == "color" else next((style for style in STYLES if style == self.what), None)
 
     @property
@@ -59,11 +59,11 @@ class Output:
 
     @property
     def files(self) -> bool:
-        """Whether each flow gets a file of its own, and may have a size of its own."""
+        """Whether each flow is a separate file, so that sizes may differ."""
         return CONTAINERS[self.format].place in ("files", "folder") and not self.stack
 
     def view(self, pair: FlowPair) -> FlowPair:
-        """What it is shown of the pair."""
+        """The pair as this output gets it."""
         if self.backward and pair.backward is not None:
             pair = pair.reversed()
         return pair if self.both or pair.backward is None else replace(pair, backward=None)
@@ -73,7 +73,7 @@ class Output:
 
 
 def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Path | None = None) -> list[Output]:
-    """The outputs that `options` name, checked as far as that is possible without the input.
+    """The outputs that `options` name, checked as far as is possible before reading the input.
 
     pair: exactly one flow will come. source: the input if it is a file or a folder, which no output may replace.
     Raises UsageError for a contradiction, OutputError for a name that cannot be written.
@@ -84,9 +84,9 @@ def plan(options: OutputOptions, *, direction: Direction, pair: bool, source: Pa
 def plan_frames(
     options: FrameOptions, *, alpha: bool = False, one: bool = False, source: Path | None = None
 ) -> list[Output]:
-    """As `plan`, for a command whose outputs are all frames, whatever it makes them of.
+    """The outputs of a command that writes frames, checked as by `plan`.
 
-    alpha: they are RGBA. one: exactly one will come.
+    alpha: the frames are RGBA. one: exactly one frame will come.
     """
     named = _named(options, "add --out out.mp4, --out frames/ (a folder of .png files) or --out -")
     outputs = [_place(target, "frames", parse_pictures(word) if word else None, word, one) for target, word in named]
@@ -101,7 +101,7 @@ def plan_frames(
 
 
 def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = False) -> list[Output]:
-    """As `plan`, whatever is at their places already."""
+    """The outputs, as from `plan`, without the check of their places."""
     named = _named(options, "add --out flow.mp4, --out flow/ (a folder of .flo files) or --out -")
     if options.percentile is not None and options.max_flow is not None:
         raise UsageError("--percentile and --max-flow contradict each other", "leave one out")
@@ -119,22 +119,22 @@ def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = F
 
 
 def flow_direction(outputs: Iterable[Output], direction: Direction, *, read: bool = False) -> Direction:
-    """The way that flow has to go for these outputs of `direction`: both ways if one of them is shown both.
+    """The direction of the flow that these outputs need: both if one of them gets the flow both ways.
 
-    read: it is not estimated, but there already. Then only what an output cannot do without is asked for.
+    read: flow is read from files, not estimated; then both ways are required only for outputs that cannot do without.
     """
     return "both" if any(output.needs_both if read else output.both for output in outputs) else direction
 
 
 def _named(options: FrameOptions, hint: str) -> list[tuple[str, str]]:
-    """The targets and their kinds. Raises UsageError if there is none."""
+    """The targets and their kinds. Raises UsageError if there are none."""
     if not options.named:
         raise UsageError("no output is named", hint)
     return options.named
 
 
 def _free(outputs: list[Output], options: FrameOptions, source: Path | None) -> list[Output]:
-    """The same outputs. Raises OutputError for one that cannot be written, or would replace the source."""
+    """The same outputs. Raises OutputError if one cannot be written, or would replace the source."""
     for output in outputs:
         if output.path is not None:
             check_target(output.path, [source] if source else [], options.overwrite, output.folder)
@@ -149,7 +149,7 @@ def _output(target: str, word: str, options: OutputOptions, pair: bool) -> Outpu
 
 
 def _place(target: str, what: Content | None, form: str | None, word: str, pair: bool) -> Output:
-    """The output at `target`, of the content and in the format that `word` names, where it names them."""
+    """The output at `target`, with content and format from `word` if it names them."""
     if target == "-":
         form = form or ("nut" if what == "flow" else "y4m")
         if CONTAINERS[form].place != "stdout":
@@ -170,7 +170,7 @@ def _place(target: str, what: Content | None, form: str | None, word: str, pair:
 
 
 def _form(path: Path, what: Content | None, form: str | None, word: str) -> str:
-    """The format of a file, `form` if its suffix is that of the path. word: the --as that named it."""
+    """The format of a file: `form` if it fits the suffix of the path. word: the `--as` that named it, for messages."""
     suffix = path.suffix.lower().replace(".jpeg", ".jpg")
     files = {name: each for name, each in CONTAINERS.items() if each.place != "stdout" and not each.suffix}
     known = {f".{name}": name for name, each in files.items() if what != "frames" or each.pictures}
@@ -202,7 +202,7 @@ def _check_kind(output: Output, options: OutputOptions, direction: Direction, pa
 
 
 def _both(output: Output, options: OutputOptions) -> list[Output]:
-    """The outputs for the flow both ways."""
+    """The outputs into which this one splits if flow goes both ways."""
     if output.what == "trails":
         return [output]
     if CONTAINERS[output.format].both and output.folder and options.exr != "stmap":
@@ -217,7 +217,7 @@ def _backward(output: Output) -> Output:
 
 
 def _with_alpha() -> str:
-    """The formats that hold transparency, for a hint."""
+    """The formats with transparency, for a hint."""
     return either([name for name, each in CONTAINERS.items() if each.alpha])
 
 

@@ -1,4 +1,4 @@
-"""Outputs that are being written: the effect and the sink behind each one, in a thread of its own."""
+"""Writing outputs: each has an effect and a sink, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Item = TypeVar("Item")
 Comment = Callable[[], str]
 """Called at the end, gives the `comment` tag of a video."""
 WritePicture = Callable[["Path", "np.ndarray"], None]
-"""Makes a picture file of an image."""
+"""Writes an image to a picture file."""
 Scale = Callable[[], tuple[float, float]]
-"""The lowest and highest scale of the colours so far, in pixels."""
+"""Returns the lowest and highest scale of the colours so far, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Writer(Generic[Item]):
-    """A sink that writes to an output, in a thread of its own."""
+    """A sink that writes to an output in another thread."""
 
     output: Output
     thread: Sink[Item]
     watch: Stopwatch
-    """Counts the time that drawing and writing took."""
+    """Measures the time for drawing and writing."""
     scale: Scale | None = None
-    """Of the colours; None where the output has none."""
+    """The scale of its colours; None if it has none."""
 
     def write(self, item: Item) -> None:
         self.thread.write(item)
@@ -73,9 +73,9 @@ def open_frames(
 
 
 def open_flows(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Writer[FlowPair]:
-    """A sink for pairs: files or a video of their flow, or pictures that an effect makes of it.
+    """A sink for pairs: writes their flow to files or a video, or pictures that an effect makes from it.
 
-    info: of the source that the pairs come from. Raises OutputError.
+    info: the source of the pairs. Raises OutputError.
     """
     from flowcli.engine.batches import MOST
     from flowcli.engine.delivery import FlowBackground
@@ -90,15 +90,15 @@ def open_flows(output: Output, info: StreamInfo, options: OutputOptions, stdout:
         frames = _frame_sink(output, effect.info(info), options, stdout, comment)
         sink = Stage(lambda pair: effect(output.view(pair)), frames)
     watch = Stopwatch()
-    # A second team of OpenMP threads would fight with the network's for the cores: 5 instead of 20 frames per second,
-    # measured with colours of 384x256 on two cores.
-    # As deep as a step may be wide: the next one can begin before the flows of this one are drawn.
+    # One thread: a second team of OpenMP threads would compete with the network's for the cores (5 instead of 20 frames
+    # per second, measured with colours of 384x256 on two cores).
+    # MOST: a queue as long as the largest engine step, so that the next step can begin before this one is drawn.
     thread = FlowBackground(sink, MOST, watch, partial(use_threads, 1))
     return Writer(output, thread, watch, scale)
 
 
 def scale_text(scale: Scale) -> str:
-    """One line for people: the range of the colour scale over the video so far."""
+    """One line with the range of the colour scale over the video so far."""
     low, high = scale()
     return (
         f"flow colours are full at {high:.4g} px"
@@ -108,7 +108,7 @@ def scale_text(scale: Scale) -> str:
 
 
 def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | None]:
-    """What makes the pictures, and the scale of its colours if it has one."""
+    """The effect that makes the pictures, and the scale of its colours if it has one."""
     from flowcli.draw.effects import Color, Warp, confidence, occlusion
 
     if output.style is None:

@@ -1,4 +1,4 @@
-"""What the user asks of outputs."""
+"""The user's options for outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowcli.types import Holes, Layout, Style
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """Where frames go, and how they are stored; `kinds` is empty or as long as `targets`."""
+    """Targets and storage of frames; `kinds` is empty or as long as `targets`."""
 
     targets: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -21,30 +21,30 @@ class FrameOptions:
 
     @property
     def named(self) -> list[tuple[str, str]]:
-        """Each target, and the kind that is named for it or "". Raises UsageError for kinds that do not match."""
+        """Each target with its kind, or "". Raises UsageError if their numbers differ."""
         return pair_kinds(self.targets, self.kinds)
 
 
 @dataclass(frozen=True)
 class OutputOptions(FrameOptions):
-    """The same for flow: what is made of it, and how it is drawn and stored."""
+    """The same for flow, with options for drawing it."""
 
     max_flow: float | None = None
-    """Magnitude in pixels at which colours are full; None follows the video."""
+    """Speed in pixels at which colours are full; None follows the video."""
     legend: bool = False
     holes: Holes = "black"
     bound: float | None = None
-    """Pixels at which flow is clipped, where a format has to; None for the usual ones."""
+    """Speed in pixels at which flow is clipped in formats that need it; None for the default of each."""
     exr: Layout = "nuke"
     occlusion: tuple[str, ...] = ()
-    """Targets of that kind, besides those above; `confidence` likewise."""
+    """More targets, with the kind `occlusion`; `confidence` likewise."""
     confidence: tuple[str, ...] = ()
     style: Style | None = None
     """How `color` is drawn; None for the wheel."""
     percentile: float | None = None
-    """Of the speeds, in percent: where colours are full if the scale follows the video; None for the usual one."""
+    """Percentile of the speeds that the scale follows if `max_flow` is None; None for the default."""
     dim: float = 0.4
-    """How much darker and greyer frames are below what is drawn on them, 0 to 1."""
+    """How much frames are darkened and desaturated below what is drawn on them, 0 to 1."""
 
     @property
     def named(self) -> list[tuple[str, str]]:
