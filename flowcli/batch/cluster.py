@@ -1,4 +1,4 @@
-"""The crew of a batch on a Ray cluster: actors that hold a model, one for each GPU, or each CPU where there is none."""
+"""Processes a batch on a Ray cluster: actors that hold a model, one per GPU, or per CPU if there is no GPU."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from flowcli.batch.work import Job, Result, Task, Worker
 from flowcli.errors import DeviceError, FlowcliError, UsageError
 
 ATTEMPTS = 3
-"""How often an item may take its worker with it."""
+"""How many times an item is tried if its worker dies."""
 _STARTS = 3
-"""How many workers in a row may die before they are ready."""
+"""How many workers in a row may die while starting."""
 _PATIENCE = 10.0
-"""Seconds until a cluster that does not answer is not there."""
+"""Seconds to wait for the answer of a cluster."""
 
 _LOG = logging.getLogger("flowcli")
 
 
 def ray_crew(jobs: Sequence[Job], task: Task, count: int | None, address: str) -> Generator[tuple[Job, Result]]:
-    """Does the jobs with at most `count` actors; a job whose actor dies is given to another one.
+    """Processes the jobs with at most `count` actors; the job of an actor that dies goes to another one.
 
-    address: as for `ray.init`. All machines see the same files, and have flowcli. Raises DeviceError if there is no
-    cluster, or none of the devices that `task` is for; WeightsError.
+    address: as for `ray.init`. All machines must see the same files and have flowcli installed. Raises DeviceError if
+    there is no cluster or it lacks the devices of `task`, and WeightsError.
     """
     if task.engine.device.startswith("cuda:"):
         raise UsageError(f"on a cluster Ray chooses the GPU: --device {task.engine.device}", "use auto, cuda or cpu")
@@ -44,10 +44,10 @@ def ray_crew(jobs: Sequence[Job], task: Task, count: int | None, address: str) -
 
 
 class _Actor:
-    """A Worker in a process of its own, on any machine."""
+    """A Worker in another process, on any machine."""
 
     def open(self, task: Task) -> FlowcliError | None:
-        """Loads the model; what is wrong with it."""
+        """Loads the model; returns the error if that fails."""
         self._said = _Said()
         _LOG.addHandler(self._said)
         try:
@@ -57,13 +57,13 @@ class _Actor:
         return None
 
     def make(self, job: Job) -> tuple[Result, list[tuple[int, str]]]:
-        """What came of the job, and what was logged meanwhile."""
+        """The result of the job, and the messages logged meanwhile."""
         made = self._worker.make(job)
         return made, self._said.take()
 
 
 class _Said(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps log messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def _drive(ray: Any, actor: Any, task: Task, jobs: Sequence[Job], count: int) ->
 
 
 def _slots(resources: dict[str, float], device: str) -> tuple[bool, int]:
-    """Whether GPUs are used, and how many workers there may be. Raises DeviceError."""
+    """Whether GPUs are used, and the largest number of workers. Raises DeviceError."""
     gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
     if device == "cuda" and not gpus:
         raise DeviceError("no GPU in the Ray cluster", "pass --device auto, or add machines with a GPU")
@@ -136,7 +136,7 @@ def _slots(resources: dict[str, float], device: str) -> tuple[bool, int]:
 
 
 def _check(address: str) -> None:
-    """Raises OSError if nobody answers there; Ray itself would try for minutes."""
+    """Raises OSError if nothing answers at the address; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), _PATIENCE).close()
@@ -144,8 +144,8 @@ def _check(address: str) -> None:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """The module ray, connected to the cluster; meanwhile what is printed goes to stderr."""
-    # Ray reports to its makers unless it is told not to.
+    """The module ray, connected to the cluster; inside this context stdout is redirected to stderr."""
+    # Ray sends usage statistics unless it is told not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -159,7 +159,7 @@ def _connected(address: str) -> Iterator[Any]:
         raise DeviceError(
             f"no Ray cluster at {address}: {error}", "start one: ray start --head; or give its address: --ray=HOST:6379"
         ) from error
-    # Ray puts a handler of its own in its place.
+    # Ray has replaced it by a handler of its own.
     signal.signal(signal.SIGTERM, terminated)
     try:
         # Ray prints its complaints to stdout, in a thread.

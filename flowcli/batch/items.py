@@ -1,4 +1,4 @@
-"""The inputs of a batch: videos and folders of frames, each with a name of its own."""
+"""The inputs of a batch: videos and folders of frames with unique names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VIDEO_SUFFIXES = frozenset((
     ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
     ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 ))  # fmt: skip
-"""What is taken for a video in a folder, lower case; a file that is named itself may have any suffix."""
+"""Suffixes of videos in a folder, lower case; a file that is named directly may have any suffix."""
 
 _LOG = logging.getLogger("flowcli")
 _LIST = ".txt"
@@ -27,13 +27,13 @@ class Item:
     """A video, or a folder of frames; `path` is absolute."""
 
     name: str
-    """Its path below the folder or glob that was named, with slashes; no two items of a batch have the same."""
+    """The path below the named folder or glob, with slashes; unique in a batch."""
     path: Path
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells that an input has changed: bytes, and nanoseconds of the latest change. All 0: it is not there."""
+    """Identifies a version of an input: bytes, time of the latest change in ns, files. All 0: it does not exist."""
 
     size: int = 0
     mtime: int = 0
@@ -41,12 +41,12 @@ class Stamp:
 
 
 def find_items(inputs: Iterable[str], out: Path, root: Path | None = None) -> list[Item]:
-    """The items that `inputs` name, in the order of their names.
+    """The items that `inputs` name, sorted by name.
 
-    inputs: videos, folders of frames, folders that hold such, globs, lists (.txt, or "-" for stdin) of any of these.
-    out: the folder of the outputs, which is not searched. root: items are named by their path below it; otherwise by
-    that below the folder or glob that they were found in, or by their own name alone. A file that a list names need
-    not be there. Raises InputError for an input that is not there or holds nothing, UsageError for two equal names.
+    inputs: videos, folders of frames, folders that contain these, globs, and lists (.txt, or "-" for stdin) of these.
+    out: the folder of the outputs, which is not searched. root: items are named by their path below it; by default by
+    their path below the named folder or glob, or by their file name. A file in a list need not exist.
+    Raises InputError for an input that is missing or contains no items, UsageError for two equal names.
     """
     items: dict[str, Item] = {}
     for path, base in _expanded(inputs, os.path.realpath(out)):
@@ -71,12 +71,12 @@ def stamp(path: Path) -> Stamp:
         files = [each.stat() for each in os.scandir(path) if _is_picture(Path(each)) and each.is_file()]
     except OSError:
         return Stamp()
-    # The folder's own time changes when a picture is renamed.
+    # The time of the folder itself changes when a picture is renamed.
     return Stamp(sum(each.st_size for each in files), max(each.st_mtime_ns for each in [own, *files]), len(files))
 
 
 def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path, Path]]:
-    """Each item's absolute path, and the folder below which its name begins."""
+    """Each item's absolute path, and the folder below which it is named."""
     for text in inputs:
         if text != STDIN and not (text.endswith(_LIST) and os.path.isfile(text)):
             yield from _found(text, out)
@@ -120,7 +120,7 @@ def _found(text: str, out: str) -> list[tuple[Path, Path]]:
 
 
 def _searched(top: Path, out: str) -> Iterator[Path]:
-    """`top` itself if it is a folder of frames, or the videos and folders of frames below it."""
+    """`top` itself if it is a folder of frames, otherwise the videos and folders of frames below it."""
     if os.path.realpath(top) == out:
         raise UsageError(f"outputs would lie among the inputs: {top}", "choose another folder for --out")
     waiting, seen = [top], {out}

@@ -1,4 +1,4 @@
-"""The crew of a batch on this machine: threads, each with an engine; those on one device share its model."""
+"""Processes a batch on this machine: threads with an engine each; threads on one device share the model."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
 
 Report = Callable[[str, int, int | None], None]
-"""Is told an item's name, its flows so far and how many there will be; called in the worker's thread."""
+"""Called in the worker's thread with an item's name, its flows so far, and their total if known."""
 
 
 class _Stopped(BaseException):
-    """Ends a job in the middle."""
+    """Raised to stop a running job."""
 
 
 def local_crew(
     jobs: Sequence[Job], task: Task, count: int | None, report: Report = lambda name, done, total: None
 ) -> Generator[tuple[Job, Result]]:
-    """Does the jobs with `count` workers, one for each device if None. Raises DeviceError, WeightsError."""
+    """Processes the jobs with `count` workers, None for one per device. Raises DeviceError, WeightsError."""
     if not jobs:
         return
     import torch
@@ -73,7 +73,7 @@ def _workers(task: Task, count: int | None) -> list[Worker]:
 
 
 def _devices(name: str) -> list[str]:
-    """The devices that a name stands for: "auto" and "cuda" for all GPUs."""
+    """The devices that a name stands for; "auto" and "cuda" mean all GPUs."""
     import torch
 
     gpus = torch.cuda.device_count() if name in ("auto", "cuda") and torch.cuda.is_available() else 0

@@ -1,4 +1,4 @@
-"""The manifest of a batch: what became of each item, one JSON object a line, and only ever added to."""
+"""The manifest of a batch: the outcome of each item, one JSON object per line, append-only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Status = Literal["writing", "done", "failed"]
 
 @dataclass(frozen=True)
 class Written:
-    """An output, as it lies there: `path` is relative to the batch's folder; a folder has so many files and bytes."""
+    """An output on disk: `path` relative to the batch's folder, number of files, and bytes."""
 
     path: str
     files: int = 0
@@ -31,22 +31,22 @@ class Written:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of an item: `writing` is said before its outputs go to their places, `done` when they are there."""
+    """The state of an item: `writing` before its outputs are moved to their places, `done` afterwards, or `failed`."""
 
     item: str
     status: Status
     input: str
     size: int
-    """In bytes; of all pictures of a folder."""
+    """Size of the input in bytes; for a folder, of all its pictures."""
     mtime: int
-    """Nanoseconds."""
+    """Time of the input's latest change, nanoseconds."""
     files: int
     settings: str
     """Hash of all options that change outputs."""
     weights: str
-    """sha256, or the name of a method that has none."""
+    """SHA-256 of the weights, or the name of a method without weights."""
     time: float
-    """When this was written: seconds since 1970."""
+    """When this record was written, seconds since 1970."""
     frames: int = 0
     flows: int = 0
     seconds: float = 0.0
@@ -56,7 +56,7 @@ class Record:
 
     @property
     def stamp(self) -> Stamp:
-        """That of the input, before it was read."""
+        """The stamp of the input before it was read."""
         return Stamp(self.size, self.mtime, self.files)
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,10 +64,10 @@ class Record:
 
 
 class Manifest(Closes):
-    """The manifest that is written in `folder`, after all that is there already was read; one run at a time has it.
+    """The manifest in `folder`, which only one run at a time can have open. Earlier records are read first.
 
-    share: of the run, (2, 8) for --shard 2/8, each of which writes a manifest of its own. A line that is torn, since
-    its writer was killed, counts as not written. Raises OutputError if another run has it, or it cannot be written.
+    share: the part of this run, (2, 8) for --shard 2/8; each part writes its own manifest. A torn line, whose writer
+    was killed, is ignored. Raises OutputError if another run has it open, or it cannot be written.
     """
 
     def __init__(self, folder: Path, share: tuple[int, int] | None = None) -> None:
@@ -88,10 +88,10 @@ class Manifest(Closes):
         self.last = {record.item: record for record in found}
         """The latest record of each item, whichever run wrote it."""
         self.owned = {output.path for record in found for output in record.outputs}
-        """Every output that was ever made or begun here."""
+        """Every output that was ever made or started here."""
 
     def append(self, record: Record) -> None:
-        """Writes the record and waits until the disk has it. Raises OutputError."""
+        """Writes the record and waits until it is on disk. Raises OutputError."""
         self._write(json.dumps(record.as_dict()).encode() + b"\n")
         self.last[record.item] = record
         self.owned.update(output.path for output in record.outputs)
@@ -126,7 +126,7 @@ def _is_torn(path: Path) -> bool:
 
 
 def _lock(descriptor: int, folder: Path) -> None:
-    """Keeps others out until the file is closed or this process dies; does nothing where there are no such locks."""
+    """Locks the file until it is closed or this process dies, on systems that have such locks."""
     try:
         import fcntl
     except ImportError:
@@ -138,5 +138,5 @@ def _lock(descriptor: int, folder: Path) -> None:
             f"another run is writing into {folder}", "wait for it, or give each run a --shard of its own"
         ) from None
     except OSError:
-        # Some network file systems have no locks: nobody can tell then.
+        # Some network file systems have no locks.
         return

@@ -1,4 +1,4 @@
-"""Where the outputs of each item go."""
+"""The places of all outputs of a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowcli.types import Direction
 
 TEMPLATE = "{folder}/{stem}"
 FIELDS = ("folder", "stem", "name", "what", "format")
-"""What may stand in a template: the item's folder, its name without and with suffix; what is written, and how."""
+"""Fields of a template: the item's folder, its name without and with suffix; the output's content and format."""
 
 _HINT = f"there are {' '.join(f'{{{field}}}' for field in FIELDS)}"
 
@@ -32,7 +32,7 @@ class Plan:
 
     @property
     def places(self) -> list[str]:
-        """The outputs' paths below `out`, each once."""
+        """The paths of the outputs below `out`, without repetitions."""
         return list(dict.fromkeys(_below(self.out, output) for output in self.outputs))
 
 
@@ -41,8 +41,8 @@ def plan_items(
 ) -> list[Plan]:
     """The outputs of each item, one or (both directions) two for each of `options.kinds`.
 
-    template: what an output is called below `out`, without suffix; see FIELDS. Raises UsageError for a field that is
-    not known, and for outputs that would have the same place or lie one in the other.
+    template: name of an output below `out`, without suffix; see FIELDS. Raises UsageError for an unknown field, and for
+    outputs with the same place or one inside the other.
     """
     _check_template(template)
     plans = [Plan(item, _outputs(item, out, options, direction, template), out) for item in items]
@@ -60,7 +60,7 @@ def plan_items(
 
 
 def check_places(plans: Sequence[Plan], owned: set[str], overwrite: bool) -> None:
-    """Raises OutputError if an output would replace what is not in `owned`, the places that the batch wrote before."""
+    """Raises OutputError if an output would replace files that are not in `owned`, the batch's earlier outputs."""
     inputs = {os.path.realpath(plan.item.path) for plan in plans}
     for plan in plans:
         for place in plan.places:

@@ -1,4 +1,4 @@
-"""A batch from its plan to its outcomes; only this writes the manifest, and moves outputs to their places."""
+"""Runs a batch; this module alone writes the manifest and moves outputs to their places."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from flowcli.batch.work import Job, Result, Task, moved
 _LOG = logging.getLogger("flowcli")
 
 Crew = Callable[[Sequence[Job]], Generator[tuple[Job, Result]]]
-"""Does jobs, and hands back each one when it is done, in any order."""
+"""Processes jobs and yields each one with its result, in any order."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item; `fresh`: it was tried now, not before."""
+    """The outcome of an item. `fresh`: it was processed in this run."""
 
     status: Literal["done", "skipped", "failed"]
     record: Record
@@ -47,12 +47,12 @@ def run_batch(
     share: tuple[int, int] | None = None,
     retry: bool = False,
 ) -> Generator[Outcome]:
-    """What becomes of each item; first come those of which nothing is to be done.
+    """The outcome of each item; those with nothing to do come first.
 
-    An item is skipped if it was done with the same options, weights and input, and its outputs have their sizes; one
-    that failed so fails again without being tried, unless `retry` is set. Whenever this is killed, the next run goes
-    on from there. share: (i, n) for the i-th of n runs that write into `out` together. Raises OutputError if an output
-    would replace a file of others, or the manifest cannot be written; what `crew` raises.
+    An item is skipped if it was finished with the same options, weights and input, and its outputs still have their
+    sizes. An item that failed under the same conditions fails again without a new attempt, unless `retry` is set. After
+    a kill at any moment, the next run resumes. share: (i, n) for the i-th of n runs that write into `out` together.
+    Raises OutputError if an output would replace other files or the manifest cannot be written, and what `crew` raises.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def run_batch(
 
 
 def settings_hash(task: Task) -> str:
-    """Of all options that change outputs: not of the device, nor of the weights, which have a hash of their own."""
+    """Hash of all options that change outputs, without the device and the weights, which have their own hash."""
     engine = {**dataclasses.asdict(task.engine), "device": None, "weights": None}
     output = {**dataclasses.asdict(task.output), "targets": None, "overwrite": None}
     text = json.dumps([dataclasses.asdict(task.source), engine, output], sort_keys=True, default=str)
@@ -98,7 +98,7 @@ def settings_hash(task: Task) -> str:
 
 
 def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outcome | None:
-    """The outcome if there is nothing to do. last: what was known; fresh: what will be if it is done now."""
+    """The outcome if there is nothing to do, else None. last: the record so far; fresh: the record of a new attempt."""
     if last is None or any(getattr(last, name) != getattr(fresh, name) for name in ("stamp", "settings", "weights")):
         return None
     if last.status == "failed":
@@ -109,7 +109,7 @@ def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outc
 
 
 def _settle(manifest: Manifest, out: Path, job: Job, made: Result, record: Record) -> Outcome:
-    """Brings the outputs of a job to their places, and writes down what became of it."""
+    """Moves the outputs of a job to their places and records the outcome."""
     outputs: tuple[Written, ...] = ()
     made = replace(made, error=_public(made.error))
     if not made.error:
@@ -130,7 +130,7 @@ def _settle(manifest: Manifest, out: Path, job: Job, made: Result, record: Recor
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Moves a file or folder to its place; of a folder that is there, files of the same kind are replaced by these."""
+    """Moves a file or folder to its place; in an existing folder, it replaces all files of the same kind."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not (source.is_dir() and target.is_dir()):
         os.replace(source, target)
@@ -144,12 +144,12 @@ def _publish(source: Path, target: Path) -> None:
 
 
 def _measured(out: Path, places: Sequence[str]) -> tuple[Written, ...]:
-    """What lies at these places below `out`."""
+    """The files and sizes at these places below `out`."""
     return tuple(Written(place, *_measure(out / place)) for place in places)
 
 
 def _measure(path: Path) -> tuple[int, int]:
-    """Number of files, and of their bytes; hidden ones do not count."""
+    """Number of files and of bytes, without hidden files."""
     if not path.is_dir():
         return (1, path.stat().st_size) if path.exists() else (0, 0)
     sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
@@ -158,7 +158,7 @@ def _measure(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _workplace(out: Path, name: str) -> Iterator[Path]:
-    """A private folder in `out`, which no message shows; those of earlier runs that were killed are removed."""
+    """A private folder in `out`, which messages do not show; folders of killed runs are removed."""
     for stale in out.glob(f".{name}.*.part"):
         _remove(stale, name)
     work = _private(out, name)
@@ -172,7 +172,7 @@ def _workplace(out: Path, name: str) -> Iterator[Path]:
 
 
 def _remove(folder: Path, name: str) -> None:
-    # Under another name first: what a worker left running can then make no more files in it.
+    # Renamed first, so that a worker that is still running cannot create more files in it.
     with suppress(OSError):
         shutil.rmtree(folder.rename(_private(folder.parent, name)), ignore_errors=True)
 
@@ -182,7 +182,7 @@ def _private(out: Path, name: str) -> Path:
 
 
 def _public(text: str) -> str:
-    """With the places that outputs will have, for those that they have in the private folder."""
+    """The text with the final places of outputs instead of those in the private folder."""
     return re.sub(r"/\.manifest[^/]*\.part/[0-9-]+/", "/", text)
 
 

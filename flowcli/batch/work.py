@@ -1,4 +1,4 @@
-"""One item: from its input to its outputs, in a folder of its own."""
+"""The work on one item: from its input to its outputs, in a private folder."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from flowcli.weights.entries import Entry
 
 Watch = Callable[[int, int | None], None]
-"""Is told the flows of an item so far, and how many there will be if that is known; what it raises ends the item."""
+"""Called with the flows of an item so far and their total, if known; an exception ends the item."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is done with every item."""
+    """What to do with every item."""
 
     source: SourceOptions
-    """Without its input."""
+    """Options of the source, without its input."""
     engine: EngineOptions
     output: OutputOptions
-    """Without its targets."""
+    """Options of the outputs, without targets."""
     weights: str
-    """sha256, or the name of a method that has none."""
+    """SHA-256 of the weights, or the name of a method without weights."""
 
 
 def weights_hash(entry: Entry) -> str:
-    """What tells weights apart, for a Task."""
+    """The identity of weights, for a Task."""
     return entry.sha256 or entry.name
 
 
 @dataclass(frozen=True)
 class Job:
-    """An item to do. `place` is a folder that is not there yet; the outputs have paths in it."""
+    """An item to process. `place` is a folder that does not exist yet, in which the outputs have their paths."""
 
     name: str
     input: Path
@@ -52,7 +52,7 @@ class Job:
     outputs: tuple[Output, ...]
 
     def again(self, attempt: int) -> Job:
-        """The same job in another place, since this one is still in use, or was left as it is."""
+        """The same job in another place, since this one may still be in use or hold leftovers."""
         place = self.place.with_name(f"{self.place.name}-{attempt}")
         return replace(self, place=place, outputs=moved(self.outputs, self.place, place))
 
@@ -64,7 +64,7 @@ def moved(outputs: Sequence[Output], folder: Path, other: Path) -> tuple[Output,
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job; `error` is empty if all went well."""
+    """The result of a job; `error` is empty if it succeeded."""
 
     frames: int = 0
     flows: int = 0
@@ -74,10 +74,10 @@ class Result:
 
 
 class Worker:
-    """Does one job after the other with one engine.
+    """Processes jobs one after the other with one engine.
 
-    model: the network of `task`, where it is loaded already. Raises WeightsError, also if the weights are not those
-    that `task` was made for; DeviceError.
+    model: the network of `task`, if it is already loaded. Raises DeviceError, and WeightsError, also if the weights are
+    not those of `task`.
     """
 
     def __init__(self, task: Task, model: FlowModel | None = None) -> None:
@@ -91,7 +91,7 @@ class Worker:
         self.engine = open_engine(self.entry, task.engine, model)
 
     def make(self, job: Job, watch: Watch = lambda done, total: None) -> Result:
-        """Makes the outputs of the job. Whatever goes wrong with them is in the answer; `watch` may raise."""
+        """Makes the outputs of the job. Errors are in the result; only exceptions of `watch` are raised."""
         began = time.perf_counter()
         try:
             frames, flows = self._make(job, watch)
@@ -106,7 +106,7 @@ class Worker:
         try:
             job.place.mkdir()
         except FileNotFoundError as error:
-            # Not with its parents: outputs would be made where nobody finds them.
+            # Without creating parents, or outputs would be written where nobody finds them.
             folder = job.place.parent.parent
             raise OutputError(f"no such folder: {folder}", "all machines of a cluster have to see the same") from error
         for output in job.outputs:
