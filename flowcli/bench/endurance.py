@@ -1,4 +1,4 @@
-"""Whether a long video goes on as fast as it began, in as much memory."""
+"""Speed and memory over a long video, minute by minute."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from flowcli.errors import InputError
 from flowcli.types import FlowPair, drain
 
 MINUTE = 60 * int(scene.RATE)
-"""Frames."""
+"""Frames in a minute of the clip."""
 
 
 @dataclass(frozen=True)
 class Minute:
-    """One of the video."""
+    """Measurements of one minute of video."""
 
     pairs_per_second: float
     memory: int | None
-    """Bytes that the process has at its end, ffmpeg's left out; None where the system does not tell."""
+    """Memory of the process at its end in bytes, without ffmpeg; None if the system does not tell."""
 
 
 @dataclass(frozen=True)
 class Endurance:
     minutes: list[Minute]
-    """The whole ones; the first leaves out the first pair."""
+    """All whole minutes; the first one leaves out the first pair."""
 
 
 def measure(setup: Setup) -> Endurance:
-    """`flowcli estimate` on a clip of `setup.frames`, once.
+    """Measures `flowcli estimate` on a clip of `setup.frames` frames, once.
 
-    Raises InputError for less than two minutes of them, WeightsError, DeviceError, FfmpegError.
+    Raises InputError for fewer than two minutes of frames, WeightsError, DeviceError, FfmpegError.
     """
     from flowcli.video import open_source
 

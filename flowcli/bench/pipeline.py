@@ -1,4 +1,4 @@
-"""What `flowcli estimate` does with a video, from decoding to encoding, beside what its stages can do alone."""
+"""The speed of `flowcli estimate` on a video, compared with the speed of each stage alone."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from flowcli.types import FlowPair, StreamInfo, drain
 STAGES = ("decode", "network", "encode")
 PWCNET, DIS = "PWC-Net, plain torch", "OpenCV DIS"
 _WHILE = 1.0
-"""Seconds that a stage alone, or a reference, is watched for in each round."""
+"""Seconds for which a single stage or a reference is measured in each round."""
 _POLL = 0.02
-"""Seconds between looks at the memory of a process."""
+"""Seconds between readings of a process's memory."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Seconds that a stage is busy with a frame, among the others and when it is alone."""
+    """Seconds per frame of a stage, together with the other stages and alone."""
 
     together: Spread
     alone: Spread
@@ -48,28 +48,28 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Seconds are those of one pair, from the first flow to the end of the video, if nothing else is said."""
+    """Results. Seconds are per pair, from the first flow to the end of the video, unless stated otherwise."""
 
     frames: int
     seconds: Spread
     cpu_seconds: Spread
-    """Of all stages and cores together, ffmpeg's included."""
+    """CPU time of all stages on all cores, with ffmpeg."""
     cores: int
     stages: Mapping[str, Stage]
     bound: float
-    """Seconds of the slowest stage alone, or of all CPU time if the cores shared it evenly, whichever is more."""
+    """Seconds of the slowest stage alone, or all CPU time shared evenly by the cores, whichever is larger."""
     bound_by: str
     over_bound: float
     references: Mapping[str, Spread]
-    """Seconds that other methods take for the flow alone."""
+    """Seconds of other methods, for the flow alone."""
     ratios: Mapping[str, float]
-    """How many times as long as this whole pipeline that is."""
+    """The same as multiples of the time of this whole pipeline."""
     first_flow: Spread
-    """Seconds from the start of the command to its end if it gets two frames."""
+    """Seconds that the command takes for two frames, from start to end."""
     command: float
-    """Seconds if it gets the whole clip."""
+    """Seconds that it takes for the whole clip."""
     memory: int | None
-    """Bytes that it has taken at most then, ffmpeg's left out; None where the system does not tell."""
+    """Its peak memory in bytes, without ffmpeg; None if the system does not tell."""
 
 
 def check() -> None:
@@ -82,7 +82,7 @@ def check() -> None:
 
 
 def measure(setup: Setup) -> Pipeline:
-    """`flowcli estimate` on a clip that is made for it. Raises WeightsError, DeviceError, FfmpegError."""
+    """Measures `flowcli estimate` on a generated clip. Raises WeightsError, DeviceError, FfmpegError."""
     check()
     with tempfile.TemporaryDirectory(prefix="flowcli-bench-") as folder:
         return _measure(setup, Path(folder))
@@ -140,7 +140,7 @@ def _measure(setup: Setup, folder: Path) -> Pipeline:
 
 
 def write_clip(setup: Setup, folder: Path) -> Path:
-    """A video of moving textures, as the setup wants it."""
+    """Writes a video of moving textures in the setup's size and length."""
     from flowcli.video import open_video_sink
 
     clip = folder / "clip.mp4"
@@ -151,7 +151,7 @@ def write_clip(setup: Setup, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Run:
-    """Seconds, and of the CPU, of one pair; those that each stage was busy with a frame."""
+    """Seconds and CPU seconds per pair, and busy seconds of each stage per frame."""
 
     seconds: float
     cpu_seconds: float
@@ -159,7 +159,7 @@ class _Run:
 
 
 def _run(setup: Setup, clip: Path) -> _Run:
-    """The pipeline once, as `flowcli estimate` has it, in this process."""
+    """Runs the pipeline of `flowcli estimate` once, in this process."""
     from flowcli.video import open_source
 
     engine = setup.open_engine()
@@ -178,7 +178,7 @@ def _run(setup: Setup, clip: Path) -> _Run:
         colours = open_colours(source.info, clip)
         pairs = drain(marked(run.pairs), [colours])
     (began, cpu_began), (ended, cpu_ended) = marks[0], _now()
-    # What the first step made was there at the first mark.
+    # The pairs of the first step were ready at the first mark.
     pairs -= max(1, engine.batch - 1)
     watches = {"decode": run.decode, "network": engine.watch, "encode": colours.watch}
     stages = {stage: watch.seconds / watch.items for stage, watch in watches.items()}
@@ -186,19 +186,19 @@ def _run(setup: Setup, clip: Path) -> _Run:
 
 
 def _now() -> tuple[float, float]:
-    """Seconds on the clock, and of the CPU, in this process and the children that it has waited for."""
+    """Clock and CPU seconds of this process, including finished child processes."""
     return time.perf_counter(), sum(os.times()[:4])
 
 
 def open_colours(info: StreamInfo, clip: Path) -> Writer[FlowPair]:
-    """The output of an estimate: colours, as a video beside the clip."""
+    """The output of an estimate: a video of colours beside the clip."""
     options = OutputOptions((str(clip.with_stem("flow")),), overwrite=True)
     (output,) = name_outputs(options, direction="forward")
     return open_flows(output, info, options, io.BytesIO())
 
 
 def _decode(clip: Path) -> float:
-    """Seconds for a frame, with nothing to do but to read."""
+    """Seconds per frame of reading alone."""
     from flowcli.video import open_source
 
     with open_source(str(clip)) as source:
@@ -210,7 +210,7 @@ def _decode(clip: Path) -> float:
 
 
 def _encode(pairs: Sequence[FlowPair], info: StreamInfo, number: int, clip: Path) -> float:
-    """Seconds for a pair, with nothing to do but to draw and write."""
+    """Seconds per pair of drawing and writing alone."""
     colours = open_colours(info, clip)
     began = time.perf_counter()
     drain(islice(_again(pairs), number), [colours])
@@ -228,7 +228,7 @@ def _again(pairs: Sequence[FlowPair]) -> Iterator[FlowPair]:
 
 
 def _mean(clock: Clock, call: Call) -> float:
-    """Seconds that the call takes, the mean of as many as fill _WHILE."""
+    """Mean seconds of the call, repeated for _WHILE seconds."""
     taken: list[float] = []
     began = time.perf_counter()
     with torch.inference_mode():
@@ -238,7 +238,7 @@ def _mean(clock: Clock, call: Call) -> float:
 
 
 def _run_command(setup: Setup, clip: Path, *options: str) -> tuple[float, int | None]:
-    """Seconds that `flowcli estimate` takes in a process of its own, and the most memory that it had."""
+    """Seconds that `flowcli estimate` takes in another process, and its peak memory."""
     engine = setup.engine
     chosen = ["--model", engine.model, "--device", engine.device, "--precision", engine.precision, *options]
     if engine.refine is not None:
@@ -266,7 +266,7 @@ def _run_command(setup: Setup, clip: Path, *options: str) -> tuple[float, int | 
 
 
 def memory(process: int, kind: Literal["VmRSS", "VmHWM"]) -> int | None:
-    """Bytes that it has, or has had at most, where there is /proc."""
+    """Current or peak memory of a process in bytes, None without /proc."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Flow that another thread takes over, while the GPU may still be at work on it."""
+"""Handing flow to another thread while the GPU may still be working on it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from flowcli.types import FlowPair, Sink
 
 @dataclass(frozen=True, eq=False)
 class Delivery:
-    """A pair on its way to another thread; `ready` is when its flow can be read, None on a CPU."""
+    """A pair for another thread. `ready`: the event after which its flow can be read, None on a CPU."""
 
     pair: FlowPair
     ready: torch.cuda.Event | None
 
 
 class FlowBackground:
-    """As `Background`, for pairs: what the sink does on a GPU runs in a stream of its own, beside other threads' work.
+    """A `Background` for pairs: GPU work of the sink runs in a stream of its own.
 
-    The flow of a pair is read when what the writing thread had queued until then is done.
+    The flow of a pair is read after the GPU has finished what the writing thread had queued.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class FlowBackground:
 
 
 class _Receiver:
-    """The other end of a FlowBackground, in its thread."""
+    """The receiving end of a FlowBackground, in its thread."""
 
     def __init__(self, sink: Sink[FlowPair]) -> None:
         self._sink = sink
@@ -65,7 +65,7 @@ class _Receiver:
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(item.ready)
             for tensor in _tensors(item.pair):
-                # Its memory is not used anew before this stream is done with it, whoever lets go of it when.
+                # Its memory is not reused before this stream is done with it.
                 tensor.record_stream(self._stream)
             self._sink.write(item.pair)
 
