@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What there is to do, and who does it."""
+    """The inputs and outputs of a batch, and the workers."""
 
     inputs: tuple[str, ...]
     out: Path
@@ -51,7 +51,7 @@ class BatchOptions:
     share: tuple[int, int] | None = None
     retry: bool = False
     ray: str | None = None
-    """Address of a cluster."""
+    """Address of a Ray cluster, "auto" for the one that this machine belongs to."""
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -68,41 +68,41 @@ batch_options = grouped(
     BatchOptions,
     click.argument("inputs", nargs=-1, required=True, metavar="INPUT..."),
     click.option(
-        "-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of all outputs."
+        "-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for all outputs."
     ),
     click.option(
         "--name",
         default=TEMPLATE,
         show_default=True,
         metavar="TEMPLATE",
-        help="What outputs are called in DIR, without suffix. See below.",
+        help="Names of the outputs in DIR, without suffix; may contain {folder} {stem} {name} {what} {format}.",
     ),
     click.option(
         "--root",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
-        help="Name items by their path below FOLDER; otherwise by that below the INPUT that they were found in.",
+        help="Name items by their paths below FOLDER instead of their paths below INPUT.",
     ),
     click.option(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Items at a time.  [default: one for each GPU, or one; with --ray one for each CPU if there is no GPU]",
+        help="Items in progress at a time.  [default: one per GPU, or one; with --ray, one per GPU or CPU]",
     ),
     click.option(
         "--shard",
         "share",
         type=Value(parse_share),
         metavar="I/N",
-        help="Do the Ith of N parts; runs for the others may write into DIR at the same time.",
+        help="Do part I of N; other parts may run at the same time with the same DIR.",
     ),
-    click.option("--retry", is_flag=True, help="Try again what failed in an earlier run."),
+    click.option("--retry", is_flag=True, help="Retry items that failed in an earlier run."),
     click.option(
         "--ray",
         is_flag=False,
         flag_value="auto",
         metavar="[ADDRESS]",
-        help="Work on a Ray cluster; without ADDRESS, the one that this machine is part of.",
+        help="Run on a Ray cluster; without ADDRESS, on the one that this machine belongs to.",
     ),
 )
 
@@ -120,7 +120,7 @@ batch_options = grouped(
         multiple=True,
         default=("color",),
         metavar="KIND",
-        help="What to write of each item; may be repeated.  [default: color]",
+        help="What to write for each item; may be repeated.  [default: color]",
     ),
     *writing_options,
 )
@@ -129,28 +129,29 @@ batch_options = grouped(
 def command(
     options: BatchOptions, source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions
 ) -> None:
-    """Estimate the optical flow of many videos, in runs that may be stopped at any time.
+    """Estimate the optical flow of many videos, in runs that can be stopped and resumed.
 
-    INPUT is a video, a folder of frames, a folder that is searched for both, a quoted glob, a list of any of these
-    (names.txt, one a line), or - for a list on stdin.
-
-    \b
-    KIND is as for `flowcli estimate`, for each item:
-      color trails warp.webm    a video: DIR/a/clip.mp4 of a/clip.mkv
-      flow png warp.png ...     a folder of files: DIR/a/clip/000000.flo
-
-    TEMPLATE may have {folder} and {stem} of the item, its {name} with suffix, {what} is written and its {format}.
-
-    DIR/manifest.jsonl tells what became of each item. Run the same command again to go on: what is done is skipped if
-    its outputs are all there, what has changed (input, options, weights) is done again, and what failed with --retry.
+    INPUT is a video, a folder of frames, a folder to search for both, a quoted glob, a text file with one of these per
+    line (names.txt), or - for such a list on stdin.
 
     \b
+    KIND is as for `flowcli estimate`:
+      color trails warp.webm    a video for each item: DIR/a/clip.mp4 for a/clip.mkv
+      flow png warp.png ...     a folder of files for each item: DIR/a/clip/000000.flo
+
+    In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
+
+    DIR/manifest.jsonl records each item. Run the same command again to resume: finished items are skipped if all their
+    outputs exist; items whose input, options or weights have changed are done again; failed ones need --retry.
+
+    \b
+    Examples:
     flowcli batch clips/ --out flow/ --as color --as flo
     find /data -name '*.mkv' | flowcli batch - --root /data --out flow/ --as flow.png
     flowcli batch clips/ --out flow/ --shard $SLURM_ARRAY_TASK_ID/8
     flowcli batch clips/ --out flow/ --ray=head:6379
 
-    --json prints an object for each item. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed, 130 interrupted.
+    --json prints one object per item. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed, 130 interrupted.
     """
     items = find_items(options.inputs, options.out, options.root)
     if options.share is not None:

@@ -1,4 +1,4 @@
-"""`flowcli bench`: how fast this machine is, beside references measured in the same run."""
+"""`flowcli bench`: the speed of this machine, compared with references measured in the same run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PARTS = ("kernels", "network", "pipeline", "endurance")
 SIDES = (32, 16384)
-"""Of a picture, pixels."""
+"""Smallest and largest side of a picture, pixels."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -57,14 +57,14 @@ def parse_size(text: str) -> tuple[int, int]:
     default="1024x436",
     show_default=True,
     metavar="WIDTHxHEIGHT",
-    help="Of the pictures.",
+    help="Size of the pictures.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 3600),
     default=10,
     show_default=True,
-    help="Time for each part; three rounds are always taken.",
+    help="Time for each part, but at least three rounds.",
 )
 @click.option(
     "--frames", type=click.IntRange(min=3), default=40, show_default=True, help="Length of the pipeline's clip."
@@ -79,33 +79,32 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure speed: of kernels, of the network, and of the whole pipeline. These three if none is named.
+    """Measure the speed of kernels, network and pipeline; by default of these three.
 
-    What is compared is measured by turns, a round of everything after the other, for other programs may come and go;
-    shown are the median and, in brackets, the quartiles. Times are those of one pair of frames unless said otherwise;
-    those of kernels are of one call. Numbers of a machine that was busy before (load) tell little.
-    A ratio tells how many times as long the reference takes: above 1 it is the slower one.
+    Everything is measured in turns, round by round, so that other programs disturb all of it alike. The median is shown
+    and, in brackets, the quartiles. Times are per pair of frames, for kernels per call. A ratio says how many times as
+    long the reference takes. Do not trust numbers from a busy machine: the first line shows the load.
 
     \b
-    kernels   each operator with the shapes that networks have at this size, on what they computed.
-              Reference: the same in plain torch, as it runs without a compiler. Bound: the time that the operator
-              would take if only its arithmetic counted, at the rate of a large product of float32 matrices, or only
-              the bytes of its arguments and result, at the rate of a large copy; whichever is longer. Again: right
-              after two such calls, which leave arguments and result in the cache.
-    network   encode (one frame), decode (one pair), and whole, a step of the engine with both of these in it.
-              References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS; on a GPU without graphs
-              and a batch of 1 too, with the memory that torch takes for them. Peak: the rate of a large convolution in
-              the same precision, of which the multiply-adds of the convolutions make a share. For PWC-Net at 1000x500
-              on a GPU also what PTLFlow publishes for an RTX 3090, scaled by the bandwidths of the two cards' memories.
-    pipeline  `flowcli estimate` from a video (moving textures, made for it) to a video of colours.
+    kernels   each operator on the inputs that networks give it at this size.
+              Reference: plain torch, which runs without a compiler. Bound: the time that the arithmetic takes at
+              the rate of a large float32 matrix product, or that reading and writing each byte once takes at the
+              rate of a large copy, whichever is longer. Again: right after two calls, with warm caches.
+    network   encode (one frame), decode (one pair), and whole, an engine step with both.
+              References: float32 with contiguous tensors; plain torch kernels; OpenCV's DIS; on a GPU also
+              without CUDA graphs and with batch 1, with the memory that torch reserves. Peak: the rate of a large
+              convolution in the same precision. For PWC-Net at 1000x500 on a GPU also PTLFlow's published time
+              on an RTX 3090, scaled by the memory bandwidths of the two cards.
+    pipeline  `flowcli estimate` from a video of moving textures to a video of colours.
               Bound: the slowest stage alone, or the CPU time of all stages shared evenly by all cores.
-              References: the flow alone, without video, of PWC-Net as most people run it (float32, contiguous, plain
-              torch, both frames of a pair encoded, random weights) and of DIS.
-    endurance a clip of --frames through the same, once: pairs a second and memory, by the minute.
+              References: the flow alone, without video, of PWC-Net as most people run it (float32, contiguous,
+              plain torch, both frames of a pair encoded, random weights) and of DIS.
+    endurance the same with a clip of --frames, once: pairs per second and memory for each minute.
 
-    A network without weights here (--model pwcnet) is measured with random ones: speed hardly depends on them.
+    A network without weights here (--model pwcnet) gets random ones, which hardly change its speed.
 
     \b
+    Examples:
     flowcli bench                                                   everything, about two minutes
     flowcli bench network --model pwcnet --size 1920x1080 --device cuda
     flowcli bench pipeline --model dis --frames 200 --json
@@ -136,7 +135,7 @@ def command(
 
 
 def _find(engine: EngineOptions) -> Entry | None:
-    """The weights; None for a network that there are none for."""
+    """The weights, or None for a network without weights here."""
     try:
         return find_weights(engine)
     except WeightsError:
@@ -146,7 +145,7 @@ def _find(engine: EngineOptions) -> Entry | None:
 
 
 def _measured(part: str, setup: Setup, *, named: bool, show: bool) -> dict[str, Any]:
-    """What was measured, printed if `show`; without ffmpeg there is no pipeline, an error only if it was `named`."""
+    """The measurements, printed if `show`. Without ffmpeg the pipeline is skipped, or an error if it was `named`."""
     from flowcli.bench import endurance, kernels, network, pipeline
 
     result: Kernels | Network | Pipeline | Endurance
@@ -263,5 +262,5 @@ def _ms(seconds: Spread) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits or so."""
+    """About three digits."""
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 
 def print_columns(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int, err: bool = False) -> None:
-    """Prints the rows under the names of their columns; the first `left` of these hold words, the others numbers.
+    """Prints a table; the first `left` columns are left-aligned, as words are, the others right-aligned.
 
-    err: on stderr instead of stdout.
+    err: print to stderr instead of stdout.
     """
     from rich.console import Console
     from rich.table import Table
@@ -22,6 +22,6 @@ def print_columns(columns: Sequence[str], rows: Iterable[Sequence[str]], left: i
         table.add_row(*map(Text, row))
     console = Console(stderr=err)
     if not console.is_terminal:
-        # Nothing to fit into: a line is as long as it has to be.
+        # Not a terminal: a line may be as long as it needs to be.
         console = Console(width=1000, stderr=err)
     console.print(table)

@@ -31,47 +31,51 @@ if TYPE_CHECKING:
 def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions) -> None:
     """Estimate optical flow: how every pixel moves to the next frame.
 
-    INPUT is a video, a folder or a quoted glob of pictures, - for stdin, or a picture with SECOND as the other one.
+    INPUT is a video, a folder of pictures, a quoted glob such as 'frames/*.png', or - for a video on stdin. For the
+    flow between two pictures, give both: INPUT and SECOND.
 
     \b
-    OUT                          is
+    OUT                              what is written
       flow.mp4 .mkv .mov .webm .gif  a video of colour-coded flow
       flow/                          a folder of .flo files
       flow/     with --as png        a folder of colour-coded pictures
-      flow/     with --as exr        motion vectors for Nuke, Fusion or Blender, or STMaps: see --exr
-      flow/     with --as tsn        flow_x_00001.jpg, flow_y_00001.jpg and so on, clipped: see --bound
-      flow.npy  with --as i3d        one array (N, H, W, 2), clipped and scaled to -1...1; otherwise (N, 2, H, W)
-      flow.mkv  with --as flow       a video of the flow itself, in 16 bits
-      ab.flo ab.png                  one file, for a pair of pictures
+      flow/     with --as exr        motion vectors for Nuke, Fusion or Blender, or STMaps (--exr)
+      flow/     with --as tsn        flow_x_00001.jpg, flow_y_00001.jpg and so on, clipped (--bound)
+      flow.npy                       one array (N, 2, H, W)
+      flow.npy  with --as i3d        one array (N, H, W, 2), clipped and scaled to -1...1
+      flow.mkv  with --as flow       the flow itself as a 16-bit video
+      ab.flo ab.png                  one file, for two pictures
       -                              colour-coded flow on stdout, as y4m
 
     \b
-    KIND is what to write, how, or both:
-      color flow warp                what: colours, vectors, the second frame brought onto the first
-      arrows overlay trails ...      what: the flow drawn in that style; color is the one of --style
-      occlusion confidence           what: where the next frame hides something; how well both ways agree
-      flo pfm flo5 npy npz exr tsn   how: files of flow, most of them float32
-      png jpg mp4 mkv ... y4m nut    how: y4m and nut (float vectors: G=u, B=v, R=known) are for stdout
-      warp.png flow.png color.jpg    both; flow.png is KITTI's 16-bit format
+    KIND is a content, a format, or CONTENT.FORMAT:
+      color flow warp                content: colours, vectors, the second frame brought onto the first
+      arrows overlay trails ...      content: the flow in that style; color takes the style of --style
+      occlusion confidence           content: what the next frame hides; how well both directions agree
+      flo pfm flo5 npy npz exr tsn   format: files of flow, most of them float32
+      png jpg mp4 mkv ...            format: pictures and videos
+      y4m nut                        format: for stdout; nut has float vectors, G=u, B=v, R=known
+      warp.png flow.png color.jpg    content and format; flow.png is KITTI's 16-bit format
 
     \b
-    STYLE is
-      wheel         Middlebury colours: hue is direction, white is rest
+    STYLE
+      wheel         Middlebury colours: hue is direction, white is no motion
       hsv           hue is direction, brightness is speed
-      magnitude     speed alone, from black over orange to pale yellow
-      overlay       the hues of the wheel over the frame
-      arrows        over the frame
-      trails        over the frame: the paths of points in the last 15 frames
-      side-by-side  the frame and, right of it, wheel
+      magnitude     speed only, from black over orange to pale yellow
+      overlay       the colours of the wheel over the frame
+      arrows        arrows over the frame
+      trails        paths of points in the last 15 frames, over the frame
+      side-by-side  the frame on the left, the wheel's colours on the right
 
     \b
+    Examples:
     flowcli estimate in.mp4 -o flow.mp4 -o vectors/
     flowcli estimate in.mp4 -o arrows.mp4 --style arrows --legend
     flowcli estimate in.mp4 --occlusion masks/ --confidence confidence.mp4
     flowcli estimate in.mp4 -o warped.webm --as warp --both --holes transparent
     ffmpeg -i in.mp4 -f nut - | flowcli estimate - -o - | ffplay -
 
-    Exit codes: 0 done (also when the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
+    Exit codes: 0 done (also if the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
     """
     check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
@@ -95,7 +99,7 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
 
 
 def _rates(run: Run, writers: list[Writer[FlowPair]]) -> dict[str, float | None]:
-    """Frames per second of each stage while it was busy; several outputs count as the slowest."""
+    """Frames per second of each stage while it was busy; of several outputs, those of the slowest."""
     encode = [each.watch.rate for each in writers if each.watch.rate is not None]
     rates = {"decode": run.decode.rate, "network": run.engine.watch.rate, "encode": min(encode, default=None)}
     return {stage: rate and round(rate, 2) for stage, rate in rates.items()}

@@ -37,7 +37,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 @dataclass(frozen=True)
 class TalkOptions:
-    """How much is said, and in what form."""
+    """How much the command says, and in what form."""
 
     json: bool = False
     quiet: bool = False
@@ -46,7 +46,7 @@ class TalkOptions:
 
 
 def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
-    """Decorator that adds `options` and hands their values to the command as one `kind` under `name`.
+    """A decorator that adds `options` and passes their values to the command as one `kind`, the argument `name`.
 
     Fields for which there is no option keep their defaults.
     """
@@ -87,7 +87,7 @@ _selection_options = (
 )
 
 selection_options = grouped("source", SourceOptions, *_selection_options)
-"""For commands that take inputs in a way of their own."""
+"""For commands with their own arguments for inputs."""
 
 source_options = grouped(
     "source",
@@ -139,7 +139,7 @@ _network_options = (
 )
 
 network_options = grouped("engine", EngineOptions, *_network_options)
-"""For commands that take pairs, and choose models in a way of their own."""
+"""For commands that take pairs and have their own options for models."""
 
 flow_options = (
     model_option,
@@ -149,7 +149,7 @@ flow_options = (
     *_network_options,
     batch_option,
 )
-"""For commands that choose the direction of the flow in a way of their own."""
+"""For commands without options for the direction of the flow."""
 
 direction_options = (
     click.option("--backward", "direction", flag_value="backward", help="Flow from each frame to the one before it."),
@@ -248,16 +248,16 @@ writing_options = (
     choice("--holes", get_args(Holes), "What a warped frame shows where the other frame has nothing to show."),
     *_storing_options,
 )
-"""For commands that name their outputs in a way of their own."""
+"""For commands with their own options for the names of outputs."""
 
 output_options = grouped("output", OutputOptions, *_naming_options, *writing_options)
 
 frameless_options = grouped("output", OutputOptions, *_naming_options, *_drawing_options, *_storing_options)
-"""For commands that have flow, but not the frames it belongs to."""
+"""For commands that have flow without its frames."""
 
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --json, -q, -v and --debug, handed over as TalkOptions `talk`."""
+    """Adds --json, -q, -v and --debug, which the command gets as TalkOptions `talk`."""
 
     @functools.wraps(command)
     def listening(*, talk: TalkOptions, **values: Any) -> Any:

@@ -18,7 +18,7 @@ def counted(count: int, unit: Unit) -> str:
 
 
 def track(items: Iterable[Item], total: int | None, unit: Unit, *, show: bool) -> Iterator[Item]:
-    """The same items; with `show`, and if stderr is a terminal, a bar counts them. total: None where it is unknown."""
+    """The same items, counted by a bar if `show` is set and stderr is a terminal. total: None if it is unknown."""
     if not show or not sys.stderr.isatty():
         yield from items
         return

@@ -1,4 +1,4 @@
-"""The values of options: each `parse_...` reads one kind of text."""
+"""Parsers for the values of options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowcli.output.kinds import parse_kind
 
 
 class Value(click.ParamType[Any]):
-    """What an option takes: text that `parse` reads; its ValueError says what is expected."""
+    """The type of an option whose text `parse` reads; the ValueError of `parse` says what is expected."""
 
     name = "value"
 
@@ -102,13 +102,13 @@ def parse_device(text: str) -> str:
 
 
 def parse_as(text: str) -> str:
-    """The word of an `--as`, after a check. Raises UsageError."""
+    """The word of an `--as`, checked. Raises UsageError."""
     parse_kind(text)
     return text
 
 
 def _number(text: str) -> float:
-    """The number that the text is, NaN if it is none."""
+    """The text as a number, NaN if it is none."""
     try:
         return float(text)
     except ValueError:

@@ -29,7 +29,7 @@ def check_stdout(options: FrameOptions) -> None:
 def write_all(
     items: Iterable[Item], writers: Sequence[Writer[Item]], total: int | None, unit: Unit, *, show: bool
 ) -> int:
-    """Number of items written to all outputs, counted by a bar with `show`. total: how many will come, if known."""
+    """The number of items written to all outputs. total: how many will come, if known; show: with a progress bar."""
     with needs_reader(each.output.path for each in writers):
         return drain(track(items, total, unit, show=show), writers)
 
@@ -51,7 +51,7 @@ def needs_reader(paths: Iterable[Path | None]) -> Iterator[None]:
 
 
 def described_run(run: Run, info: StreamInfo, seconds: float) -> dict[str, Any]:
-    """What was estimated, by what and where, for --json."""
+    """Size, time, device and model of a run, for --json."""
     return {
         "width": info.width,
         "height": info.height,
@@ -76,7 +76,7 @@ def described(writer: Writer[Any]) -> dict[str, Any]:
 
 
 def told(writers: Sequence[Writer[Any]], count: int, unit: Unit, info: StreamInfo, seconds: float) -> str:
-    """One line for people: what was written. info: of the flows or frames."""
+    """One line that says what was written. info: size of the flows or frames."""
     names = ", ".join(dict.fromkeys(str(each.output) for each in writers))
     size = f"{info.width}x{info.height}"
     return f"wrote {names}: {counted(count, unit)}, {size}, {seconds:.1f} s ({count / seconds:.1f} per second)"
