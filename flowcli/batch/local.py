@@ -1,4 +1,4 @@
-"""Processes a batch on this machine: threads with an engine each; threads on one device share the model."""
+"""Processes a batch on this machine: threads with an engine each; threads on one device share the weights."""
 
 from __future__ import annotations
 
