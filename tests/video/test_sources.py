@@ -31,6 +31,7 @@ def images(path: object, **selection: int | Fraction | None) -> np.ndarray:
     return np.stack([frame.image for frame in read(path, **selection)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLIPS)
 def test_every_coded_frame_once_with_its_time(shared: Path, name: str) -> None:
     path = shared / "videos" / name

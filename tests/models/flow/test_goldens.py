@@ -130,7 +130,12 @@ def keys(case: str) -> Iterator[tuple[str, tuple[int, int]]]:
         yield f"{case}_{width}x{height}", (height, width)
 
 
-@pytest.fixture(scope="module", params=CASES)
+LARGE = ("flownet2-cs", "flownet2-css", "flownet2-full")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in CASES]
+)
 def case(request: pytest.FixtureRequest) -> Iterator[tuple[str, Engine]]:
     yield request.param, Engine(network(request.param), device="cpu", precision="fp32")
     gc.collect()
@@ -145,6 +150,7 @@ def test_flow_is_the_golden_one(case: tuple[str, Engine], device: str) -> None:
         assert np.abs(difference).max() <= LARGEST, key
 
 
+@pytest.mark.slow
 def test_typical_mistakes_are_far_from_the_golden_one(
     case: tuple[str, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,7 @@ HANDED_ON: dict[str, tuple[list[Sum], float, Vector]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "before", "part"), [("cs", "flownetc", 1), ("css", "flownets_1", 2)])
 def test_flownet2_hands_on_from_network_to_network(variant: str, before: str, part: int) -> None:
     model = blank("flownet2", variant=variant)
@@ -210,6 +211,7 @@ def test_flownet2_hands_on_from_network_to_network(variant: str, before: str, pa
         assert_flow(estimated(model, *ramps(*SHIFT)), expected, MARGIN)
 
 
+@pytest.mark.slow
 def test_flownet2_hands_both_flows_to_the_fusion() -> None:
     """First picture, flow for small displacements, flow of the stack, the lengths of both, what both leave unlike."""
     model = blank("flownet2")

@@ -24,6 +24,8 @@ from flowcli.engine.engine import Engine
 from flowcli.models.flavours import flavours
 from flowcli.types import Frame
 
+pytestmark = pytest.mark.slow
+
 SINGLE = (1e-4, 1e-3)
 """Mean and largest difference, pixels, that another order of additions may make; stacks pass it on and on."""
 STACK = (1e-3, 1e-2)
