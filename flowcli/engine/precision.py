@@ -12,7 +12,7 @@ from torch import nn
 
 from flowcli.errors import DeviceError
 from flowcli.models.base import FlowModel
-from flowcli.models.conv import int8_works, to_int8
+from flowcli.models.conv import Int8Conv, int8_works, to_int8
 from flowcli.types import Precision
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -91,6 +91,8 @@ def converted(model: FlowModel, device: torch.device, precision: str) -> FlowMod
     # A deep copy takes over what its memo says: the same numbers, in tensors that can be exchanged one by one.
     memo: dict[int, Any] = {id(each): nn.Parameter(each.detach(), each.requires_grad) for each in model.parameters()}
     memo |= {id(each): each.detach() for each in model.buffers()}
+    # Nothing changes in these.
+    memo |= {id(each): each for each in model.modules() if isinstance(each, Int8Conv)}
     own = copy.deepcopy(model, memo).eval()
     dtype = dtype_of(precision)
     if precision == "int8":

@@ -113,7 +113,6 @@ class Keyed:
     def plan(self, frames: Iterable[Frame]) -> Iterator[Step]:
         before: int | None = None
         waiting: deque[int] = deque()
-        place = -1
         for place, frame in enumerate(frames):
             ready: list[FrameLinks] = []
             if self._is_key(place, frame):
@@ -128,6 +127,7 @@ class Keyed:
                 if place - waiting[0] >= self._patience:
                     ready.append(self._links(waiting.popleft(), before, None))
             yield Step(frame, tuple(ready), frozenset(waiting if before is None else (before, *waiting)))
+        # Else the frames after the last key would have one key only.
         after = waiting.pop() if waiting and isinstance(self.keys, int) else None
         ready = [self._links(each, before, after) for each in waiting]
         yield Step(None, tuple(ready if after is None else [*ready, FrameLinks(after)]))

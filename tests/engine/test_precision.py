@@ -176,6 +176,9 @@ def test_int8_is_of_the_copy_alone() -> None:
     assert isinstance(own.get_submodule("layer"), Int8Conv)
     assert isinstance(model.layer, Conv)
     assert model.layer.weight.dtype == torch.float32
+    again = converted(own, torch.device("cpu"), "int8")
+    assert again is not own
+    assert again.get_submodule("layer") is own.get_submodule("layer")
 
 
 def test_engines_that_share_a_model_do_not_disturb_each_other() -> None:
