@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowcli.errors import InputError, UsageError, WeightsError
 from flowcli.output.naming import Output, flow_direction
-from flowcli.types import Direction, FlowPair, Frame, FrameSource, Last, Precision, StreamInfo
+from flowcli.types import Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class SourceOptions:
     start: int | Fraction | None = None
     stop: int | Fraction | None = None
     every: int = 1
+    gaps: Gaps = "skip"
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -82,6 +83,7 @@ def estimate(
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
+    gaps: Gaps = "skip",
     max_side: int | None = None,
     direction: Direction = "forward",
     last: Last = "drop",
@@ -94,6 +96,8 @@ def estimate(
     source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames;
     no flow leads to a frame that is marked as a cut.
     start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes each nth frame.
+    gaps: "skip" leads no flow across gaps in the numbers of pictures, nor from one sequence to another; "bridge" does;
+    "error" raises InputError.
     max_side: estimates on a picture no larger than this, and returns flow of full size.
     last: what the last frame gets, which has no successor: nothing, the flow before it, or zero flow.
     variational: refines each flow by minimising an energy (OpenCV's variational refinement).
@@ -114,7 +118,7 @@ def estimate(
 
             name = fspath(source)
             other = None if second is None else fspath(second)
-            frames = stack.enter_context(open_source(name, other, start=start, stop=stop, every=every))
+            frames = stack.enter_context(open_source(name, other, start=start, stop=stop, every=every, gaps=gaps))
         elif second is not None or every != 1 or (start, stop) != (None, None):
             raise ValueError("second, start, stop and every are for sources that are named")
         else:
@@ -178,7 +182,9 @@ def open_input(source: SourceOptions) -> FrameSource:
     """The frames that `source` names. Raises InputError, as `open_source` does."""
     from flowcli.video import open_source
 
-    return open_source(source.input, source.second, start=source.start, stop=source.stop, every=source.every)
+    return open_source(
+        source.input, source.second, start=source.start, stop=source.stop, every=source.every, gaps=source.gaps
+    )
 
 
 def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:

@@ -30,7 +30,8 @@ class Input:
     def files(self, suffixes: Collection[str]) -> list[Path]:
         """The file, the files in the folder that end in one of `suffixes` (lower case), or those that match.
 
-        In natural order, without hidden files. Raises InputError for a folder that cannot be read.
+        In natural order, without hidden files. Raises InputError for a folder that cannot be read, and for a link to
+        a file that is not there.
         """
         if self.form == "folder":
             files = [file for file in map(Path, list_folder(self.paths[0])) if file.suffix.lower() in suffixes]
@@ -38,7 +39,9 @@ class Input:
             files = list(self.paths)
         else:
             return list(self.paths)
-        return [file for file in files if os.path.isfile(file)]
+        for file in files:
+            check_link(file)
+        return [file for file in files if file.is_file()]
 
 
 def find_input(text: str) -> Input:
@@ -53,12 +56,21 @@ def find_input(text: str) -> Input:
         return Input(text, "folder", (path,))
     if os.path.exists(path):
         return Input(text, "file", (path,))
+    check_link(path)
     if not any(sign in text for sign in _WILD):
         raise InputError(f"no such file: {text}", "check the name")
     base, matches = _matches(text)
     if not matches:
         raise InputError(f"no file matches: {text}", "check the pattern")
     return Input(text, "pattern", tuple(sorted(matches, key=natural)), base)
+
+
+def check_link(path: Path) -> None:
+    """Raises InputError if it is a link to what is not there."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise InputError(
+            f"a link to what is not there: {path} -> {os.readlink(path)}", "bring the file back, or remove the link"
+        )
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:

@@ -106,3 +106,18 @@ def test_a_folder_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "cannot read folder in: Permission denied",
         "check its permissions",
     )
+
+
+def test_a_link_to_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    touch("in/1.png", "in/3.txt")
+    for name, text in (("in/2.png", "in"), ("in/2.png", "in/*.png"), ("alone.mp4", "alone.mp4")):
+        Path(name).unlink(missing_ok=True)
+        Path(name).symlink_to("gone")
+        with pytest.raises(InputError) as caught:
+            find_input(text).files({".png"})
+        assert caught.value.message == f"a link to what is not there: {name} -> gone"
+        assert caught.value.hint == "bring the file back, or remove the link"
+    assert find_input("in/*.txt").files({".png"}) == [Path("in/3.txt")]
+    Path("in/2.png").unlink()
+    Path("in/2.png").symlink_to(tmp_path / "in" / "1.png")
+    assert find_input("in").files({".png"}) == [Path("in/1.png"), Path("in/2.png")]

@@ -25,8 +25,8 @@ LAYERS = """
     models
     ops
     geometry
-    metrics pictures packing shots targets
-    pipeline atomic inputs sequences
+    metrics pictures packing sequences shots targets
+    pipeline atomic inputs
     types
     errors
 """

@@ -27,7 +27,7 @@ from flowcli.cli.values import (
 from flowcli.errors import UsageError
 from flowcli.output.kinds import STYLES
 from flowcli.output.options import OutputOptions
-from flowcli.types import Holes, Last, Layout, Precision
+from flowcli.types import Gaps, Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
@@ -84,6 +84,11 @@ _selection_options = (
     value("--start", parse_time, "TIME", "First frame: a number, 2.5s or 00:01:02.5."),
     value("--stop", parse_time, "TIME", "Frame to stop before, written the same way."),
     click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame."),
+    choice(
+        "--gaps",
+        get_args(Gaps),
+        "Where numbers of pictures are missing, or another sequence begins: estimate no flow across, do it, or stop.",
+    ),
 )
 
 selection_options = grouped("source", SourceOptions, *_selection_options)

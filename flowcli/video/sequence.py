@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence, Set
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,21 +12,26 @@ import numpy as np
 from flowcli.errors import InputError
 from flowcli.inputs import Input, find_input
 from flowcli.pictures import PICTURE_SUFFIXES, read_picture
-from flowcli.types import Closes, Frame, StreamInfo
+from flowcli.sequences import arrange
+from flowcli.types import Closes, Frame, Gaps, StreamInfo
 from flowcli.video.selection import Selection
 
+_LOG = logging.getLogger("flowcli")
 _RATE = Fraction(25)
+_HINT = "--gaps skip leaves out flow across gaps, --gaps bridge takes what follows as neighbours; or name one sequence"
 _FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern"}
 
 
 class PictureSource(Closes):
     """The pictures in `files` as frames, in that order, at 25 per second.
 
+    starts: places of files that are marked as cuts, since they do not follow on the one before.
     Raises InputError if one cannot be read or has another size.
     """
 
-    def __init__(self, files: list[Path], selection: Selection) -> None:
+    def __init__(self, files: Sequence[Path], selection: Selection, starts: Set[int] = frozenset()) -> None:
         self._files = files
+        self._starts = starts
         self._indices = selection.indices(len(files), _RATE)
         self._named = len({file.stem for file in files}) == len(files)
         if not self._indices:
@@ -35,11 +41,14 @@ class PictureSource(Closes):
         self.info = StreamInfo(height, width, _RATE, len(self._indices))
 
     def __iter__(self) -> Iterator[Frame]:
+        last: int | None = None
         for index in self._indices:
             file = self._files[index]
+            cut = last is not None and not self._starts.isdisjoint(range(last + 1, index + 1))
+            last = index
             image = self._first if index == self._indices[0] else read_picture(file)
             self._check_size(file, image)
-            yield Frame(image, index, index / _RATE, file.stem if self._named else None)
+            yield Frame(image, index, index / _RATE, file.stem if self._named else None, cut)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -54,8 +63,22 @@ class PictureSource(Closes):
             )
 
 
-def picture_files(given: Input) -> list[Path]:
-    """The pictures that an input names. Raises InputError if it is a folder without any, or names another file."""
+def open_pictures(given: Input, selection: Selection, gaps: Gaps) -> PictureSource:
+    """The pictures that an input names, by the numbers in their names; what is unusual about these is logged.
+
+    Raises InputError if it is a folder without pictures, or names another file; with "error" for gaps, for several
+    sequences, and for several files of one frame.
+    """
+    found = arrange(_picture_files(given), PICTURE_SUFFIXES)
+    if found.notes and gaps == "error":
+        raise InputError(f"no gapless sequence: {given.text}: {'; '.join(found.notes)}", _HINT)
+    if found.notes:
+        across = "; no flow leads across, unless --gaps bridge" if gaps == "skip" else "; flow leads across"
+        _LOG.warning("%s: %s%s", given.text, "; ".join(found.notes), across if found.starts else "")
+    return PictureSource(found.files, selection, found.starts if gaps == "skip" else frozenset())
+
+
+def _picture_files(given: Input) -> list[Path]:
     files = given.files(PICTURE_SUFFIXES)
     if given.form == "folder" and not files:
         raise InputError(f"no pictures in folder: {given.text}", f"it may hold {' '.join(sorted(PICTURE_SUFFIXES))}")

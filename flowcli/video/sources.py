@@ -20,10 +20,10 @@ import numpy as np
 from flowcli.errors import FfmpegError, InputError
 from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
-from flowcli.types import Closes, Frame, FrameSource, StreamInfo
+from flowcli.types import Closes, Frame, FrameSource, Gaps, StreamInfo
 from flowcli.video.ffmpeg import Child, every_frame, file_url
 from flowcli.video.selection import Selection
-from flowcli.video.sequence import PictureSource, picture_files, picture_pair
+from flowcli.video.sequence import PictureSource, open_pictures, picture_pair
 
 _LOG = logging.getLogger("flowcli")
 _PIPE = "pipe:0"
@@ -66,12 +66,15 @@ def open_source(
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
+    gaps: Gaps = "skip",
 ) -> FrameSource:
     """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
     start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
-    `start` on. A frame keeps its number in the source. Raises InputError, at once or from the iterator; ValueError for
-    bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one logged warning.
+    `start` on. A frame keeps its number in the source. gaps: how pictures follow on each other where the numbers in
+    their names have gaps, or another sequence begins; both are logged. Raises InputError, at once or from the iterator;
+    ValueError for bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one
+    logged warning.
     """
     selection = Selection(start, stop, every)
     if second is not None:
@@ -79,7 +82,7 @@ def open_source(
     given = find_input(source)
     if given.form == "stdin" or (given.form == "file" and given.paths[0].suffix.lower() not in PICTURE_SUFFIXES):
         return open_video(source, selection)
-    return PictureSource(picture_files(given), selection)
+    return open_pictures(given, selection, gaps)
 
 
 def open_video(source: str, selection: Selection, pixels: Pixels = RGB24) -> VideoSource:

@@ -19,12 +19,12 @@ def picture(path: Path, value: int = 0, shape: tuple[int, ...] = (5, 7, 3)) -> P
     return path
 
 
-def read(*arguments: object, **selection: int | Fraction) -> list[Frame]:
+def read(*arguments: object, **selection: object) -> list[Frame]:
     with open_source(*map(str, arguments), **selection) as frames:  # type: ignore[arg-type]
         return list(frames)
 
 
-def check_error(error: str, hint: str, *arguments: object, **selection: int) -> None:
+def check_error(error: str, hint: str, *arguments: object, **selection: object) -> None:
     with pytest.raises(InputError) as caught:
         read(*arguments, **selection)
     assert (caught.value.message, caught.value.hint) == (error, hint)
@@ -140,3 +140,32 @@ def test_kinds_of_pictures(tmp_path: Path, stored: np.ndarray, expected: tuple[i
     assert frame.image.dtype == np.uint8
     assert frame.image.shape == (5, 7, 3)
     assert np.abs(frame.image.astype(int) - expected).max() <= 1
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+HINT = "--gaps skip leaves out flow across gaps, --gaps bridge takes what follows as neighbours; or name one sequence"
+
+
+def test_gaps_are_cuts_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2, 3, 6, 7):
+        picture(tmp_path / f"{number:04d}.png", number)
+    said = f"{tmp_path}: a gap: after 0003.png comes 0006.png; "
+    assert [(frame.name, frame.index) for frame in read(tmp_path) if frame.cut] == [("0006", 3)]
+    assert warnings(caplog) == [f"{said}no flow leads across, unless --gaps bridge"]
+    caplog.clear()
+    assert not any(frame.cut for frame in read(tmp_path, gaps="bridge"))
+    assert warnings(caplog) == [f"{said}flow leads across"]
+    check_error(f"no gapless sequence: {said.removesuffix('; ')}", HINT, tmp_path, gaps="error")
+
+
+@pytest.mark.parametrize(
+    ("selected", "cut"),
+    [({"every": 2}, [4]), ({"every": 3}, [3]), ({"start": 3}, []), ({"start": 2, "every": 2}, [4]), ({"stop": 3}, [])],
+)
+def test_a_gap_between_selected_frames_is_a_cut(tmp_path: Path, selected: dict[str, int], cut: list[int]) -> None:
+    for number in (1, 2, 3, 6, 7):
+        picture(tmp_path / f"{number}.png", number)
+    assert [frame.index for frame in read(tmp_path, **selected) if frame.cut] == cut
