@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowcli.batch.lists import is_list, read_list
 from flowcli.errors import InputError, UsageError
-from flowcli.inputs import STDIN, find_input, list_folder
+from flowcli.inputs import find_input, list_folder
+from flowcli.sequences import arrange
 
 VIDEO_SUFFIXES = frozenset((
     ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
@@ -18,8 +18,10 @@ VIDEO_SUFFIXES = frozenset((
 ))  # fmt: skip
 """Suffixes of videos in a folder, lower case; a file that is named directly may have any suffix."""
 
-_LOG = logging.getLogger("flowcli")
-_LIST = ".txt"
+_MAYBE_TEXT = frozenset((".ts", ".mts"))
+"""Suffixes of videos that programs have as well."""
+_START = 1024
+"""Bytes that tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,22 @@ class Item:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What was found among the inputs and is no item; `path` is absolute."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the inputs hold."""
+
+    items: tuple[Item, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True)
 class Stamp:
     """Identifies a version of an input: bytes, time of the latest change in ns, files. All 0: it does not exist."""
 
@@ -40,26 +58,35 @@ class Stamp:
     files: int = 0
 
 
-def find_items(inputs: Iterable[str], out: Path, root: Path | None = None) -> list[Item]:
-    """The items that `inputs` name, sorted by name.
+def find_items(inputs: Iterable[str], out: Path, root: Path | None = None) -> Found:
+    """The items that `inputs` name, sorted by name, and what was left out.
 
-    inputs: videos, folders of frames, folders that contain these, globs, and lists (.txt, or "-" for stdin) of these.
-    out: the folder of the outputs, which is not searched. root: items are named by their path below it; by default by
-    their path below the named folder or glob, or by their file name. A file in a list need not exist.
-    Raises InputError for an input that is missing or contains no items, UsageError for two equal names.
+    inputs: videos, folders of frames, folders that contain these at any depth, patterns, and lists (.txt, or "-" for
+    stdin) of these. out: the folder of the outputs, which is not searched. root: items are named by their path below
+    it; by default by their path below the named folder or pattern, or by their file name. A name in a list need not
+    exist, and a folder below a named one need not be readable: these are items that fail. Raises InputError for an
+    input that is missing or contains no items, UsageError for two equal names.
     """
     items: dict[str, Item] = {}
-    for path, base in _expanded(inputs, os.path.realpath(out)):
+    left_out: dict[Path, LeftOut] = {}
+    for found, base in _expanded(inputs, os.path.realpath(out)):
+        if isinstance(found, LeftOut):
+            left_out[found.path] = found
+            continue
         top = Path(os.path.abspath(root)) if root else base
-        if top not in path.parents:
-            raise UsageError(f"input is not below --root {root}: {path}", "name a folder above all inputs")
-        name = path.relative_to(top).as_posix()
-        if items.setdefault(name, Item(name, path)).path != path:
+        if top not in found.parents:
+            raise UsageError(f"input is not below --root {root}: {found}", "name a folder above all inputs")
+        name = found.relative_to(top).as_posix()
+        if items.setdefault(name, Item(name, found)).path != found:
             raise UsageError(
-                f"two inputs have the name {name}: {items[name].path} and {path}",
+                f"two inputs have the name {name}: {items[name].path} and {found}",
                 "--root FOLDER names them by their path below FOLDER",
             )
-    return sorted(items.values(), key=lambda item: item.name)
+    taken = {item.path for item in items.values()}
+    return Found(
+        tuple(sorted(items.values(), key=lambda item: item.name)),
+        tuple(each for path, each in sorted(left_out.items()) if path not in taken),
+    )
 
 
 def stamp(path: Path) -> Stamp:
@@ -75,13 +102,13 @@ def stamp(path: Path) -> Stamp:
     return Stamp(sum(each.st_size for each in files), max(each.st_mtime_ns for each in [own, *files]), len(files))
 
 
-def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path, Path]]:
-    """Each item's absolute path, and the folder below which it is named."""
+def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path | LeftOut, Path]]:
+    """Each item's absolute path, or what is left out, and the folder below which it is named."""
     for text in inputs:
-        if text != STDIN and not (text.endswith(_LIST) and os.path.isfile(text)):
+        if not is_list(text):
             yield from _found(text, out)
             continue
-        for line in _lines(text):
+        for line in read_list(text):
             try:
                 yield from _found(line, out)
             except InputError:
@@ -89,56 +116,82 @@ def _expanded(inputs: Iterable[str], out: str) -> Iterator[tuple[Path, Path]]:
                 yield path, path.parent
 
 
-def _lines(text: str) -> list[str]:
-    try:
-        if text != STDIN:
-            data = Path(text).read_bytes()
-        elif sys.stdin is None or sys.stdin.isatty():
-            raise InputError("standard input is a terminal", "pipe names into it, one a line, or name a list: list.txt")
-        else:
-            data = sys.stdin.buffer.read()
-    except OSError as error:
-        raise InputError(f"cannot read {text}: {error.strerror}", "check its permissions") from error
-    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
-
-
-def _found(text: str, out: str) -> list[tuple[Path, Path]]:
+def _found(text: str, out: str) -> list[tuple[Path | LeftOut, Path]]:
     given = find_input(text)
     base = None if given.base is None else Path(os.path.abspath(given.base))
-    found: list[tuple[Path, Path]] = []
+    found: list[tuple[Path | LeftOut, Path]] = []
     for path in map(Path, map(os.path.abspath, given.paths)):
-        if path.is_dir():
-            found += [(each, base or (path.parent if each == path else path)) for each in _searched(path, out)]
-        elif _is_picture(path):
-            if base is None:
-                raise InputError(f"a picture is no sequence: {path}", "name the folder that it is in")
-        else:
+        if os.path.isdir(path):
+            if os.path.realpath(path) == out:
+                raise UsageError(f"outputs would lie among the inputs: {path}", "choose another folder for --out")
+            # A folder that is named has to be readable, unlike those that are found in it.
+            list_folder(path)
+            found += [(each, base or (path.parent if each == path else path)) for each in _searched(path, {out})]
+        elif not _is_picture(path):
             found.append((path, base or path.parent))
-    if not found:
+        elif base is not None:
+            found.append((LeftOut(path, "a picture is no sequence"), base))
+        else:
+            raise InputError(f"a picture is no sequence: {path}", "name the folder that it is in")
+    if all(isinstance(each, LeftOut) for each, _ in found):
         raise InputError(f"no videos and no folders of frames in {text}", "name a folder that holds some")
     return found
 
 
-def _searched(top: Path, out: str) -> Iterator[Path]:
-    """`top` itself if it is a folder of frames, otherwise the videos and folders of frames below it."""
-    if os.path.realpath(top) == out:
-        raise UsageError(f"outputs would lie among the inputs: {top}", "choose another folder for --out")
-    waiting, seen = [top], {out}
+def _searched(top: Path, seen: set[str]) -> list[Path | LeftOut]:
+    """The videos and folders of frames at and below `top`, and what is left out.
+
+    seen: folders, by their real paths, that are not searched again.
+    """
+    waiting, found = [top], list[Path | LeftOut]()
+    pictures: dict[Path, list[Path]] = {}
     while waiting:
         folder = waiting.pop()
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
-        entries = list_folder(folder)
-        videos = [Path(entry) for entry in entries if _is_video(Path(entry)) and entry.is_file()]
-        frames = sum(_is_picture(Path(entry)) for entry in entries) > 1
-        if frames and not videos:
-            yield folder
+        try:
+            entries = list_folder(folder)
+        except InputError:
+            found.append(folder)
             continue
-        if frames:
-            _LOG.warning("pictures beside videos are left out: %s", folder)
-        yield from videos
-        waiting += [Path(entry) for entry in entries if entry.is_dir()]
+        for entry in entries:
+            path = Path(entry)
+            if os.path.isdir(path) if entry.is_symlink() else entry.is_dir():
+                waiting.append(path)
+            elif _is_picture(path):
+                pictures.setdefault(folder, []).append(path)
+            elif _is_video(path) and _may_be_opened(entry):
+                found.append(LeftOut(path, "text with the suffix of a video") if _is_text(path) else path)
+    items = [each for each in found if not isinstance(each, LeftOut)]
+    beside, above = {item.parent for item in items}, {folder for item in items for folder in item.parents}
+    # From below, so that what is above frames is known when its turn comes.
+    for folder in sorted(pictures, key=lambda folder: -len(folder.parts)):
+        reason = _why_no_frames(pictures[folder], folder in beside, folder in above)
+        if reason:
+            found.append(LeftOut(pictures[folder][0] if len(pictures[folder]) == 1 else folder, reason))
+        else:
+            found.append(folder)
+            above.update(folder.parents)
+    return found
+
+
+def _why_no_frames(pictures: Sequence[Path], beside: bool, above: bool) -> str:
+    """Why pictures of a folder are left out, "" if they are frames. beside, above: videos are there, or items below."""
+    if len(pictures) == 1:
+        return "a picture is no sequence"
+    if beside:
+        return "pictures beside videos"
+    if above and not arrange(pictures, ()).numbered:
+        return "pictures without frame numbers, above videos or frames"
+    return ""
+
+
+def _may_be_opened(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link to one or to nothing, of which an item then fails; pipes would be waited for."""
+    if entry.is_symlink():
+        return os.path.isfile(entry) or not os.path.exists(entry)
+    return entry.is_file()
 
 
 def _is_video(path: Path) -> bool:
@@ -149,3 +202,15 @@ def _is_picture(path: Path) -> bool:
     from flowcli.pictures import PICTURE_SUFFIXES
 
     return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file that may be a program begins like one; a transport stream has zeros in its first packet."""
+    if path.suffix.lower() not in _MAYBE_TEXT:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError:
+        return False
+    return bool(start) and b"\0" not in start

@@ -17,7 +17,7 @@ from flowcli.batch.items import Stamp
 from flowcli.errors import OutputError
 from flowcli.types import Closes
 
-Status = Literal["writing", "done", "failed"]
+Status = Literal["writing", "done", "failed", "left out"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Record:
-    """The state of an item: `writing` before its outputs are moved to their places, `done` afterwards, or `failed`."""
+    """The state of an item: `writing` before its outputs are moved to their places, `done` afterwards, or `failed`.
+
+    `left out` is the state of a path among the inputs that is no item; `error` says why.
+    """
 
     item: str
     status: Status

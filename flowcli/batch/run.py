@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowcli.atomic import merge, write_error
-from flowcli.batch.items import stamp
+from flowcli.batch.items import LeftOut, stamp
 from flowcli.batch.manifest import Manifest, Record, Written
 from flowcli.batch.plan import Plan, check_places
 from flowcli.batch.work import Job, Result, Task, moved
@@ -46,19 +46,22 @@ def run_batch(
     *,
     share: tuple[int, int] | None = None,
     retry: bool = False,
+    left_out: Sequence[LeftOut] = (),
 ) -> Generator[Outcome]:
     """The outcome of each item; those with nothing to do come first.
 
     An item is skipped if it was finished with the same options, weights and input, and its outputs still have their
     sizes. An item that failed under the same conditions fails again without a new attempt, unless `retry` is set. After
     a kill at any moment, the next run resumes. share: (i, n) for the i-th of n runs that write into `out` together.
-    Raises OutputError if an output would replace other files or the manifest cannot be written, and what `crew` raises.
+    left_out: recorded in the manifest, once. Raises OutputError if an output would replace other files or the manifest
+    cannot be written, and what `crew` raises.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out, error) from error
     with Manifest(out, share) as manifest, _workplace(out, manifest.name) as work:
+        _note(manifest, left_out)
         settings = settings_hash(task)
         todo: list[tuple[Plan, Record]] = []
         for plan in plans:
@@ -87,6 +90,14 @@ def run_batch(
         with closing(crew(jobs)) as results:
             for job, made in results:
                 yield _settle(manifest, out, job, made, records[job.name])
+
+
+def _note(manifest: Manifest, left_out: Sequence[LeftOut]) -> None:
+    """Writes down what is left out, unless the manifest has it already."""
+    for path, reason in ((str(each.path), each.reason) for each in left_out):
+        last = manifest.last.get(path)
+        if last is None or (last.status, last.error) != ("left out", reason):
+            manifest.append(Record(path, "left out", path, 0, 0, 0, "", "", time.time(), error=reason))
 
 
 def settings_hash(task: Task) -> str:

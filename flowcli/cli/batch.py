@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights
-from flowcli.batch.items import find_items
+from flowcli.batch.items import LeftOut, find_items
 from flowcli.batch.plan import TEMPLATE, plan_items
 from flowcli.batch.run import Crew, run_batch
 from flowcli.batch.work import Task, weights_hash
@@ -131,8 +132,8 @@ def command(
 ) -> None:
     """Estimate the optical flow of many videos, in runs that can be stopped and resumed.
 
-    INPUT is a video, a folder of frames, a folder to search for both, a quoted glob, a text file with one of these per
-    line (names.txt), or - for such a list on stdin.
+    INPUT is a video, a folder of frames, a folder to search for both at any depth, a quoted glob, a text file with one
+    of these per line (names.txt), or - for such a list on stdin.
 
     \b
     KIND is as for `flowcli estimate`:
@@ -141,8 +142,9 @@ def command(
 
     In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
 
-    DIR/manifest.jsonl records each item. Run the same command again to resume: finished items are skipped if all their
-    outputs exist; items whose input, options or weights have changed are done again; failed ones need --retry.
+    DIR/manifest.jsonl records each item, and what was left out. Run the same command again to resume: finished items
+    are skipped if all their outputs exist; items whose input, options or weights have changed are done again; failed
+    ones need --retry.
 
     \b
     Examples:
@@ -153,7 +155,8 @@ def command(
 
     --json prints one object per item. Exit codes: 0 done, 1 error, 2 usage, 3 some items failed, 130 interrupted.
     """
-    items = find_items(options.inputs, options.out, options.root)
+    found = find_items(options.inputs, options.out, options.root)
+    items = found.items
     if options.share is not None:
         part, parts = options.share
         items = items[part - 1 :: parts]
@@ -164,7 +167,7 @@ def command(
     stdout = sys.stdout
     with board(len(plans), show=not (talk.quiet or talk.json)) as seen:
         crew = _crew(task, options, seen)
-        running = run_batch(plans, out, task, crew, share=options.share, retry=options.retry)
+        running = run_batch(plans, out, task, crew, share=options.share, retry=options.retry, left_out=found.left_out)
         with closing(running) as outcomes:
             for outcome in outcomes:
                 seen.finish(outcome)
@@ -173,6 +176,7 @@ def command(
                 _tell(outcome, talk, stdout)
     if not talk.quiet:
         click.echo(f"{_items(len(plans))}: {_summary(seen)}", err=True)
+        _tell_left_out(found.left_out, 1 if not talk.verbose else len(found.left_out))
         if failed:
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
     if failed:
@@ -196,6 +200,16 @@ def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO) -> None:
     if talk.verbose:
         what = record.error or f"{record.flows} flows, {record.seconds:.1f} s"
         click.echo(f"{outcome.status} {record.item}: {what}", err=True)
+
+
+def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
+    """A line for each reason, with the paths of `most` at the most."""
+    reasons: dict[str, list[str]] = {}
+    for each in left_out:
+        reasons.setdefault(each.reason, []).append(str(each.path))
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - most} more" if len(paths) > most else ""
+        click.echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
 
 
 def _items(count: int) -> str:

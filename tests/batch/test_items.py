@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowcli.batch.items import Item, Stamp, find_items, stamp
+from flowcli.batch.items import Found, Item, Stamp, find_items, stamp
 from flowcli.errors import FlowcliError, InputError, UsageError
 from tests.folders import touch
 
@@ -19,14 +19,21 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(*inputs: str, root: str | None = None) -> dict[str, str]:
     """Names of the items, and their paths below the current folder."""
-    items = find_items(inputs, Path("out"), None if root is None else Path(root))
+    items = find_items(inputs, Path("out"), None if root is None else Path(root)).items
     return {item.name: item.path.relative_to(Path.cwd()).as_posix() for item in items}
+
+
+def left_out(*inputs: str) -> dict[str, str]:
+    """What is left out, by its path below the current folder, and why."""
+    found = find_items(inputs, Path("out"))
+    return {each.path.relative_to(Path.cwd()).as_posix(): each.reason for each in found.left_out}
 
 
 def test_a_folder_is_searched() -> None:
     touch("in/b.mp4", "in/a/x.MKV", "in/a/f/1.png", "in/a/f/2.JPG", "in/a/f/deep/y.mp4", "in/a/notes.txt")
     touch("in/.hidden.mp4", "in/.cache/z.mp4", "in/cover/one.png")
-    assert found("in") == {"a/f": "in/a/f", "a/x.MKV": "in/a/x.MKV", "b.mp4": "in/b.mp4"}
+    assert found("in") == {name: f"in/{name}" for name in ("a/f", "a/f/deep/y.mp4", "a/x.MKV", "b.mp4")}
+    assert left_out("in") == {"in/cover/one.png": SINGLE}
     assert found("in/") == found("in")
 
 
@@ -38,7 +45,7 @@ def test_what_is_named_itself_has_its_own_name() -> None:
 def test_the_current_folder_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     touch("f/1.png", "f/2.png")
     monkeypatch.chdir("f")
-    assert find_items(["."], Path("out")) == [Item("f", tmp_path / "f")]
+    assert find_items(["."], Path("out")) == Found((Item("f", tmp_path / "f"),), ())
 
 
 def test_globs_keep_what_follows_their_fixed_part() -> None:
@@ -98,16 +105,67 @@ def test_links_are_followed_once() -> None:
     assert found("in") == {"a/x.mp4": "in/a/x.mp4", "far/y.mp4": "in/far/y.mp4"}
 
 
-def test_pictures_beside_videos(caplog: pytest.LogCaptureFixture) -> None:
-    touch("in/x.mp4", "in/1.png", "in/2.png")
-    with caplog.at_level(logging.WARNING, "flowcli"):
-        assert list(found("in")) == ["x.mp4"]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"pictures beside videos are left out: {Path.cwd()}/in"
-    ]
+def test_pictures_beside_videos_are_left_out() -> None:
+    touch("in/x.mp4", "in/1.png", "in/2.png", "in/deep/3.png")
+    assert list(found("in")) == ["x.mp4"]
+    assert left_out("in") == {"in": "pictures beside videos", "in/deep/3.png": SINGLE}
+
+
+def test_posters_above_videos_are_no_frames() -> None:
+    touch("in/poster.jpg", "in/fanart.jpg", "in/videos/a.mp4", "in/videos/b.mp4", "in/shots/1.png", "in/shots/2.png")
+    assert list(found("in")) == ["shots", "videos/a.mp4", "videos/b.mp4"]
+    assert left_out("in") == {"in": "pictures without frame numbers, above videos or frames"}
+    touch("alone/poster.jpg", "alone/fanart.jpg", "alone/deep/one.png")
+    assert list(found("alone")) == ["alone"]
+    assert left_out("alone") == {"alone/deep/one.png": SINGLE}
+
+
+def test_frames_above_videos_are_frames() -> None:
+    touch("in/f1.png", "in/f2.png", "in/videos/a.mp4")
+    assert list(found("in")) == ["in", "videos/a.mp4"]
+    assert left_out("in") == {}
+
+
+def test_programs_are_no_videos() -> None:
+    touch("in/x.mp4", "in/empty.ts")
+    Path("in/main.ts").write_text("export const answer = 42;\n")
+    Path("in/module.mts").write_text("export {};\n")
+    Path("in/film.ts").write_bytes(b"\x47\x40\x11\x10\x00\x42")
+    Path("in/film.mp4").write_text("no video, but no program either")
+    assert list(found("in")) == ["empty.ts", "film.mp4", "film.ts", "x.mp4"]
+    text = "text with the suffix of a video"
+    assert left_out("in") == {"in/main.ts": text, "in/module.mts": text}
+    assert list(found("in/main.ts")) == ["main.ts"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("in/x.mp4", "in/lost+found/y.mp4")
+    scandir = os.scandir
+
+    def guarded(folder: Path) -> Any:
+        if Path(folder).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert list(found("in")) == ["lost+found", "x.mp4"]
+    assert stamp(Path("in/lost+found")) == Stamp()
+    with pytest.raises(InputError) as caught:
+        found("in/lost+found")
+    assert caught.value.message == f"cannot read folder {Path.cwd()}/in/lost+found: Permission denied"
+
+
+def test_links_to_nothing_and_pipes() -> None:
+    touch("in/x.mp4")
+    Path("in/gone.mp4").symlink_to("nowhere.mp4")
+    Path("in/round.mp4").symlink_to("round.mp4")
+    Path("in/round").symlink_to("round")
+    os.mkfifo("in/pipe.mp4")
+    assert list(found("in")) == ["gone.mp4", "round.mp4", "x.mp4"]
 
 
 SOME = "name a folder that holds some"
+SINGLE = "a picture is no sequence"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from flowcli.flowfile import read_flow
 from flowcli.output.kinds import CONTAINERS
 from flowcli.weights import entries
 from tests.batch.warm import tree
+from tests.folders import touch
 from tests.tiny import alive, children, start, write_pictures
 from tests.video.clips import lavfi
 
@@ -116,7 +117,7 @@ def test_failures_end_in_a_table(clips: Path, capsys: pytest.CaptureFixture[str]
         assert missing.split(maxsplit=1)[0] == "missing.mkv"
         assert missing.split(maxsplit=1)[1].rstrip() == f"no such file: {clips}/missing.mkv"
         assert (error, hint) == ("error: 2 of 4 items failed", "hint: the same command with --retry tries again")
-    (clips / "f" / "f0.png").rename(clips / "f" / "f9.png")
+    (clips / "f" / "f0.png").rename(clips / "f" / "f3.png")
     (clips / "[bold].mp4").unlink()
     (clips / "a" / "v.mkv").rename(clips / "missing.mkv")
     assert main(arguments) == 0
@@ -251,3 +252,22 @@ def test_interrupted_in_the_middle(table: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_what_is_left_out_is_said_and_written_down(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    touch(*(f"{clips}/{name}" for name in ("a/one.png", "a/two.png", "poster.png", "f/deep/cover.png")))
+    arguments = ["batch", "clips", "--out", "out", "--as", "flo", "--model", "dis"]
+    left_out = [
+        f"left out, pictures beside videos: {clips}/a",
+        f"left out, a picture is no sequence: {clips}/f/deep/cover.png and 1 more",
+    ]
+    for _ in range(2):
+        assert main(arguments) == 0
+        assert capsys.readouterr().err.splitlines()[1:] == left_out
+    records = [record for record in lines(Path("out/manifest.jsonl").read_text()) if record["status"] == "left out"]
+    assert {(record["item"], record["error"]) for record in records} == {
+        (f"{clips}/a", "pictures beside videos"),
+        (f"{clips}/f/deep/cover.png", "a picture is no sequence"),
+        (f"{clips}/poster.png", "a picture is no sequence"),
+    }
+    assert len(records) == 3
