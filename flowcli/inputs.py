@@ -14,6 +14,9 @@ from flowcli.errors import InputError
 
 STDIN = "-"
 _WILD = "*?["
+_COUNTED = re.compile(r"%(?:0(\d{1,2}))?d|#+")
+"""A frame number in a name, as ffmpeg (%04d) and compositing programs (####) write it."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Input:
 def find_input(text: str) -> Input:
     """The input named by `text`. Raises InputError if there is no such file, or nothing matches the pattern.
 
-    A name that exists is never a pattern. `**` in a pattern stands for folders at any depth.
+    A name that exists is never a pattern. `**` in a pattern stands for folders at any depth; %04d and #### in the last
+    part of a name stand for numbers of that many digits and more, %d for any.
     """
     path = Path(text)
     if text == STDIN:
@@ -57,9 +61,14 @@ def find_input(text: str) -> Input:
     if os.path.exists(path):
         return Input(text, "file", (path,))
     check_link(path)
-    if not any(sign in text for sign in _WILD):
+    if _ADDRESS.match(text):
+        raise InputError(
+            f"an address, not a file: {text}", "download it first, or pipe it in: curl -L ADDRESS | flowcli estimate -"
+        )
+    counted = _COUNTED.search(path.name)
+    if counted is None and not any(sign in text for sign in _WILD):
         raise InputError(f"no such file: {text}", "check the name")
-    base, matches = _matches(text)
+    base, matches = _matches(text) if counted is None else (path.parent, _numbered(path, counted))
     if not matches:
         raise InputError(f"no file matches: {text}", "check the pattern")
     return Input(text, "pattern", tuple(sorted(matches, key=natural)), base)
@@ -87,6 +96,17 @@ def natural(path: Path | str) -> tuple[list[tuple[int, str]], str]:
     """The key for natural order, which sorts numbers in a name by value: frame2 comes before frame10."""
     parts = re.split(r"(\d+)", str(path))
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], str(path)
+
+
+def _numbered(path: Path, counted: re.Match[str]) -> set[Path]:
+    """The files with any number in the place of `counted`."""
+    if not os.path.isdir(path.parent):
+        return set()
+    digits = int(counted[1] or 1) if counted[0].startswith("%") else len(counted[0])
+    before, after = re.escape(path.name[: counted.start()]), re.escape(path.name[counted.end() :])
+    # A minus sign counts as a digit, as it does for printf.
+    name = re.compile(rf"{before}(\d{{{digits},}}|-\d{{{max(digits - 1, 1)},}}){after}")
+    return {path.parent / entry.name for entry in list_folder(path.parent) if name.fullmatch(entry.name)}
 
 
 def _matches(pattern: str) -> tuple[Path, set[Path]]:

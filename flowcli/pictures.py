@@ -175,6 +175,8 @@ def _decode(path: Path, flags: int) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
+        if flags != cv2.IMREAD_UNCHANGED and (kind := _decode(path, cv2.IMREAD_UNCHANGED).dtype) != np.uint8:
+            raise InputError(f"a picture of {kind} values: {path}", "convert it to 8 or 16 bits, as PNG")
         raise InputError(f"not a picture, or a damaged one: {path}", "remove it, or convert it to PNG")
     return image
 

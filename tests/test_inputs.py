@@ -78,6 +78,26 @@ def test_the_files_of_a_folder_are_those_of_some_suffixes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "numbers"),
+    [
+        ("in/f.%04d.png", ["-002", "0001", "0010", "12345"]),
+        ("in/f.####.png", ["-002", "0001", "0010", "12345"]),
+        ("in/f.%d.png", ["-002", "0001", "7", "0010", "12345"]),
+        ("in/f.#.png", ["-002", "0001", "7", "0010", "12345"]),
+        ("in/f.%05d.png", ["12345"]),
+    ],
+)
+def test_numbers_in_a_pattern(pattern: str, numbers: list[str]) -> None:
+    touch(*(f"in/f.{each}.png" for each in ("0001", "0010", "7", "12345", "-002", "x", "")), "in/f.01.jpg", "in/#.png")
+    assert sorted(matches(pattern)) == sorted(f"in/f.{number}.png" for number in numbers)
+    assert find_input(pattern).base == Path("in")
+    assert find_input("in/#.png").form == "file"
+
+
+FETCH = "download it first, or pipe it in: curl -L ADDRESS | flowcli estimate -"
+
+
+@pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
         ("no.mp4", "no such file: no.mp4", "check the name"),
@@ -85,6 +105,9 @@ def test_the_files_of_a_folder_are_those_of_some_suffixes() -> None:
         ("a\0b", "no such file: a\0b", "check the name"),
         ("in/*.avi", "no file matches: in/*.avi", "check the pattern"),
         ("no/*.avi", "no file matches: no/*.avi", "check the pattern"),
+        ("no/%04d.png", "no file matches: no/%04d.png", "check the pattern"),
+        ("in/%d.png", "no file matches: in/%d.png", "check the pattern"),
+        ("https://example.com/x.mp4", "an address, not a file: https://example.com/x.mp4", FETCH),
     ],
 )
 def test_what_is_refused(text: str, message: str, hint: str) -> None:

@@ -305,3 +305,13 @@ def test_trails_fade_towards_their_older_ends() -> None:
     # A dot is wider than the line before it.
     assert (drawn[7:14, 105, 0] > 150).sum() > (drawn[7:14, 90, 0] > 150).sum() > 0
     assert not drawn[15:25].any()
+
+
+def test_floats_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    assert cv2.imwrite(str(path), np.zeros((3, 4, 3), np.float32))
+    with pytest.raises(InputError) as caught:
+        read_picture(path)
+    assert caught.value.message == f"a picture of float32 values: {path}"
+    assert caught.value.hint == "convert it to 8 or 16 bits, as PNG"
+    assert read_unscaled(path).dtype == np.float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import difflib
 import importlib
+import io
 import logging
 import os
 import signal
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return shell_complete(commands, {}, "flowcli", COMPLETE, instruction)
     _keep_memory()
+    _print_any_name()
     settings: dict[str, object] = {}
     try:
         with _terminated_like_interrupted(), _logged(), commands.make_context("flowcli", list(arguments)) as context:
@@ -106,6 +108,13 @@ def _keep_memory() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_M_MMAP_THRESHOLD, 2**30)
             mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _print_any_name() -> None:
+    """Makes escapes of the characters that an encoding lacks, so that a file's name ends no run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(message: str, hint: str) -> None:

@@ -80,6 +80,15 @@ def count(name: str, metavar: str, help: str) -> Decorator:
     return click.option(name, type=click.IntRange(min=1), metavar=metavar, help=help)
 
 
+def _refuse(context: click.Context, parameter: click.Parameter, more: tuple[str, ...]) -> None:
+    """Raises UsageError for more than two inputs, as the shell makes them of a pattern."""
+    if more:
+        raise UsageError(
+            f"{len(more) + 2} inputs, but a video, a folder or two pictures are taken",
+            "quote patterns, as 'frames/*.png'; flowcli batch takes many videos",
+        )
+
+
 _selection_options = (
     value("--start", parse_time, "TIME", "First frame: a number, 2.5s or 00:01:02.5."),
     value("--stop", parse_time, "TIME", "Frame to stop before, written the same way."),
@@ -99,6 +108,7 @@ source_options = grouped(
     SourceOptions,
     click.argument("input", type=click.Path()),
     click.argument("second", type=click.Path(), required=False),
+    click.argument("more", nargs=-1, metavar="", expose_value=False, callback=_refuse),
     *_selection_options,
 )
 

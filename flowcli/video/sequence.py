@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence, Set
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,10 @@ from flowcli.video.selection import Selection
 _LOG = logging.getLogger("flowcli")
 _RATE = Fraction(25)
 _HINT = "--gaps skip leaves out flow across gaps, --gaps bridge takes what follows as neighbours; or name one sequence"
+_OTHER_PICTURES = frozenset((
+    ".exr", ".dpx", ".cin", ".hdr", ".heic", ".heif", ".jxl", ".tga", ".psd", ".pfm", ".jxr", ".svg", ".pcx", ".ico",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+))  # fmt: skip
 _FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern"}
 
 
@@ -91,6 +96,8 @@ def _picture_files(given: Input) -> list[Path]:
 
 def picture_pair(first: str, second: str) -> list[Path]:
     """The two files. Raises InputError if one of them is not a picture file."""
+    if not os.path.exists(first) and os.path.exists(whole := f"{first} {second}"):
+        raise InputError(f"no such file: {first}", f"quote a name with spaces: '{whole}'")
     files = []
     for given in map(find_input, (first, second)):
         if given.form != "file":
@@ -102,5 +109,8 @@ def picture_pair(first: str, second: str) -> list[Path]:
 
 
 def _check_picture(file: Path) -> None:
-    if file.suffix.lower() not in PICTURE_SUFFIXES:
+    suffix = file.suffix.lower()
+    if suffix in _OTHER_PICTURES:
+        raise InputError(f"pictures of this kind are not read: {file}", "convert them to PNG first")
+    if suffix not in PICTURE_SUFFIXES:
         raise InputError(f"not a picture file: {file}", "pass a video alone, or two pictures")

@@ -33,6 +33,7 @@ _FALLBACK_RATE = Fraction(25)
 _MATROSKA_CLOCK = 1000
 """Ticks per second: ffmpeg gives this clock as the frame rate where a recording of a browser names none."""
 _SECONDS_FOR_A_LINE = 5.0
+_WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", ".yuyv", ".i420"))
 
 _OUTPUT_SIDE = re.compile(r"\[(out#|vost#|enc:)")
 _FRAME_LINE = re.compile(r"n: *\d+ pts: *(\S+) .* sar:(\d+)/(\d+) s:(\d+x\d+) ")
@@ -213,6 +214,11 @@ class VideoSource(Closes):
             all_seen = self._selection.stop is None
             gap = f"it has {facts.count} frames" if all_seen else "no frame is between start and stop"
             return InputError(f"nothing is left of {name}: {gap}", "choose an earlier start or a later stop")
+        if Path(name).suffix.lower() in _WITHOUT_HEADER:
+            return InputError(
+                f"raw video, which does not say its size: {name}",
+                "ffmpeg -f rawvideo -pix_fmt yuv420p -s WIDTHxHEIGHT -i FILE -f nut - | flowcli estimate - ...",
+            )
         if self._piped and ("partial file" in said or "moov atom not found" in said):
             return InputError(f"{name} is an mp4 with its index at the end", "pass the file, or use mkv")
         if facts.video:

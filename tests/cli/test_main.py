@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import platform
 import signal
@@ -109,6 +110,20 @@ def test_errors_are_two_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr() == ("", "error: no such file: x\nhint: check the name\n")
     with pytest.raises(InputError):
         main(["estimate", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("cp1252", b"\\u52d5\\u304d caf\xe9 \\udce9\n"), ("utf-8", "動き café \\udce9\n".encode())],
+)
+def test_names_that_an_encoding_lacks_are_printed(
+    encoding: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", stdout)
+    fails_with(monkeypatch, lambda: click.echo("動き café \udce9"))
+    assert main(["estimate"]) == 0
+    assert stdout.buffer.getvalue() == printed
 
 
 def test_signals_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,11 @@ from fractions import Fraction
 from typing import Any
 
 import click
+import pytest
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli import options
+from flowcli.errors import UsageError
 from flowcli.output.options import OutputOptions
 
 
@@ -62,6 +64,13 @@ def test_values_arrive() -> None:
     assert received("x", "--percentile", "90", "--confidence", "c.mp4")["output"] == OutputOptions(
         confidence=("c.mp4",), percentile=90
     )
+
+
+def test_what_the_shell_made_of_a_pattern_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        received("a.png", "b.png", "c.png", "-o", "x")
+    assert caught.value.message == "3 inputs, but a video, a folder or two pictures are taken"
+    assert caught.value.hint == "quote patterns, as 'frames/*.png'; flowcli batch takes many videos"
 
 
 def test_names_that_look_like_options() -> None:

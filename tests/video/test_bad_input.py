@@ -42,13 +42,20 @@ def test_missing() -> None:
     check_error("none.mp4", "no such file: none.mp4", "check the name")
     check_error("none/a.mp4", "no such file: none/a.mp4", "check the name")
     check_error("x" * 300, f"no such file: {'x' * 300}", "check the name")
-    check_error("http://localhost/a.mp4", "no such file: http://localhost/a.mp4", "check the name")
+    fetch = "download it first, or pipe it in: curl -L ADDRESS | flowcli estimate -"
+    check_error("http://localhost/a.mp4", "an address, not a file: http://localhost/a.mp4", fetch)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_unreadable(clip: Path) -> None:
     clip.chmod(0)
     check_error("clip.mkv", "file is not readable: clip.mkv", "check its permissions")
+
+
+def test_raw_video() -> None:
+    Path("x.YUV").write_bytes(bytes(64 * 48 * 3))
+    hint = "ffmpeg -f rawvideo -pix_fmt yuv420p -s WIDTHxHEIGHT -i FILE -f nut - | flowcli estimate - ..."
+    check_error("x.YUV", "raw video, which does not say its size: x.YUV", hint)
 
 
 def test_empty() -> None:

@@ -68,6 +68,12 @@ def test_two_pictures(tmp_path: Path) -> None:
     assert [int(frame.image[0, 0, 0]) for frame in read(first, second)] == [1, 2]
     check_error(f"no such file: {tmp_path}/b.png", "check the name", first, tmp_path / "b.png")
     check_error(f"two pictures are needed, this is a folder: {tmp_path}", "pass a folder alone", first, tmp_path)
+    (tmp_path / "my clip.mp4").touch()
+    quote = f"quote a name with spaces: '{tmp_path}/my clip.mp4'"
+    check_error(f"no such file: {tmp_path}/my", quote, tmp_path / "my", "clip.mp4")
+    plate = tmp_path / "f.0001.EXR"
+    plate.touch()
+    check_error(f"pictures of this kind are not read: {plate}", "convert them to PNG first", plate, plate)
     video = tmp_path / "a.mp4"
     video.touch()
     check_error(f"not a picture file: {video}", "pass a video alone, or two pictures", video, second)
