@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from flowcli.errors import InputError, OutputError
+from flowcli.pages import is_animation, picture_pages
 
 # A picture that cannot be read or written is reported by the exception raised here, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -22,17 +23,22 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")
 """Those of them that keep 16 bits."""
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path, page: int | None = None) -> np.ndarray:
     """The picture as (H, W, 3) uint8 RGB, upright: EXIF orientation applied, grey and palettes expanded, alpha dropped.
 
-    Raises InputError with the path if the file cannot be opened or decoded.
+    page: of a TIFF, as `picture_pages` numbers them. Raises InputError with the path if the file cannot be opened or
+    decoded, or if it holds several pictures and no page is named.
     """
-    return _decode(path, cv2.IMREAD_COLOR_RGB)
+    data = _bytes(path)
+    pages = picture_pages(data)
+    if page is None and (len(pages) > 1 or is_animation(data)):
+        raise InputError(f"several pictures in one file: {path}", "name it alone: its pictures are frames then")
+    return _decode(path, data, cv2.IMREAD_COLOR_RGB, pages[0] if page is None else page)
 
 
 def read_unscaled(path: Path) -> np.ndarray:
     """The stored values: uint8, uint16 or float32, (H, W) or (H, W, 3) RGB or (H, W, 4) RGBA. Raises InputError."""
-    return _swap(_decode(path, cv2.IMREAD_UNCHANGED))
+    return _swap(_decode(path, _bytes(path), cv2.IMREAD_UNCHANGED))
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -165,20 +171,33 @@ def heat(values: np.ndarray) -> np.ndarray:
     return _swap(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
 
 
-def _decode(path: Path, flags: int) -> np.ndarray:
+def _bytes(path: Path) -> bytes:
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
-    try:
-        image = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        image = None
+
+
+def _decode(path: Path, data: bytes, flags: int, page: int = 0) -> np.ndarray:
+    """The picture in `data`, the bytes of `path`, as OpenCV stores it. Raises InputError."""
+    image = _decoded(data, flags, page)
     if image is None:
-        if flags != cv2.IMREAD_UNCHANGED and (kind := _decode(path, cv2.IMREAD_UNCHANGED).dtype) != np.uint8:
-            raise InputError(f"a picture of {kind} values: {path}", "convert it to 8 or 16 bits, as PNG")
+        stored = _decoded(data, cv2.IMREAD_UNCHANGED, page)
+        if stored is not None:
+            raise InputError(f"a picture of {stored.dtype} values: {path}", "convert it to 8 or 16 bits, as PNG")
         raise InputError(f"not a picture, or a damaged one: {path}", "remove it, or convert it to PNG")
     return image
+
+
+def _decoded(data: bytes, flags: int, page: int) -> np.ndarray | None:
+    stored = np.frombuffer(data, np.uint8)
+    try:
+        if page:
+            _, images = cv2.imdecodemulti(stored, flags, range=(page, page + 1))
+            return images[0] if images else None
+        return cv2.imdecode(stored, flags) if stored.size else None
+    except cv2.error:
+        return None
 
 
 def _swap(image: np.ndarray) -> np.ndarray:

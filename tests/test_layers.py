@@ -26,7 +26,7 @@ LAYERS = """
     ops
     geometry
     metrics pictures packing sequences shots targets
-    pipeline atomic inputs
+    pipeline atomic inputs pages
     types
     errors
 """

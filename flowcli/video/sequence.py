@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from flowcli.errors import InputError
 from flowcli.inputs import Input, find_input
+from flowcli.pages import is_animation, mapped, picture_pages
 from flowcli.pictures import PICTURE_SUFFIXES, read_picture
 from flowcli.sequences import arrange
 from flowcli.types import Closes, Frame, Gaps, StreamInfo
@@ -27,43 +29,58 @@ _OTHER_PICTURES = frozenset((
 _FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern"}
 
 
-class PictureSource(Closes):
-    """The pictures in `files` as frames, in that order, at 25 per second.
+@dataclass(frozen=True)
+class Picture:
+    """A picture file, or a page of one."""
 
-    starts: places of files that are marked as cuts, since they do not follow on the one before.
+    file: Path
+    page: int | None = None
+
+    def read(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. Raises InputError."""
+        return read_picture(self.file, self.page)
+
+    def __str__(self) -> str:
+        return str(self.file) if self.page is None else f"page {self.page + 1} of {self.file}"
+
+
+class PictureSource(Closes):
+    """The pictures as frames, in their order, at 25 per second.
+
+    starts: places of pictures that are marked as cuts, since they do not follow on the one before.
     Raises InputError if one cannot be read or has another size.
     """
 
-    def __init__(self, files: Sequence[Path], selection: Selection, starts: Set[int] = frozenset()) -> None:
-        self._files = files
+    def __init__(self, pictures: Sequence[Picture], selection: Selection, starts: Set[int] = frozenset()) -> None:
+        self._pictures = pictures
         self._starts = starts
-        self._indices = selection.indices(len(files), _RATE)
-        self._named = len({file.stem for file in files}) == len(files)
+        self._indices = selection.indices(len(pictures), _RATE)
+        self._named = len({picture.file.stem for picture in pictures}) == len(pictures)
         if not self._indices:
-            raise InputError(f"nothing is left of {len(files)} pictures", "choose an earlier start or a later stop")
-        self._first = read_picture(files[self._indices[0]])
+            raise InputError(f"nothing is left of {len(pictures)} pictures", "choose an earlier start or a later stop")
+        self._first = pictures[self._indices[0]].read()
         height, width = self._first.shape[:2]
         self.info = StreamInfo(height, width, _RATE, len(self._indices))
 
     def __iter__(self) -> Iterator[Frame]:
         last: int | None = None
         for index in self._indices:
-            file = self._files[index]
+            picture = self._pictures[index]
             cut = last is not None and not self._starts.isdisjoint(range(last + 1, index + 1))
             last = index
-            image = self._first if index == self._indices[0] else read_picture(file)
-            self._check_size(file, image)
-            yield Frame(image, index, index / _RATE, file.stem if self._named else None, cut)
+            image = self._first if index == self._indices[0] else picture.read()
+            self._check_size(picture, image)
+            yield Frame(image, index, index / _RATE, picture.file.stem if self._named else None, cut)
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _check_size(self, file: Path, image: np.ndarray) -> None:
+    def _check_size(self, picture: Picture, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if image.shape != self._first.shape:
-            first = self._files[self._indices[0]]
+            first = self._pictures[self._indices[0]]
             raise InputError(
-                f"{file} is {width}x{height}, but {first} is {self.info.width}x{self.info.height}",
+                f"{picture} is {width}x{height}, but {first} is {self.info.width}x{self.info.height}",
                 "make all pictures the same size",
             )
 
@@ -74,13 +91,32 @@ def open_pictures(given: Input, selection: Selection, gaps: Gaps) -> PictureSour
     Raises InputError if it is a folder without pictures, or names another file; with "error" for gaps, for several
     sequences, and for several files of one frame.
     """
+    if given.form == "file":
+        return PictureSource(_pages(given.paths[0]), selection)
     found = arrange(_picture_files(given), PICTURE_SUFFIXES)
     if found.notes and gaps == "error":
         raise InputError(f"no gapless sequence: {given.text}: {'; '.join(found.notes)}", _HINT)
     if found.notes:
         across = "; no flow leads across, unless --gaps bridge" if gaps == "skip" else "; flow leads across"
         _LOG.warning("%s: %s%s", given.text, "; ".join(found.notes), across if found.starts else "")
-    return PictureSource(found.files, selection, found.starts if gaps == "skip" else frozenset())
+    return PictureSource(list(map(Picture, found.files)), selection, found.starts if gaps == "skip" else frozenset())
+
+
+def is_animated(file: Path) -> bool:
+    """Whether the file is an animated picture, which ffmpeg reads as a video."""
+    try:
+        return is_animation(mapped(file))
+    except OSError:
+        return False
+
+
+def _pages(file: Path) -> list[Picture]:
+    """The pages of a TIFF that has several, or the picture itself."""
+    try:
+        pages = picture_pages(mapped(file))
+    except OSError:
+        pages = []
+    return [Picture(file, page) for page in pages] if len(pages) > 1 else [Picture(file)]
 
 
 def _picture_files(given: Input) -> list[Path]:
@@ -94,18 +130,18 @@ def _picture_files(given: Input) -> list[Path]:
     return files
 
 
-def picture_pair(first: str, second: str) -> list[Path]:
-    """The two files. Raises InputError if one of them is not a picture file."""
+def picture_pair(first: str, second: str) -> list[Picture]:
+    """The two pictures. Raises InputError if one of them is not a picture file."""
     if not os.path.exists(first) and os.path.exists(whole := f"{first} {second}"):
         raise InputError(f"no such file: {first}", f"quote a name with spaces: '{whole}'")
-    files = []
+    pair = []
     for given in map(find_input, (first, second)):
         if given.form != "file":
             form = _FORMS[given.form]
             raise InputError(f"two pictures are needed, this is {form}: {given.text}", f"pass {form} alone")
         _check_picture(given.paths[0])
-        files.append(given.paths[0])
-    return files
+        pair.append(Picture(given.paths[0]))
+    return pair
 
 
 def _check_picture(file: Path) -> None:

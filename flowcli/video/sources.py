@@ -23,7 +23,7 @@ from flowcli.pictures import PICTURE_SUFFIXES
 from flowcli.types import Closes, Frame, FrameSource, Gaps, StreamInfo
 from flowcli.video.ffmpeg import Child, every_frame, file_url
 from flowcli.video.selection import Selection
-from flowcli.video.sequence import PictureSource, open_pictures, picture_pair
+from flowcli.video.sequence import PictureSource, is_animated, open_pictures, picture_pair
 
 _LOG = logging.getLogger("flowcli")
 _PIPE = "pipe:0"
@@ -81,9 +81,13 @@ def open_source(
     if second is not None:
         return PictureSource(picture_pair(source, second), selection)
     given = find_input(source)
-    if given.form == "stdin" or (given.form == "file" and given.paths[0].suffix.lower() not in PICTURE_SUFFIXES):
+    if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
         return open_video(source, selection)
     return open_pictures(given, selection, gaps)
+
+
+def _is_still(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES and not is_animated(file)
 
 
 def open_video(source: str, selection: Selection, pixels: Pixels = RGB24) -> VideoSource:

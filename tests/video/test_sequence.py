@@ -175,3 +175,42 @@ def test_a_gap_between_selected_frames_is_a_cut(tmp_path: Path, selected: dict[s
     for number in (1, 2, 3, 6, 7):
         picture(tmp_path / f"{number}.png", number)
     assert [frame.index for frame in read(tmp_path, **selected) if frame.cut] == cut
+
+
+def stack(path: Path, *values: int) -> Path:
+    """A TIFF with a page for each value."""
+    assert cv2.imwritemulti(str(path), [np.full((5, 7, 3), value, np.uint8) for value in values])
+    return path
+
+
+def test_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", 10, 20, 30, 40)
+    frames = read(path, start=1, every=2)
+    assert [(frame.index, frame.name, int(frame.image[0, 0, 0])) for frame in frames] == [(1, None, 20), (3, None, 40)]
+
+
+def test_pages_of_unlike_size_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    assert cv2.imwritemulti(str(path), [np.zeros((5, 7, 3), np.uint8), np.zeros((4, 6, 3), np.uint8)])
+    error = f"page 2 of {path} is 6x4, but page 1 of {path} is 7x5"
+    check_error(error, "make all pictures the same size", path)
+
+
+def test_several_pictures_are_no_frame_of_a_sequence(tmp_path: Path) -> None:
+    picture(tmp_path / "1.tif")
+    path = stack(tmp_path / "2.tif", 1, 2)
+    error, hint = f"several pictures in one file: {path}", "name it alone: its pictures are frames then"
+    check_error(error, hint, tmp_path)
+    check_error(error, hint, path, tmp_path / "1.tif")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_an_animation_is_a_video(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    animation = cv2.Animation()
+    animation.frames = [np.full((6, 8, 3), value, np.uint8) for value in (50, 100, 200)]
+    animation.durations = [100, 200, 100]
+    assert cv2.imwriteanimation(str(path), animation, [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else [])
+    frames = read(path)
+    assert [(frame.index, frame.time) for frame in frames] == [(0, 0), (1, Fraction(1, 10)), (2, Fraction(3, 10))]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == pytest.approx([50, 100, 200], abs=2)
