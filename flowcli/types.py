@@ -16,8 +16,8 @@ Direction = Literal["forward", "backward", "both"]
 Last = Literal["drop", "repeat", "zero"]
 """What the last frame gets, which has no next frame: no flow, the flow of the pair before it, or zero flow."""
 Gaps = Literal["skip", "bridge", "error"]
-"""What happens where frames are missing between two files, or another sequence begins: no flow is estimated across, flow
-is estimated as between neighbours, or InputError is raised."""
+"""What happens where frames are missing between two files, or another sequence begins: no flow is estimated across it,
+flow is estimated as between neighbours, or InputError is raised."""
 Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions) -> None:
     """Estimate optical flow: how every pixel moves to the next frame.
 
-    INPUT is a video, a folder of pictures, a quoted glob such as 'frames/*.png', or - for a video on stdin. For the
-    flow between two pictures, give both: INPUT and SECOND.
+    INPUT is a video, a folder of pictures, a quoted glob such as 'frames/*.png', numbered pictures such as f.%04d.png
+    or f.####.png, or - for a video on stdin. For the flow between two pictures, give both: INPUT and SECOND.
 
     \b
     OUT                              what is written
