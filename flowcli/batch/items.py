@@ -164,7 +164,8 @@ def _searched(top: Path, seen: set[str]) -> list[Path | LeftOut]:
             elif _is_video(path) and _may_be_opened(entry):
                 found.append(LeftOut(path, "text with the suffix of a video") if _is_text(path) else path)
     items = [each for each in found if not isinstance(each, LeftOut)]
-    beside, above = {item.parent for item in items}, {folder for item in items for folder in item.parents}
+    beside = {item.parent for item in items if _is_video(item)}
+    above = {folder for item in items for folder in item.parents}
     # From below, so that what is above frames is known when its turn comes.
     for folder in sorted(pictures, key=lambda folder: -len(folder.parts)):
         reason = _why_no_frames(pictures[folder], folder in beside, folder in above)

@@ -149,6 +149,8 @@ def test_a_folder_that_cannot_be_read_is_an_item(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "scandir", guarded)
     assert list(found("in")) == ["lost+found", "x.mp4"]
+    touch("disk/1.png", "disk/2.png", "disk/lost+found/y.mp4")
+    assert found("disk") == {"disk": "disk", "lost+found": "disk/lost+found"}
     assert stamp(Path("in/lost+found")) == Stamp()
     with pytest.raises(InputError) as caught:
         found("in/lost+found")
