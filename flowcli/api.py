@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What is read: `input` and `second` as `open_source` takes them. Raises UsageError for a stop before the start."""
+    """The input; `input` and `second` as for `open_source`. Raises UsageError if `stop` is not after `start`."""
 
     input: str = ""
     second: str | None = None
@@ -52,24 +52,24 @@ class EngineOptions:
     last: Last = "drop"
     variational: bool = False
     weights: str | None = None
-    """A file of weights for the network `model`, as they were published or saved by `flowcli train`."""
+    """A file of weights for the network `model`, as published, or as saved by `flowcli train`."""
     tile: int | None = None
-    """Side of tiles in pixels, 0 for whole frames, None for the engine's choice."""
+    """Side of tiles in pixels; 0 for whole frames, None for the engine's choice."""
     batch: int | None = None
-    """Frames in a step of the network, None for the engine's choice."""
+    """Frames per step of the network; None for the engine's choice."""
     graphs: bool = True
-    """On a GPU, records steps that repeat and replays them."""
+    """On a GPU, record repeated steps as CUDA graphs and replay them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """An estimation that is ready to go: `pairs` makes the flow, once."""
+    """An estimation that is ready to start: `pairs` makes the flow, once."""
 
     entry: entries.Entry
     engine: Engine
     pairs: Iterator[FlowPair]
     decode: Stopwatch
-    """Frames read, and the time it took to make them."""
+    """Counts the frames read, and the time for decoding them."""
 
 
 def estimate(
@@ -93,20 +93,20 @@ def estimate(
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
-    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames;
-    no flow leads to a frame that is marked as a cut.
-    start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes each nth frame.
+    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames.
+    No flow is estimated to a frame that is marked as a cut.
+    start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes every nth frame.
     gaps: "skip" leads no flow across gaps in the numbers of pictures, nor from one sequence to another; "bridge" does;
     "error" raises InputError.
-    max_side: estimates on a picture no larger than this, and returns flow of full size.
-    last: what the last frame gets, which has no successor: nothing, the flow before it, or zero flow.
-    variational: refines each flow by minimising an energy (OpenCV's variational refinement).
-    tile: side in pixels of the tiles in which a network that can works on larger frames, None for what suits the
-    device, 0 for whole frames; smaller ones take less memory, and the flow is the same.
-    batch: frames in a step of the network, None for what suits their size on a CPU and the memory of a GPU, 8 at most:
-    small frames are faster together. Their flow comes out together, too.
-    The generator opens the source when the first pair is asked for; closing it closes all it opened, and frames that
-    have a `close`. Raises FlowcliError: InputError if there are fewer than two frames, WeightsError, DeviceError...
+    max_side: larger frames are scaled down to this longer side; the flow has full size.
+    last: what the last frame gets, which has no next frame: "drop" nothing, "repeat" the flow before it, "zero" flow.
+    variational: refines each flow with OpenCV's variational method.
+    tile: side in pixels of the tiles in which larger frames are processed, if the network can: less memory, same flow.
+    None for the engine's choice, 0 for whole frames.
+    batch: frames per step of the network, at most 8; their flow comes out together. Small frames are faster together.
+    None for a number that suits the size on a CPU, or the memory of a GPU.
+    The generator opens the source at the first pair. Closing it closes the source, and frames that have a `close`.
+    Raises FlowcliError: InputError for fewer than two frames, WeightsError, DeviceError and others.
     """
     options = EngineOptions(
         model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch
@@ -130,7 +130,7 @@ def estimate(
 
 
 def find_weights(options: EngineOptions) -> entries.Entry:
-    """What `open_engine` takes. Does not import torch. Raises WeightsError if there is no such model or file."""
+    """The entry of the model and weights in `options`, without importing torch. Raises WeightsError."""
     if options.weights is None:
         return entries.resolve(options.model)
     entry = entries.resolve(options.weights)
@@ -140,9 +140,9 @@ def find_weights(options: EngineOptions) -> entries.Entry:
 
 
 def open_engine(entry: entries.Entry, options: EngineOptions, model: FlowModel | None = None) -> Engine:
-    """The network with these weights, ready for frames; `options` are what `entry` was found by.
+    """An engine for the network of `entry`, which `find_weights` found for `options`.
 
-    model: that network, where it is loaded already.
+    model: the network, if it is already loaded.
     """
     from flowcli.engine.engine import Engine
 
@@ -188,7 +188,7 @@ def open_input(source: SourceOptions) -> FrameSource:
 
 
 def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
-    """How many pairs will come of such frames, None where nobody knows."""
+    """The number of pairs that such frames give, None if it is unknown."""
     return info.frames and max(info.frames - (options.last == "drop"), 0)
 
 
@@ -201,10 +201,10 @@ def open_run(
     engine: Engine | None = None,
     outputs: Sequence[Output] = (),
 ) -> Iterator[Run]:
-    """A Run over `frames`, which are read ahead from now on; `name` is theirs in messages. Leaving it ends its work.
+    """A Run over `frames`, which are read ahead from now on. Leaving the context ends its work.
 
-    engine: what `open_engine` made of `entry` and `options`, where that was done already. outputs: that the pairs are
-    for; the pairs hold flow both ways if one of them is shown both.
+    name: the name of the frames in messages. engine: the engine for `entry` and `options`, if it is already open.
+    outputs: the outputs for the pairs, which hold flow both ways if one of the outputs needs it.
     """
     from flowcli.pipeline import Stopwatch, prefetch
 

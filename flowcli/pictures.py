@@ -16,11 +16,11 @@ from flowcli.pages import is_animation, picture_pages
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif")
-"""Picture files that can be read and written, lower case."""
+"""Suffixes of picture files that can be read and written, lower case."""
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".avif")
-"""Those of them that keep RGBA."""
+"""Suffixes of formats that keep RGBA."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")
-"""Those of them that keep 16 bits."""
+"""Suffixes of formats that keep 16 bits."""
 
 
 def read_picture(path: Path, page: int | None = None) -> np.ndarray:

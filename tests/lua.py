@@ -12,7 +12,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Lua:
-    """What Torch7 would write. long: how a long is packed.
+    """Writes objects as Torch7 does. long: how a long is packed.
 
     Format: torch/torch7, File.lua and generic/Tensor.c.
     """

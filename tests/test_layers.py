@@ -108,7 +108,7 @@ def imported(tree: ast.AST, modules: set[str], start: bool = True) -> Iterator[t
 
 
 def violations(root: Path) -> list[str]:
-    """What breaks the rules in root/flowcli, one line each."""
+    """Violations of the rules in root/flowcli, one line each."""
     paths = {".".join(path.relative_to(root).with_suffix("").parts): path for path in root.glob("flowcli/**/*.py")}
     paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
     graph: dict[str, set[str]] = {}
@@ -149,7 +149,7 @@ def test_the_page_on_architecture_has_these_layers(root: Path) -> None:
 
 
 def test_no_test_module_imports_another(root: Path) -> None:
-    """What tests share lives in modules that are no tests; programs in strings count too."""
+    """Shared code lives in modules without tests; programs in strings are checked too."""
     imports = re.compile(r"^(?:from|import) tests\b.*\btest_\w+", re.MULTILINE)
     paths = root.glob("tests/**/*.py")
     assert [found for path in paths for found in imports.findall(path.read_text(encoding="utf-8"))] == []

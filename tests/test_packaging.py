@@ -1,4 +1,4 @@
-"""What is in the wheel, the sdist and the editable install, and that CI runs the command of the README."""
+"""Contents of wheel, sdist and editable install; CI runs the command of the README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README and the pages in docs show, run as it stands there."""
+"""Runs the examples in the README and in the pages in docs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.pairs import write_pair
 
 README = Path(__file__).parent.parent / "README.md"
 SHORT = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0"]
-"""For training, so that it takes seconds."""
+"""Arguments with which training takes seconds."""
 QUICK = {"train": SHORT, "bench": ["network", "--size", "64x64", "--seconds", "0"]}
-"""What is added to an example of these commands."""
+"""Arguments added to examples of these commands, so that they take seconds."""
 
 
 def without_numbers(text: str) -> str:
@@ -150,7 +150,7 @@ def test_every_command_is_shown() -> None:
 
 @pytest.mark.slow
 def test_the_five_commands(place: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What they print, but for numbers, is what they print."""
+    """The README shows what these commands print, except for numbers."""
     shutil.copy(root / "tests/data/sample.mp4", "in.mp4")
     shutil.copy("in.mp4", "clips/a.mp4")
     commands_and_outputs = re.findall(r"^\$ flowcli (.*)\n((?:[^$].*\n)*)", block("five"), re.M)

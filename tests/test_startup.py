@@ -1,4 +1,4 @@
-"""What answers at once does not wait for heavy imports."""
+"""Help, usage errors and lists do not import heavy modules."""
 
 from __future__ import annotations
 

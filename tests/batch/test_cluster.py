@@ -162,7 +162,7 @@ cluster.shutdown()
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """Of a Ray cluster of two nodes on this machine, with room for one worker each."""
+    """The address of a Ray cluster of two nodes on this machine, with room for one worker each."""
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}

@@ -23,7 +23,7 @@ from tests.tiny import ROOT
 
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch:
-    """Of x, that says "abc", and y: "de"."""
+    """A batch of the items x, with the text "abc", and y, with "de"."""
     inputs = tmp_path / "in"
     inputs.mkdir()
     (inputs / "x").write_text("abc")

@@ -1,4 +1,4 @@
-"""What was loaded is tried before it is trusted."""
+"""Native kernels are compared with plain torch before they are used."""
 
 from __future__ import annotations
 
