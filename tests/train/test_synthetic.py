@@ -112,6 +112,7 @@ def test_motion_blur_is_the_mean_over_the_time_that_the_shutter_is_open(bank: Te
     torch.testing.assert_close(synthetic._exposed(moving, bank, HEIGHT, WIDTH, 1.0), sharp[2])
 
 
+@pytest.mark.slow
 def test_scenes_of_a_batch_have_shutters_of_their_own(bank: Tensor) -> None:
     together = synthetic.make_pairs(bank, 3, range(12), 48, 64)
     shutters = draw_scene(3, range(12), 48, 64, len(bank)).look.shutter
