@@ -33,6 +33,7 @@ def probe(root: Path, table: Path, *arguments: str) -> tuple[int, list[str]]:
     return code, modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -104,6 +104,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path / "theirs.pth"
 
 
+@pytest.mark.slow
 def test_import(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "import", str(theirs)]) == 0
     assert capsys.readouterr().err.splitlines() == [

@@ -114,6 +114,7 @@ def jpg(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bomb",
     [flo, png, png_chunk, pfm, flo5, flo5_chunk, npy, npz, exr, exr_display, jpg],

@@ -108,6 +108,7 @@ def test_only_these_formats_need_a_package(tmp_path: Path, monkeypatch: pytest.M
         assert read_flow(tmp_path / f"{NAME}{suffix}")[0].shape == (2, 2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMATS)
 @given(st.data())
 def test_damaged_files_never_give_anything_but_an_input_error(

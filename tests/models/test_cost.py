@@ -17,6 +17,7 @@ LISTED: dict[str, tuple[str, Mapping[str, Any], Entry | Download]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTED)
 def test_costs_that_are_listed_are_those_of_the_networks(name: str) -> None:
     network, settings, stated = LISTED[name]

@@ -106,6 +106,7 @@ def test_native_kernel_checks_too(library: object) -> None:
             run(image, cell, LEAST)
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     image = random(2, 3, 8, 12).float().to(device).requires_grad_()
     torch.library.opcheck(torch.ops.flowcli.levelled_brightness, (image, CELL, LEAST))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,20 @@ def test_few_and_many_tiles(device: str, dtype: torch.dtype, shape: tuple[int, .
 def test_large_radii_and_any_number_of_channels(device: str, dtype: torch.dtype, radius: int) -> None:
     """Radius 15 is the last that the matrix units of a GPU take; 8 and 32 channels fill its vectors, and its rows."""
     for channels in (1, 8, 32, 33, 72):
-        first, second = (random(1, channels, 3, 6, seed=seed).to(dtype) for seed in range(2))
-        flow = smooth_flow(1, 3, 6)
+        first, second, flow, fixed, moving = exact(dtype, radius, channels)
         one, two, moved = (tensor.to(device) for tensor in (first, second, flow))
-        expected = FALLBACKS["correlation"](first.double(), second.double(), radius, 1)
-        assert_close(correlation(one, two, radius), expected, dtype)
-        expected = FALLBACKS["lookup_correlation"](first.double(), second.double(), flow.double(), radius)
-        assert_close(lookup_correlation(one, two, moved, radius), expected, dtype)
+        assert_close(correlation(one, two, radius), fixed, dtype)
+        assert_close(lookup_correlation(one, two, moved, radius), moving, dtype)
+
+
+@functools.cache
+def exact(dtype: torch.dtype, radius: int, channels: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Features and flow, and both volumes in double precision, once for all kernels."""
+    first, second = (random(1, channels, 3, 6, seed=seed).to(dtype) for seed in range(2))
+    flow = smooth_flow(1, 3, 6)
+    wide = first.double(), second.double()
+    fixed = FALLBACKS["correlation"](*wide, radius, 1)
+    return first, second, flow, fixed, FALLBACKS["lookup_correlation"](*wide, flow.double(), radius)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -233,6 +241,7 @@ def test_results_do_not_depend_on_the_number_of_threads(library: Path) -> None:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_opcheck(device: str, dtype: torch.dtype) -> None:
     operators, opcheck = torch.ops.flowcli, torch.library.opcheck

@@ -60,6 +60,7 @@ def test_wrong_input_is_refused(library: object) -> None:
             )
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     hidden, gates = random(2, 3, 3, 4).to(device), random(2, 6, 3, 4, seed=1).to(device)
     torch.library.opcheck(torch.ops.flowcli.gated_update, (hidden.requires_grad_(), gates.requires_grad_()))

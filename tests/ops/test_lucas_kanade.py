@@ -87,6 +87,7 @@ def test_native_kernel_checks_too(library: object) -> None:
         run(picture, picture, flow, [1, -1], DAMPING)
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     picture, flow = smooth(2, 8, 12, 0).float().to(device), random(2, 2, 2, 3).float().to(device)
     torch.library.opcheck(torch.ops.flowcli.lucas_kanade, (picture, picture.flip(3), flow, [1, 3], DAMPING))

@@ -138,6 +138,7 @@ def test_wrong_input_is_refused(library: object, wrong: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     uv = random(2, 5, 7).float().to(device)
     valid = torch.ones(5, 7, dtype=torch.bool, device=device)

@@ -119,6 +119,7 @@ def test_native_kernels_check_too(library: object) -> None:
             run.unshuffle_pixels(image, factor, torch.float32)
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     check, run = torch.library.opcheck, torch.ops.flowcli
     check(run.unpack_pixels, (colours(2, 5, 6).to(device), 1, 2, 8, 16))

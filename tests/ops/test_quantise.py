@@ -65,6 +65,7 @@ def test_wrong_input_is_refused(library: object) -> None:
         )
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     maps = [random(2, 3, 3, 4).float().to(device), random(2, 6, 3, 4, seed=1).float().to(device)]
     torch.library.opcheck(torch.ops.flowcli.quantise, (maps, 0.1, 12))

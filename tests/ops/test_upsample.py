@@ -79,6 +79,7 @@ def test_native_kernel_checks_too(library: object) -> None:
         run(flow, torch.zeros(1, 18, 3, 4))
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     flow, mask = random(2, 2, 3, 4).to(device), random(2, 36, 3, 4, seed=1).to(device)
     torch.library.opcheck(torch.ops.flowcli.convex_upsample, (flow.requires_grad_(), mask.requires_grad_()))

@@ -179,6 +179,7 @@ def test_a_video_that_is_cut_off_gives_what_there_is(
     assert "is damaged or cut off" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mkv", "a.nut"])
 @given(data=st.data())
 def test_damaged_videos_never_give_anything_but_an_error_of_ours(

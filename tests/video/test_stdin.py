@@ -81,6 +81,7 @@ def test_fast_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [clips.number(frame.image) for frame in source] == list(range(12))
 
 
+@pytest.mark.slow
 def test_index_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (9, 480, 640, 3), np.uint8)
     path = clips.write(tmp_path / "a.mp4", noise, "-c:v", "libx264", "-qp", 10)

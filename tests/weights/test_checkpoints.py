@@ -387,6 +387,7 @@ def test_pickles_that_grow(tmp_path: Path, new: bool, operations: bytes) -> None
     assert peak < 1e6
 
 
+@pytest.mark.slow
 @both_formats
 @pytest.mark.parametrize(
     "operations",

@@ -145,6 +145,7 @@ def test_a_network_without_its_context_network(monkeypatch: pytest.MonkeyPatch) 
         recognise(Path("a.ckpt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["net", "module"])
 def test_imported_weights_have_a_name_from_then_on(tmp_path: Path, own_folder: Path, prefix: str) -> None:
     file = spynet_file(tmp_path / "network.pytorch", prefix)

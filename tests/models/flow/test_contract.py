@@ -88,6 +88,7 @@ def test_pairs_of_a_batch_do_not_mix(model: FlowModel) -> None:
         torch.testing.assert_close(both[number : number + 1], model.decode(one, other)[-1], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter(model: FlowModel) -> None:
     model = copy.deepcopy(model).train()
     # Wide enough for every level of a pyramid.

@@ -276,6 +276,7 @@ def flownetc_network(name: str, dx: int, dy: int) -> FlowModel:
     return model
 
 
+@pytest.mark.slow
 @each_kernel
 @pytest.mark.parametrize("name", ["flownetc", "flownet2-c"])
 @pytest.mark.parametrize(("dx", "dy"), DIRECTIONS)
@@ -311,6 +312,7 @@ def pwcnet_network(level: int, dx: int, dy: int) -> FlowModel:
     return model
 
 
+@pytest.mark.slow
 @each_kernel
 @pytest.mark.parametrize(
     ("level", "dx", "dy"),

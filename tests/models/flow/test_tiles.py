@@ -34,7 +34,10 @@ def flows(pairs: list[FlowPair]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 3e-4), ("bf16", 0.01)])
-@pytest.mark.parametrize(("tile", "batch"), [(64, 1), (100, 2), (250, 3)])
+@pytest.mark.parametrize(
+    ("tile", "batch"),
+    [pytest.param(64, 1, marks=pytest.mark.slow), (100, 2), pytest.param(250, 3, marks=pytest.mark.slow)],
+)
 def test_flow_in_tiles_is_that_of_whole_frames(
     clip: list[Frame], tile: int, batch: int, precision: str, most: float, library: Path
 ) -> None:
