@@ -85,6 +85,7 @@ def test_masks_and_styles(clips: Path) -> None:
     assert Path("out/f/color.mp4").read_bytes() == Path("c.mp4").read_bytes()
 
 
+@pytest.mark.slow
 def test_every_format_is_the_same_bit_for_bit(clips: Path) -> None:
     kinds = [f"{what}.{name}" for name, form in CONTAINERS.items() if form.place != "stdout" for what in form.whats[:1]]
     kinds += ["warp.webm", "occlusion", "confidence.png"]

@@ -64,6 +64,7 @@ def packets(path: Path) -> set[str]:
     return {line.split(",")[5].strip() for line in lines.splitlines() if not line.startswith("#")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "copied"),
     [
@@ -87,6 +88,7 @@ def test_sound_is_copied_where_the_file_can_hold_it(tmp_path: Path, codec: str, 
         assert clips.times(path) == [Fraction(index, 10) for index in range(10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_sound_starts_and_ends_with_the_frames(tmp_path: Path, suffix: str) -> None:
     source = sweep(tmp_path / "in.mp4", "aac")
@@ -99,6 +101,7 @@ def test_sound_starts_and_ends_with_the_frames(tmp_path: Path, suffix: str) -> N
     assert pitch(named, 0.5) == pytest.approx(300 + 500 * 1.0, abs=12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 @pytest.mark.parametrize("tempo", [Fraction(1, 5), Fraction(2, 3), Fraction(3)])
 def test_a_tempo_leaves_the_pitch(tmp_path: Path, suffix: str, tempo: Fraction) -> None:
