@@ -48,6 +48,9 @@ class FlowModel(Network):
     tile: int = 0
     """Side of a tile in pixels, 0 for the whole picture at once; an engine sets it on a copy of its own."""
 
+    def vary(self, generator: torch.Generator) -> None:
+        """Draw anew what a user may choose later, such as the number of iterations, so that all of it is trained."""
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of the weights, in which the network computes unless it says otherwise."""

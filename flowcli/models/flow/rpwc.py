@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from flowcli.geometry import in_tiles, resize_flow, resize_image
 from flowcli.models.base import Features, FlowModel
 from flowcli.models.conv import Conv
+from flowcli.models.flow._reach import Reach
 from flowcli.ops import (
     convex_upsample,
     gated_update,
@@ -38,8 +39,9 @@ from flowcli.ops.lucas_kanade import MEASURES
 
 RADIUS = 4
 FINE_RADIUS = 3
-LEVELS = 4
-"""1/4 of full size, then 1/8, 1/16 and 1/32, which are a quarter of the picture at 1/2, 1/4 and 1/8."""
+REACHING = 2
+"""The finest level at which motion is carried over the whole picture. They are 1/4 of full size, then 1/8, 1/16, 1/32
+and 1/64, which are a quarter of the picture at 1/2, 1/4, 1/8 and 1/16."""
 UP = 4
 """From the finest level to full size, by convex upsampling."""
 SHARPEN = 8.0
@@ -50,6 +52,10 @@ UPDATE_REACH = 7
 """The same of what `Update` sees."""
 CELL = 4
 """Side of the part of a picture that one vector of a level's flow stands for, pixels."""
+FINE_SHARES = 0.65, 0.25, 0.1
+REFINE_SHARES = 0.15, 0.35, 0.2, 0.15, 0.0, 0.1, 0.0, 0.05
+COARSE_SHARES = 0.15, 0.5, 0.2, 0.15
+"""How often training does 1, 2, 3 ... iterations, by level."""
 WINDOWS = (1, 3)
 """Cells around each one over which a step is measured."""
 DAMPING = 0.01
@@ -156,7 +162,8 @@ class Rpwc(FlowModel):
     """The default network; see the module's docstring.
 
     refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine: iterations at 1/4.
-    coarse: at 1/32 and 1/16 each. hidden, width: channels of the decoder; stem, channels: of the encoder; fine_hidden,
+    coarse: at each level from 1/16 on. levels: 4, or 5 with one at 1/64. reach: whether motion is carried over the
+    whole picture at all of those. hidden, width: channels of the decoder; stem, channels: of the encoder; fine_hidden,
     fine_width: of the decoder and encoder at 1/4.
     """
 
@@ -170,6 +177,8 @@ class Rpwc(FlowModel):
         refine: int = 2,
         fine: int = 1,
         coarse: int = 2,
+        levels: int = 4,
+        reach: bool = False,
         hidden: int = 64,
         width: int = 96,
         stem: int = 48,
@@ -178,7 +187,7 @@ class Rpwc(FlowModel):
         fine_width: int = 48,
     ) -> None:
         super().__init__()
-        self.iterations = (fine, refine, coarse, coarse)
+        self.iterations: tuple[int, ...] = (fine, refine, *[coarse] * (levels - 2))
         self.encoder = Encoder(stem, channels)
         self.matching = Conv(channels, hidden, 1)
         self.start = Conv(channels, 2 * hidden, 1)
@@ -194,6 +203,7 @@ class Rpwc(FlowModel):
         self.fine_carry = Conv(hidden, fine_hidden, 1)
         self.fine_update = Update(fine_hidden, fine_width, FINE_RADIUS)
         self.up = ConvexUp(fine_hidden)
+        self.reach = Reach(hidden, width) if reach else None
         for module in self.modules():
             if isinstance(module, Conv) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -201,6 +211,15 @@ class Rpwc(FlowModel):
         # Training starts from the measured steps alone, each trusted by half.
         nn.init.zeros_(self.update.step.weight)
         nn.init.zeros_(self.fine_update.step.weight)
+        if self.reach is not None:
+            nn.init.zeros_(self.reach.tell.weight)
+
+    def vary(self, generator: torch.Generator) -> None:
+        """Draw how many iterations each level does from now on: mostly one to three, at 1/8 up to eight."""
+        shares = FINE_SHARES, REFINE_SHARES, *[COARSE_SHARES] * (len(self.iterations) - 2)
+        self.iterations = tuple(
+            1 + int(torch.multinomial(torch.tensor(each), 1, generator=generator)) for each in shares
+        )
 
     def encode(self, image: Tensor) -> Features:
         """The parts of each Level, the finest first, then what upsampling knows of detail."""
@@ -212,9 +231,9 @@ class Rpwc(FlowModel):
         fine = self.fine_encoder, self.fine_matching, self.fine_start, self.fine_update
         levels = [Level(*_prepared(pixels, *fine, tile), levelled_brightness(image, CELL, LEAST_CONTRAST))]
         coarse = self.encoder, self.matching, self.start, self.update
-        for _ in range(LEVELS - 1):
+        for _ in self.iterations[1:]:
             # The same encoder sees the picture smaller and smaller, so that what one level learns serves all.
-            image = resize_image(image, image.shape[-2] // 2, image.shape[-1] // 2, smooth=False)
+            image = resize_image(image, *(_half(side) for side in image.shape[-2:]), smooth=False)
             pairs = unshuffle_pixels(image, 2, dtype)
             levels.append(Level(*_prepared(pairs, *coarse), levelled_brightness(image, CELL, LEAST_CONTRAST)))
         return *chain(*levels), self.up.detail(pixels)
@@ -227,7 +246,7 @@ class Rpwc(FlowModel):
         count, _, height, width = levels[-1].matching.shape
         flow = torch.zeros(count, 2, height, width, device=detail.device)
         hidden: Tensor | None = None
-        for level in reversed(range(LEVELS)):
+        for level in reversed(range(len(self.iterations))):
             matching, state, context, brightness = levels[level]
             target = targets[level]
             height, width = matching.shape[-2:]
@@ -241,7 +260,10 @@ class Rpwc(FlowModel):
                 flow = flow.detach()
                 costs = lookup_correlation(matching, target.matching, flow, update.radius)
                 steps = lucas_kanade(brightness, target.brightness, flow, WINDOWS, DAMPING)
-                known = costs, steps, flow, hidden, context
+                told = context
+                if self.reach is not None and level >= REACHING:
+                    told = context + self.reach(hidden, flow)
+                known = costs, steps, flow, hidden, told
                 residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
                 flow = flow + residual
                 if level:
@@ -254,7 +276,12 @@ class Rpwc(FlowModel):
 def _levels(features: Features) -> list[Level]:
     """Those that `encode` has laid side by side."""
     size = len(Level._fields)
-    return [Level(*features[size * level : size * (level + 1)]) for level in range(LEVELS)]
+    return [Level(*features[start : start + size]) for start in range(0, len(features) - 1, size)]
+
+
+def _half(side: int) -> int:
+    """Half of a side of a picture, in whole cells, and never in one alone, which has no variance."""
+    return max(-(-side // (2 * CELL)) * CELL, 2 * CELL)
 
 
 def _prepared(

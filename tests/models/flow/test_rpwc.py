@@ -76,3 +76,30 @@ def test_one_encoder_serves_all_levels() -> None:
     large, small = model.encode(image), model.encode(torch.nn.functional.avg_pool2d(image, 2))
     for number in range(4, 12):
         torch.testing.assert_close(large[4 + number], small[number], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 224), (96, 160), (160, 96)])
+@torch.inference_mode()
+def test_a_level_at_1_64_takes_any_picture(size: tuple[int, int]) -> None:
+    model = Rpwc(levels=5).eval()
+    flows = model(*torch.rand(2, 1, 3, *size))
+    coarsest = [max(-(-side // 64), 2) for side in size]
+    assert [list(flow.shape[2:]) for flow in flows[:2]] == [coarsest] * 2
+    assert flows[-1].shape[2:] == size
+    assert all(flow.isfinite().all() for flow in flows)
+
+
+def test_iterations_are_drawn_at_every_level() -> None:
+    model = Rpwc(levels=5)
+    dice = torch.Generator().manual_seed(0)
+    drawn = []
+    for _ in range(200):
+        model.vary(dice)
+        drawn.append(model.iterations)
+    fine, refine, *coarse = zip(*drawn, strict=True)
+    assert set(fine) == {1, 2, 3}
+    assert set(refine) == {1, 2, 3, 4, 6, 8}
+    assert [set(each) for each in coarse] == [{1, 2, 3, 4}] * 3
+    again = Rpwc(levels=5)
+    again.vary(torch.Generator().manual_seed(0))
+    assert again.iterations == drawn[0]
