@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.train.scenes import Scene, draw_scene
-from flowcli.train.synthetic import render, true_flow
+from flowcli.train.kinds import draw_scene
+from flowcli.train.rendering import render, true_flow
+from flowcli.train.scenes import Scene
 from flowcli.train.textures import procedural_textures
 from flowcli.types import Frame, StreamInfo, drain
 from flowcli.video import open_video_sink
@@ -28,7 +30,7 @@ SWING = 3.0
 
 
 def scene() -> Scene:
-    return draw_scene(SEED, [INDEX], HEIGHT, WIDTH, TEXTURES)
+    return draw_scene(SEED, [INDEX], HEIGHT, WIDTH, TEXTURES, ("mixed",))
 
 
 def time(frame: int) -> float:
@@ -37,14 +39,18 @@ def time(frame: int) -> float:
 
 def flow(frame: int) -> tuple[Tensor, Tensor]:
     """True flow (2, H, W) from this frame to the next, and where it leads behind something or outside, (H, W) bool."""
-    uv, occluded = true_flow(scene(), torch.device("cpu"), HEIGHT, WIDTH, time(frame), time(frame + 1))
+    uv, occluded = true_flow(scene(), bank(), HEIGHT, WIDTH, time(frame), time(frame + 1))
     return uv[0], occluded[0]
 
 
+@cache
+def bank() -> Tensor:
+    return torch.stack(procedural_textures(TEXTURES, SEED))
+
+
 def frames() -> Iterator[Frame]:
-    bank = torch.stack(procedural_textures(TEXTURES, SEED))
     for index in range(FRAMES):
-        (image,) = render(scene(), bank, HEIGHT, WIDTH, [time(index)])
+        (image,) = render(scene(), bank(), HEIGHT, WIDTH, [time(index)])
         pixels = (image[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
         yield Frame(np.ascontiguousarray(pixels), index, index / RATE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ import click
 
 from flowcli import models
 from flowcli.cli.options import TalkOptions, device_option, talk_options
+from flowcli.cli.values import Value
 from flowcli.errors import InputError
-from flowcli.train.options import Precision, TrainOptions
+from flowcli.train.options import KINDS, Precision, TrainOptions
 
 if TYPE_CHECKING:
     from flowcli.train.loop import Progress
@@ -28,6 +30,34 @@ def _option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     return click.option(f"--{name}", default=default, show_default=default is not None, **attributes)
 
 
+def parse_crop(text: str) -> tuple[int, int]:
+    """Height and width of a training picture: `256` for a square, or `512x384`, width first. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{2,5})(?:x([0-9]{2,5}))?", text)
+    if match is None or min(size := (int(match[2] or match[1]), int(match[1]))) < 64:
+        raise ValueError("a side, or WIDTHxHEIGHT, from 64 pixels on (256, 512x384)")
+    return size
+
+
+def parse_kinds(text: str) -> tuple[str, ...]:
+    """Kinds of training scenes. Raises ValueError."""
+    kinds = tuple(text.split(","))
+    if not set(kinds) <= set(KINDS) or len(set(kinds)) < len(kinds):
+        raise ValueError(f"some of {','.join(KINDS)}")
+    return kinds
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Name and value of a network's setting: `levels=5`, `reach=true`. Raises ValueError."""
+    name, equals, value = text.partition("=")
+    try:
+        read = json.loads(value)
+    except json.JSONDecodeError:
+        equals = ""
+    if not (name.isidentifier() and equals):
+        raise ValueError("a setting (levels=5, reach=true)")
+    return name, read
+
+
 @click.command("train")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_option("network", type=click.Choice(models.names()), help="What to train.")
@@ -35,11 +65,32 @@ def _option(name: str, **attributes: Any) -> Callable[[Command], Command]:
 @_option("steps", type=click.IntRange(min=1), help="Length of the schedule.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Minutes after which to stop; the same command resumes.")
 @_option("batch", type=click.IntRange(min=1), help="Pairs in a step.")
-@_option("crop", type=click.IntRange(min=64), help="Side of a training picture, a multiple of the network's stride.")
+@click.option(
+    "--crop",
+    type=Value(parse_crop),
+    default="256",
+    show_default=True,
+    help="Size of a training picture: its side, or WIDTHxHEIGHT; multiples of the network's stride.",
+)
 @_option("rate", type=click.FloatRange(min=0, min_open=True), help="Highest learning rate.")
+@_option("warm", type=click.FloatRange(0, 1), help="Share of the steps over which the rate rises.")
+@_option("hold", type=click.FloatRange(0, 1), help="Share of the steps until which the rate does not fall.")
+@click.option(
+    "--set",
+    "settings",
+    type=Value(parse_setting),
+    multiple=True,
+    help="A setting of the network, for example levels=5; repeatable.",
+)
+@click.option("--vary", is_flag=True, help="Draw the number of iterations anew for each step.")
 @_option("seed", type=click.IntRange(0, 9_999), help="For the scenes and their order.")
 @_option("easy", type=click.IntRange(min=0), help="Number of first steps, on pictures that are shifted as a whole.")
 @_option("scenes", type=click.IntRange(min=1), help="Number of scenes that a CPU run keeps on disk.")
+@click.option(
+    "--kinds",
+    type=Value(parse_kinds),
+    help=f"Kinds of scenes, drawn in proportion to their shares: all or some of {','.join(KINDS)}.",
+)
 @click.option(
     "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU)."
 )
@@ -49,7 +100,11 @@ def _option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     metavar="DATASET",
     help="Pairs with ground truth, as for eval: measured on the way, never trained on.",
 )
-@click.option("--init", type=click.Path(path_type=Path), help="Weights (.safetensors) to start from.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Weights (.safetensors) to start from, or a checkpoint (.pt) with the optimizer's state.",
+)
 @device_option
 @_option("precision", type=click.Choice(get_args(Precision)), help="Precision in which the network is computed.")
 @talk_options
@@ -62,7 +117,9 @@ def command(
     real: Path | None,
     device: str,
     talk: TalkOptions,
-    **settings: Any,
+    settings: tuple[tuple[str, Any], ...],
+    kinds: tuple[str, ...] | None,
+    **options: Any,
 ) -> None:
     """Train a network on generated scenes of moving shapes; all files are kept in FOLDER.
 
@@ -82,10 +139,12 @@ def command(
     from flowcli.evaluation.datasets import find_examples
     from flowcli.train.loop import train
 
-    options = TrainOptions(textures=str(textures) if textures else None, **settings)
-    with _display(options.steps, talk) as show:
+    if kinds is not None:
+        options["kinds"] = kinds
+    run = TrainOptions(textures=str(textures) if textures else None, settings=dict(settings), **options)
+    with _display(run.steps, talk) as show:
         weights = train(
-            options,
+            run,
             folder,
             device=str(choose_device(device)),
             workers=workers,
@@ -115,10 +174,11 @@ def _display(steps: int, talk: TalkOptions) -> Iterator[Callable[[Progress], Non
         def show(progress: Progress) -> None:
             state = f"loss {progress.loss:.3f}, EPE {progress.epe:.2f} px"
             bar.update(task, completed=progress.step, description=state)
-            if progress.validation_epe is not None:
-                minutes = progress.seconds / 60
+            if progress.validation is not None:
+                minutes, unseen = progress.seconds / 60, progress.validation
                 console.print(
-                    f"step {progress.step}, {minutes:.1f} min: {state}, validation EPE {progress.validation_epe:.3f} px"
+                    f"step {progress.step}, {minutes:.1f} min: {state}, validation EPE {unseen.epe:.3f} px, "
+                    f"flat {unseen.flat:.3f}, fast {unseen.fast:.2f}"
                 )
                 if progress.real:
                     console.print("  " + ", ".join(f"{name} {epe:.2f}" for name, epe in progress.real.items()))

@@ -1,1 +1,1 @@
-"""Training on generated scenes: synthetic (the scenes), loss, loop."""
+"""Training on generated scenes: scenes and kinds of them, frames and flow (rendering, recording), data, loss, loop."""

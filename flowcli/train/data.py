@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -18,8 +19,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from flowcli import geometry
 from flowcli.atomic import Part
-from flowcli.train import scenes, synthetic, textures
+from flowcli.train import dice, kinds, layers, motion, recording, rendering, scenes, synthetic, textures
+from flowcli.train.dice import Dice
+from flowcli.train.options import KINDS
 from flowcli.train.synthetic import Pairs, make_pairs
+
+Size = tuple[int, int]
+"""Height and width, pixels."""
 
 LARGEST_SCALE = 1.5
 BARRED = 0.1
@@ -27,6 +33,11 @@ BARRED = 0.1
 WIDEST_BAR = 0.2
 SHIFT = 8
 """Longest shift of the first, easy pairs, pixels."""
+CODED, QUALITY = 0.15, (20, 37)
+"""Share of the scenes kept on disk that go through x264, and its constant rate factor, from good to bad.
+
+At 44 it repeats parts of the first frame instead of moving them.
+"""
 MARGIN = 64
 """Rendered scenes are this much larger than a crop, so that one scene gives many crops."""
 
@@ -46,18 +57,23 @@ class Batch:
         return Batch(pairs.first.float() / 255, pairs.second.float() / 255, pairs.flow, pairs.occluded)
 
 
-def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
-    """The same pairs as `crop` x `crop` pixels: place, scale, mirroring, transposition and colours are random."""
+def augmented(pairs: Pairs, crop: Size, generator: torch.Generator) -> Pairs:
+    """The same pairs as `crop` pixels: place, scale, mirroring and colours are random, and transposition of squares."""
     height, width = pairs.flow.shape[-2:]
-    side = crop
+    shrink = 1.0
     if _draw(generator) < 0.5:
-        side = round(crop / (0.8 + (LARGEST_SCALE - 0.8) * _draw(generator)))
-    side = min(side, height, width)
-    top, left = (int(torch.randint(0, size - side + 1, (), generator=generator)) for size in (height, width))
+        shrink = 0.8 + (LARGEST_SCALE - 0.8) * _draw(generator)
+    shrink = max(shrink, crop[0] / height, crop[1] / width)
+    tall, wide = (round(side / shrink) for side in crop)
+    top, left = (
+        int(torch.randint(0, size - side + 1, (), generator=generator))
+        for size, side in ((height, tall), (width, wide))
+    )
     flip_x, flip_y, transpose = (_draw(generator) < 0.5 for _ in range(3))
+    transpose = transpose and crop[0] == crop[1]
 
     def turned(tensor: Tensor) -> Tensor:
-        part = tensor[..., top : top + side, left : left + side]
+        part = tensor[..., top : top + tall, left : left + wide]
         part = part.flip(-1) if flip_x else part
         part = part.flip(-2) if flip_y else part
         return part.mT if transpose else part
@@ -66,10 +82,10 @@ def augmented(pairs: Pairs, crop: int, generator: torch.Generator) -> Pairs:
     u, v = (-u if flip_x else u), (-v if flip_y else v)
     flow = torch.stack([v, u] if transpose else [u, v], 1)
     first, second, occluded = turned(pairs.first), turned(pairs.second), turned(pairs.occluded)
-    if side != crop:
-        flow = geometry.resize_flow(flow, crop, crop)
-        first, second = (_bytes(geometry.resize_image(image.float(), crop, crop)) for image in (first, second))
-        occluded = F.interpolate(occluded[:, None].float(), (crop, crop))[:, 0] > 0
+    if (tall, wide) != crop:
+        flow = geometry.resize_flow(flow, *crop)
+        first, second = (_bytes(geometry.resize_image(image.float(), *crop)) for image in (first, second))
+        occluded = F.interpolate(occluded[:, None].float(), crop)[:, 0] > 0
     pairs = recoloured(Pairs(first, second, flow, occluded), generator)
     return barred(pairs, generator) if _draw(generator) < BARRED else pairs
 
@@ -144,10 +160,21 @@ class CachedScenes(Dataset[Pairs]):
     positions are `shifted`.
     """
 
-    def __init__(self, bank: Tensor, folder: Path, seed: int, count: int, crop: int, easy: int = 0) -> None:
-        self.bank, self.seed, self.count, self.crop, self.easy = bank, seed, count, crop, easy
-        self.size = crop + MARGIN
-        self.folder = folder / f"seed{seed}-size{self.size}-{_fingerprint(bank)}"
+    def __init__(
+        self,
+        bank: Tensor,
+        folder: Path,
+        seed: int,
+        count: int,
+        crop: Size,
+        easy: int = 0,
+        kinds: Sequence[str] = KINDS,
+    ) -> None:
+        self.bank, self.seed, self.count, self.crop, self.easy, self.kinds = bank, seed, count, crop, easy, kinds
+        self.size = crop[0] + MARGIN, crop[1] + MARGIN
+        height, width = self.size
+        chosen = "" if tuple(kinds) == KINDS else f"-{'-'.join(kinds)}"
+        self.folder = folder / f"seed{seed}-size{width}x{height}{chosen}-{fingerprint(bank)}"
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __getitem__(self, position: int) -> Pairs:
@@ -163,18 +190,28 @@ class CachedScenes(Dataset[Pairs]):
         if path.exists():
             stored = load_file(path)
         else:
-            pairs = make_pairs(self.bank, self.seed, [index], self.size, self.size)
+            pairs = self._rendered(index)
             # Half precision keeps 0.03 px at 64 px and far less below: the cache is half as large.
             stored = {**vars(pairs), "flow": pairs.flow.half()}
             with Part(path, overwrite=True) as part:
                 save_file(stored, part.path)
         return Pairs(**{**stored, "flow": stored["flow"].float()})
 
+    def _rendered(self, index: int) -> Pairs:
+        pairs = make_pairs(self.bank, self.seed, [index], *self.size, self.kinds)
+        chance = Dice(self.seed * 1_000_003 + index)
+        if not chance.chance(CODED):
+            return pairs
+        # Not at the top: a machine that renders scenes as it needs them may be without ffmpeg.
+        from flowcli.train.codec import through_h264
 
-def _fingerprint(bank: Tensor) -> str:
+        return through_h264(pairs, chance.integer(*QUALITY))
+
+
+def fingerprint(bank: Tensor, *more: ModuleType) -> str:
     """Changes with the textures and with the code that makes scenes of them, so that no stale scene is read."""
     digest = hashlib.sha256(bank.numpy().data)
-    for module in (textures, scenes, synthetic):
+    for module in (textures, dice, scenes, layers, kinds, motion, rendering, recording, synthetic, *more):
         digest.update(inspect.getsource(module).encode())
     return digest.hexdigest()[:12]
 
@@ -210,14 +247,23 @@ def _single_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def rendered_batches(bank: Tensor, seed: int, batch: int, start: int, crop: int, easy: int = 0) -> Iterator[Batch]:
+def rendered_batches(
+    bank: Tensor,
+    seed: int,
+    batch: int,
+    start: int,
+    crop: Size,
+    easy: int = 0,
+    kinds: Sequence[str] = KINDS,
+) -> Iterator[Batch]:
     """Batches number `start`, ... rendered on the bank's device, no scene twice. The first `easy` are `shifted`.
 
     Scenes that are all new need no crops and no turns, only other colours.
     """
     for number in itertools.count(start):
-        size = crop + 2 * SHIFT if number < easy else crop
-        pairs = make_pairs(bank, seed, range(number * batch, (number + 1) * batch), size, size)
+        margin = 2 * SHIFT if number < easy else 0
+        indices = range(number * batch, (number + 1) * batch)
+        pairs = make_pairs(bank, seed, indices, crop[0] + margin, crop[1] + margin, kinds)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         if number < easy:
             pairs = shifted(pairs, generator)

@@ -29,9 +29,9 @@ from flowcli.pictures import write_picture
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
 from flowcli.train.options import TrainOptions
-from flowcli.train.record import cut_table, draw_curves, read_series, table
-from flowcli.train.synthetic import make_pairs
+from flowcli.train.record import Series, cut_table, draw_curves, read_series, table
 from flowcli.train.textures import load_bank
+from flowcli.train.validation import Errors, validate, validation_pairs
 from flowcli.weights import entries, loading
 from flowcli.weights.unpickling import unpickle
 
@@ -40,31 +40,33 @@ LOG = "log.csv"
 REAL = "real.csv"
 CURVE = "curve.png"
 WEIGHTS = "weights.safetensors"
-VALIDATION_SEED = 20_000_003
-"""Scenes that no training seed reaches: seeds are below 10,000."""
-VALIDATION_SCENES = 48
-LOG_FIELDS = ("step", "seconds", "rate", "loss", "epe", "validation_epe")
+LOG_FIELDS = ("step", "seconds", "rate", "loss", "epe", "validation_epe", "validation_flat", "validation_fast")
 REAL_FIELDS = ("step", "set", "pairs", "epe")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """State of the run after `step` steps; `epe` of the last batch, `validation_epe` when it was just measured."""
+    """State of the run after `step` steps; `epe` of the last batch, `validation` when it was just measured."""
 
     step: int
     seconds: float
     rate: float
     loss: float
     epe: float
-    validation_epe: float | None = None
+    validation: Errors | None = None
     real: Mapping[str, float] = field(default_factory=dict)
     """EPE by set of the real pairs, when it was just measured."""
 
 
-def one_cycle(step: int, steps: int, warm: float = 0.05) -> float:
-    """The learning rate at `step` as a share of the highest one: linear up over `warm`, then linear down to zero."""
-    share = step / steps
-    return share / warm if share < warm else max(0.0, (1 - share) / (1 - warm))
+def schedule(step: int, steps: int, warm: float = 0.05, hold: float = 0.0) -> float:
+    """The learning rate at `step` as a share of the highest one: linear up over `warm`, then linear down from `hold`.
+
+    warm, hold: shares of the steps; between them the rate is at its highest.
+    """
+    share, level = step / steps, max(warm, hold)
+    if share < warm:
+        return share / warm
+    return 1.0 if share <= level else max(0.0, (1 - share) / (1 - level))
 
 
 def train(
@@ -82,21 +84,20 @@ def train(
 ) -> Path:
     """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
 
-    minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from.
+    minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from, or a
+    checkpoint (.pt) of the same network.
     real: pairs that are measured whenever the scenes of validation are, and only reported: the weights that are kept
     are those that did best on the scenes. checkpoint_every: seconds.
     Raises InputError if the folder holds a run with other options, or the network does not take crops of that size;
     WeightsError for a damaged checkpoint, or `init` that is damaged or of another network.
     """
     torch.manual_seed(options.seed)
-    model = models.create(options.network)
-    if init is not None:
-        _start_from(init, options.network, model)
-    if options.crop % model.stride:
-        less = options.crop - options.crop % model.stride
-        raise InputError(
-            f"crop {options.crop} is not a multiple of {model.stride}", f"use {less} or {less + model.stride}"
-        )
+    model = models.create(options.network, **options.settings)
+    momentum = None if init is None else _start_from(init, options.network, model)
+    for side in options.crop:
+        if side % model.stride:
+            less = side - side % model.stride
+            raise InputError(f"crop {side} is not a multiple of {model.stride}", f"use {less} or {less + model.stride}")
     folder.mkdir(parents=True, exist_ok=True)
     bank = load_bank(Path(options.textures) if options.textures else None)
     where = torch.device(device)
@@ -104,16 +105,20 @@ def train(
     model.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = _Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
+    if momentum is not None:
+        optimizer.load_state_dict(momentum)
     step, spent, best = _resume(folder / CHECKPOINT, options, model, average, optimizer)
     if step >= options.steps:
         return folder / WEIGHTS
     for record in (LOG, REAL):
         cut_table(folder / record, step)
-    validation = _validation_batches(bank, options)
+    unseen = validation_pairs(bank, *options.crop, folder / "cache")
     begun = saved = time.monotonic()
     with table(folder / LOG, LOG_FIELDS) as log:
         for batch in _batches(options, bank, where, folder, step, workers):
-            rate = options.rate * one_cycle(step, options.steps)
+            rate = options.rate * schedule(step, options.steps, options.warm, options.hold)
+            if options.vary:
+                model.vary(torch.Generator().manual_seed(options.seed * 1_000_003 + step))
             loss, epe = _train_step(model, optimizer, batch, rate, options.precision)
             step += 1
             average.update(model, step)
@@ -121,14 +126,16 @@ def train(
             last = step >= options.steps or time.monotonic() - begun >= 60 * minutes
             checked, errors = None, {}
             if last or step % validate_every == 0:
-                checked, ranges = measure_ranges(average.model, partial(_validate, average.model, validation, where))
-                if checked <= best or not (folder / WEIGHTS).exists():
-                    best = checked
+                checked, ranges = measure_ranges(
+                    average.model, partial(validate, average.model, unseen, options.batch, where)
+                )
+                if checked.epe <= best or not (folder / WEIGHTS).exists():
+                    best = checked.epe
                     _publish(folder, options, step, seconds, checked, average, ranges)
                 errors = _measure(folder / REAL, step, average.model, real, where)
             if checked is not None or step % 20 == 0:
                 progress = Progress(step, seconds, rate, float(loss), float(epe), checked, errors)
-                log(**{name: getattr(progress, name) for name in LOG_FIELDS})
+                log(**_row(progress))
                 report(progress)
             if checked is not None:
                 _draw(folder)
@@ -140,20 +147,34 @@ def train(
     return folder / WEIGHTS
 
 
-def _start_from(path: Path, network: str, model: FlowModel) -> None:
+def _row(progress: Progress) -> dict[str, float | None]:
+    """A line of the log."""
+    validation = {} if progress.validation is None else asdict(progress.validation)
+    values = {**vars(progress), **{f"validation_{name}": value for name, value in validation.items()}}
+    return {name: value for name, value in values.items() if name in LOG_FIELDS}
+
+
+def _start_from(path: Path, network: str, model: FlowModel) -> dict[str, Any] | None:
     """Take over the weights in that file; parts of the network that they do not have, or of other size, stay new.
 
+    Of a checkpoint these are the weights as trained, not their average; returns the optimizer's state then.
     Raises WeightsError if the file is damaged, of another network, or fits nowhere.
     """
-    entry = entries.resolve(str(path))
-    state = loading.read(entry)
-    if entry.network != network:
-        raise WeightsError(f"weights are of the network {entry.network}: {path}", f"choose some of {network}")
+    momentum = None
+    if path.suffix == ".pt":
+        saved: dict[str, Any] = unpickle(path, "checkpoint", "start from another")
+        theirs, state, momentum = saved["options"]["network"], saved["model"], saved["optimizer"]
+    else:
+        entry = entries.resolve(str(path))
+        theirs, state = entry.network, loading.read(entry)
+    if theirs != network:
+        raise WeightsError(f"weights are of the network {theirs}: {path}", f"choose some of {network}")
     own = model.state_dict()
     kept = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     if not kept:
         raise WeightsError(f"no part of {network} is in the weights {path}", f"choose some of {network}")
     model.load_state_dict(own | kept)
+    return momentum
 
 
 class _Average:
@@ -173,10 +194,10 @@ class _Average:
 def _batches(
     options: TrainOptions, bank: Tensor, device: torch.device, folder: Path, start: int, workers: int
 ) -> Iterator[Batch]:
-    seed, batch, crop = options.seed, options.batch, options.crop
+    seed, batch, crop, kinds = options.seed, options.batch, options.crop, options.kinds
     if device.type == "cuda":
-        return rendered_batches(bank.to(device), seed, batch, start, crop, options.easy)
-    data = CachedScenes(bank, folder / "cache", seed, options.scenes, crop, options.easy * batch)
+        return rendered_batches(bank.to(device), seed, batch, start, crop, options.easy, kinds)
+    data = CachedScenes(bank, folder / "cache", seed, options.scenes, crop, options.easy * batch, kinds)
     return cached_batches(data, batch, start, workers)
 
 
@@ -195,21 +216,6 @@ def _train_step(
     return loss.detach(), endpoint_error(flows[-1].detach(), batch.flow)
 
 
-def _validation_batches(bank: Tensor, options: TrainOptions) -> list[Batch]:
-    return [
-        Batch.of(make_pairs(bank, VALIDATION_SEED, range(start, start + options.batch), options.crop, options.crop))
-        for start in range(0, VALIDATION_SCENES, options.batch)
-    ]
-
-
-@torch.inference_mode()
-def _validate(model: FlowModel, batches: list[Batch], device: torch.device) -> float:
-    errors = [
-        endpoint_error(model(b.first.to(device), b.second.to(device))[-1], b.flow.to(device)).item() for b in batches
-    ]
-    return sum(errors) / len(errors)
-
-
 def _measure(
     path: Path, step: int, model: FlowModel, examples: Sequence[Example], device: torch.device
 ) -> dict[str, float]:
@@ -225,7 +231,9 @@ def _measure(
 
 
 def _draw(folder: Path) -> None:
-    series = read_series(folder / LOG, "step", "loss") | read_series(folder / LOG, "step", "validation_epe")
+    series: dict[str, Series] = {}
+    for column in ("loss", *(name for name in LOG_FIELDS if name.startswith("validation"))):
+        series |= read_series(folder / LOG, "step", column)
     with Part(folder / CURVE, overwrite=True) as part:
         write_picture(part.path, draw_curves(series | read_series(folder / REAL, "step", "epe", by="set")))
 
@@ -235,7 +243,7 @@ def _publish(
     options: TrainOptions,
     step: int,
     seconds: float,
-    validation_epe: float,
+    validation: Errors,
     average: _Average,
     ranges: Ranges,
 ) -> None:
@@ -243,11 +251,13 @@ def _publish(
     trained = {
         "step": step,
         "minutes": round(seconds / 60, 1),
-        "validation_epe": round(validation_epe, 4),
+        **{f"validation_{name}": round(value, 4) for name, value in asdict(validation).items()},
         **asdict(options),
     }
     with Part(folder / WEIGHTS, overwrite=True) as part:
         metadata = {"network": options.network, "trained": json.dumps(trained), "ranges": json.dumps(ranges)}
+        if options.settings:
+            metadata["settings"] = json.dumps(options.settings)
         save_file(tensors, part.path, metadata)
 
 
@@ -281,8 +291,10 @@ def _resume(
     if not path.exists():
         return 0, 0.0, math.inf
     state: dict[str, Any] = unpickle(path, "checkpoint", "train in another folder, or remove it")
-    if state["options"] != asdict(options):
-        changed = sorted(k for k, v in asdict(options).items() if state["options"].get(k) != v)
+    # A run that began before an option was there took what is now its default.
+    begun = asdict(TrainOptions()) | state["options"]
+    changed = sorted(name for name, value in asdict(options).items() if begun[name] != value)
+    if changed:
         raise InputError(
             f"the run in {path.parent} has other options: {', '.join(changed)}",
             "train in another folder, or with the same",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+KINDS = ("mixed", "walls", "whips", "depth", "bodies", "stills")
+"""Of scenes."""
 Precision = Literal["bf16", "fp32"]
 
 
@@ -17,12 +20,20 @@ class TrainOptions:
     """Folder of photos; None: procedural textures only."""
     steps: int = 20_000
     """Length of the schedule."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the network, over its defaults."""
+    vary: bool = False
+    """Whether the number of iterations is drawn anew for each step."""
     batch: int = 8
     """Pairs in a step."""
-    crop: int = 256
-    """Side of a training picture, pixels; a multiple of the network's stride."""
+    crop: tuple[int, int] = (256, 256)
+    """Height and width of a training picture, pixels; multiples of the network's stride."""
     rate: float = 8e-4
-    """Highest learning rate of the one-cycle schedule."""
+    """Highest learning rate."""
+    warm: float = 0.05
+    """Share of the steps over which the rate rises to it."""
+    hold: float = 0.0
+    """Share of the steps until which the rate stays at its highest; then it falls to zero."""
     decay: float = 1e-4
     """Weight decay."""
     seed: int = 7
@@ -31,5 +42,7 @@ class TrainOptions:
     """First steps, on pictures that are shifted as a whole: what costs mean is learnt there."""
     scenes: int = 10_000
     """Scenes kept in the cache of a CPU run."""
+    kinds: tuple[str, ...] = KINDS
+    """Kinds of scenes, drawn in proportion to their shares."""
     precision: Precision = "bf16"
     """For computing the network; the weights and the loss are float32."""

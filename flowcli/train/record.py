@@ -52,7 +52,7 @@ def read_series(path: Path, x: str, y: str, by: str | None = None) -> dict[str, 
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                if row[y]:
+                if row[y] and not math.isnan(float(row[y])):
                     found.setdefault(row[by] if by else y, []).append((float(row[x]), float(row[y])))
     return dict(found)
 

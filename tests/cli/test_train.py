@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowcli.cli.main import main
-from flowcli.train import loop, textures
+from flowcli.train import loop, textures, validation
 from flowcli.train.options import TrainOptions
 from flowcli.weights import entries
 
@@ -16,7 +16,8 @@ TINY = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--work
 @pytest.fixture(autouse=True)
 def small_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(textures, "PROCEDURAL", 3)
-    monkeypatch.setattr(loop, "VALIDATION_SCENES", 2)
+    monkeypatch.setattr(validation, "SCENES", 2)
+    monkeypatch.setattr(validation, "HARD_SCENES", 2)
     monkeypatch.chdir(tmp_path)
 
 
@@ -25,9 +26,11 @@ def test_train_writes_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run", *TINY]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    state, wrote = err.splitlines()
+    *lines, wrote = err.splitlines()
+    state = " ".join(lines)
     assert state.startswith("step 1, ")
     assert "validation EPE" in state
+    assert ", flat " in state
     assert wrote == "wrote run/weights.safetensors"
     assert entries.resolve("run/weights.safetensors").network == "rpwc"
 
@@ -68,3 +71,40 @@ def test_the_defaults_of_a_run_are_those_of_the_library(monkeypatch: pytest.Monk
     monkeypatch.setattr(loop, "train", train)
     assert main(["train", "run"]) == 0
     assert runs == [TrainOptions()]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--crop", "512x", "a side, or WIDTHxHEIGHT, from 64 pixels on (256, 512x384)"),
+        ("--crop", "32x96", "a side, or WIDTHxHEIGHT, from 64 pixels on (256, 512x384)"),
+        ("--kinds", "walls,doors", "some of mixed,walls,whips,depth,bodies,stills"),
+        ("--kinds", "walls,walls", "some of mixed,walls,whips,depth,bodies,stills"),
+        ("--set", "levels", "a setting (levels=5, reach=true)"),
+        ("--set", "levels=five", "a setting (levels=5, reach=true)"),
+    ],
+)
+def test_values_that_cannot_be_read(option: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", option, value]) == 2
+    assert f"{value!r} is not {expected}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_settings_and_a_picture_that_is_no_square() -> None:
+    options = [
+        "--kinds",
+        "walls,whips",
+        "--crop",
+        "128x64",
+        "--set",
+        "levels=5",
+        "--set",
+        "reach=true",
+        "--vary",
+        "--hold",
+        "0.5",
+    ]
+    assert main(["train", "run", *TINY, *options]) == 0
+    trained = json.loads(entries.resolve("run/weights.safetensors").trained)
+    assert trained["settings"] == {"levels": 5, "reach": True}
+    assert trained["crop"] == [64, 128]
+    assert trained["kinds"] == ["walls", "whips"]

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowcli.train import data
+from flowcli.train import codec, data
 from flowcli.train.data import (
     LARGEST_SCALE,
+    QUALITY,
     SHIFT,
     CachedScenes,
     augmented,
@@ -22,6 +23,7 @@ from flowcli.train.data import (
     rendered_batches,
     shifted,
 )
+from flowcli.train.options import KINDS
 from flowcli.train.synthetic import Pairs
 from flowcli.train.textures import procedural_textures
 
@@ -66,7 +68,7 @@ def test_augmented_pairs_stay_true(seed: int, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(data, "LARGEST_SCALE", 0.8)
     monkeypatch.setattr(data, "recoloured", lambda pairs, generator: pairs)
     monkeypatch.setattr(data, "BARRED", 0)
-    move = augmented(shifted(noise(1, 56 + 2 * SHIFT), dice(seed)), 56, dice(seed + 100))
+    move = augmented(shifted(noise(1, 56 + 2 * SHIFT), dice(seed)), (56, 56), dice(seed + 100))
     assert move.first.shape == (1, 3, 56, 56)
     move.occluded.copy_(occlusion(move.flow[0, :, 0, 0].tolist(), 56))
     check_shift(move)
@@ -80,7 +82,7 @@ def test_augmentation_scales_flow_with_the_picture(monkeypatch: pytest.MonkeyPat
     pairs = Pairs(ramp, ramp, flow, torch.zeros(1, 80, 80, dtype=torch.bool))
     scales = []
     for seed in range(60):
-        scaled = augmented(pairs, 64, dice(seed))
+        scaled = augmented(pairs, (64, 64), dice(seed))
         assert scaled.flow.shape == (1, 2, 64, 64)
         lengths = scaled.flow[0].norm(dim=0) / flow[0].norm(dim=0)[0, 0]
         assert lengths.max() - lengths.min() < 1e-4
@@ -113,7 +115,7 @@ def occlusion(move: list[float], size: int) -> Tensor:
 def test_augmentation_takes_every_turn_and_order_of_colours() -> None:
     pairs = noise(1, 8)
     plain = {each.tobytes() for each in turns(pairs.first[0].numpy())}
-    seen = {augmented(pairs, 8, dice(seed)).first[0].numpy().tobytes() for seed in range(1200)}
+    seen = {augmented(pairs, (8, 8), dice(seed)).first[0].numpy().tobytes() for seed in range(1200)}
     # The others have been changed in contrast, brightness and saturation.
     assert plain <= seen
 
@@ -125,14 +127,14 @@ def turns(picture: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def test_scenes_are_rendered_once(bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=64)
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=(64, 64))
     fresh = scenes[4]
     monkeypatch.setattr(data, "make_pairs", forbidden)
-    again = CachedScenes(bank, tmp_path, seed=1, count=3, crop=64)[4]
+    again = CachedScenes(bank, tmp_path, seed=1, count=3, crop=(64, 64))[4]
     for name in vars(fresh):
         assert torch.equal(getattr(fresh, name), getattr(again, name))
     with pytest.raises(AssertionError, match="rendered again"):
-        CachedScenes(bank.flip(0), tmp_path, seed=1, count=3, crop=64)[4]
+        CachedScenes(bank.flip(0), tmp_path, seed=1, count=3, crop=(64, 64))[4]
 
 
 def forbidden(*_: object) -> Pairs:
@@ -142,7 +144,7 @@ def forbidden(*_: object) -> Pairs:
 def test_every_pass_takes_every_scene_in_its_own_order(
     bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenes = CachedScenes(bank, tmp_path, seed=1, count=10, crop=8)
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=10, crop=(8, 8))
     taken: list[int] = []
     monkeypatch.setattr(scenes, "scene", recorder(taken))
     for position in range(20):
@@ -161,7 +163,7 @@ def recorder(taken: list[int]) -> Callable[[int], Pairs]:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_go_on_from_any_step(bank: Tensor, tmp_path: Path, workers: int) -> None:
-    scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=64, easy=2)
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=(64, 64), easy=2)
     whole = cached_batches(scenes, 2, 0, workers)
     late = cached_batches(scenes, 2, 1, workers)
     easy, second = next(whole), next(whole)
@@ -174,7 +176,7 @@ def test_batches_go_on_from_any_step(bank: Tensor, tmp_path: Path, workers: int)
 
 
 def test_rendered_batches(bank: Tensor) -> None:
-    whole, late = rendered_batches(bank, 1, 2, 0, 64, easy=1), rendered_batches(bank, 1, 2, 1, 64, easy=1)
+    whole, late = rendered_batches(bank, 1, 2, 0, (64, 64), easy=1), rendered_batches(bank, 1, 2, 1, (64, 64), easy=1)
     easy, second = next(whole), next(whole)
     assert easy.flow.shape == second.flow.shape == (2, 2, 64, 64)
     assert easy.flow.std((2, 3)).max() == 0
@@ -210,3 +212,43 @@ def test_bars_stay_where_they_are() -> None:
     assert sides == {True, False}
     motion = Pairs(pairs.first, pairs.second, torch.full_like(pairs.flow, 50.0), pairs.occluded)
     assert barred(motion, dice(0)).occluded.float().mean() > 0.5
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_crops_that_are_no_squares(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "LARGEST_SCALE", 0.8)
+    monkeypatch.setattr(data, "recoloured", lambda pairs, generator: pairs)
+    monkeypatch.setattr(data, "BARRED", 0)
+    pairs = shifted(noise(1, 72 + 2 * SHIFT), dice(seed))
+    cut = augmented(Pairs(*(tensor[..., :64, :] for tensor in vars(pairs).values())), (48, 64), dice(seed))
+    assert cut.flow.shape == (1, 2, 48, 64)
+    if cut.flow.abs().max() == pairs.flow.abs().max():
+        u, v = (round(float(number)) for number in cut.flow[0, :, 0, 0])
+        y, x = np.mgrid[SHIFT:40, SHIFT:56]
+        np.testing.assert_array_equal(cut.second[0, :, y + v, x + u], cut.first[0, :, y, x])
+
+
+def test_scenes_of_some_kinds_are_kept_apart(bank: Tensor, tmp_path: Path) -> None:
+    every, stills = (CachedScenes(bank, tmp_path, 1, 3, (64, 64), kinds=kinds) for kinds in (KINDS, ("stills",)))
+    assert every.folder != stills.folder
+    still = [(stills.scene(index).flow == 0).float().mean() for index in range(3)]
+    assert min(still) > 0.5
+    rendered = next(rendered_batches(bank, 1, 3, 0, (64, 64), kinds=("stills",)))
+    assert (rendered.flow == 0).float().mean() > 0.5
+
+
+def test_some_scenes_go_through_a_codec(bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def coded(pairs: Pairs, crf: int) -> Pairs:
+        calls.append(crf)
+        return pairs
+
+    monkeypatch.setattr(codec, "through_h264", coded)
+    monkeypatch.setattr(data, "make_pairs", lambda *given: noise(1, 8))
+    scenes = CachedScenes(bank, tmp_path, seed=1, count=300, crop=(8, 8))
+    for index in range(300):
+        scenes.scene(index)
+    assert 25 < len(calls) < 65
+    assert all(QUALITY[0] <= crf < QUALITY[1] for crf in calls)
+    assert len(set(calls)) > 10

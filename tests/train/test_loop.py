@@ -12,30 +12,43 @@ from safetensors.torch import load_file, save_file
 from flowcli import models
 from flowcli.errors import InputError, WeightsError
 from flowcli.evaluation.datasets import find_examples
-from flowcli.train import loop, textures
+from flowcli.train import loop, textures, validation
 from flowcli.train.data import rendered_batches
-from flowcli.train.loop import Progress, one_cycle, train
+from flowcli.train.loop import Progress, schedule, train
 from flowcli.train.options import TrainOptions
+from flowcli.train.validation import Errors
 from flowcli.weights import entries, loading
 from tests.pairs import write_pair
 
-SMALL = TrainOptions(steps=4, batch=2, crop=64, scenes=3, easy=1, rate=1e-3, precision="fp32")
+SMALL = TrainOptions(steps=4, batch=2, crop=(64, 64), scenes=3, easy=1, rate=1e-3, precision="fp32")
 
 
 @pytest.fixture(autouse=True)
 def small_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textures, "PROCEDURAL", 3)
-    monkeypatch.setattr(loop, "VALIDATION_SCENES", 2)
+    for name in ("PATTERNS", "SMOOTH"):
+        monkeypatch.setattr(textures, name, 8)
+    monkeypatch.setattr(validation, "SCENES", 2)
+    monkeypatch.setattr(validation, "HARD_SCENES", 4)
 
 
 def test_rate_rises_then_falls() -> None:
-    rates = [one_cycle(step, 1000) for step in range(1001)]
+    rates = [schedule(step, 1000) for step in range(1001)]
     assert rates[0] == rates[1000] == 0
     assert max(rates) == rates[50] == 1
     assert rates[25] == pytest.approx(0.5)
     assert rates[525] == pytest.approx(0.5)
     assert rates[:51] == sorted(rates[:51])
     assert rates[50:] == sorted(rates[50:], reverse=True)
+
+
+def test_rate_stays_level_between_its_rise_and_its_fall() -> None:
+    rates = [schedule(step, 1000, warm=0.1, hold=0.7) for step in range(1001)]
+    assert rates[50] == pytest.approx(0.5)
+    assert set(rates[100:701]) == {1.0}
+    assert rates[850] == pytest.approx(0.5)
+    assert rates[1000] == 0
+    assert schedule(0, 10, warm=0, hold=1) == schedule(9, 10, warm=0, hold=1) == 1
 
 
 def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
@@ -48,11 +61,13 @@ def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
     model = loading.load(entry)
     assert entry.parameters == sum(p.numel() for p in model.parameters())
     assert [p.step for p in seen] == [4]
-    assert seen[0].validation_epe is not None
-    assert 0 < seen[0].validation_epe < 100
+    found = seen[0].validation
+    assert found is not None
+    assert all(0 < error < 200 for error in (found.epe, found.flat))
     with (tmp_path / "run/log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["validation_epe"]) for row in rows] == [seen[0].validation_epe]
+    assert [float(row["validation_epe"]) for row in rows] == [found.epe]
+    assert [float(row["validation_flat"]) for row in rows] == [found.flat]
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         "cache", "checkpoint.pt", "curve.png", "log.csv", "weights.safetensors",
     ]  # fmt: skip
@@ -82,7 +97,7 @@ def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_weights_that_are_kept_did_best_on_unseen_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter([5.0, 3.0, 4.0])
-    monkeypatch.setattr(loop, "_validate", lambda *given: next(errors))
+    monkeypatch.setattr(loop, "validate", lambda *given: Errors(next(errors), 1.5, 60.0))
     three = dataclasses.replace(SMALL, steps=3)
     kept = []
     for _ in range(3):
@@ -91,7 +106,7 @@ def test_the_weights_that_are_kept_did_best_on_unseen_scenes(tmp_path: Path, mon
     assert kept[0] != kept[1]
     assert kept[1] == kept[2]
     trained = json.loads(entries.resolve(str(path)).trained)
-    assert (trained["step"], trained["validation_epe"]) == (2, 3.0)
+    assert (trained["step"], trained["validation_epe"], trained["validation_fast"]) == (2, 3.0, 60.0)
 
 
 @pytest.mark.slow
@@ -130,10 +145,30 @@ def test_training_changes_every_parameter(tmp_path: Path) -> None:
     assert untouched == []
 
 
+def test_settings_of_the_network_go_with_the_weights(tmp_path: Path) -> None:
+    grown = dataclasses.replace(SMALL, steps=1, settings={"levels": 5, "reach": True}, vary=True)
+    path = train(grown, tmp_path, workers=0, init=entries.resolve("rpwc").file)
+    entry = entries.resolve(str(path))
+    model = loading.load(entry)
+    assert len(model.get_submodule("reach").state_dict()) == 5
+    assert entry.settings == grown.settings
+
+
+def test_a_branch_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    """With the weights as trained and the optimizer's state, at another rate."""
+    train(SMALL, tmp_path / "trunk", workers=0)
+    still = dataclasses.replace(SMALL, steps=1, rate=1e-12)
+    train(still, tmp_path / "branch", workers=0, init=tmp_path / "trunk/checkpoint.pt")
+    trunk, branch = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("trunk", "branch"))
+    for name, tensor in trunk["model"].items():
+        torch.testing.assert_close(branch["model"][name], tensor, rtol=0, atol=1e-6)
+    assert branch["optimizer"]["state"][0]["step"] == SMALL.steps + 1
+
+
 @pytest.mark.slow
 def test_steps_lower_the_loss(tmp_path: Path) -> None:
     bank = textures.load_bank(None)
-    batch = next(rendered_batches(bank, seed=1, batch=2, start=0, crop=64, easy=1))
+    batch = next(rendered_batches(bank, seed=1, batch=2, start=0, crop=(64, 64), easy=1))
     torch.manual_seed(0)
     model = models.create("rpwc").train()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -148,6 +183,17 @@ def test_other_options_need_another_folder(tmp_path: Path) -> None:
         train(dataclasses.replace(SMALL, rate=1.0), tmp_path, workers=0)
     assert caught.value.message == f"the run in {tmp_path} has other options: rate, steps"
     assert caught.value.hint == "train in another folder, or with the same"
+
+
+def test_a_run_that_began_before_an_option_was_there_goes_on(tmp_path: Path) -> None:
+    train(SMALL, tmp_path, workers=0)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["options"]["kinds"]
+    torch.save(state, path)
+    assert train(SMALL, tmp_path, workers=0) == tmp_path / "weights.safetensors"
+    with pytest.raises(InputError, match="has other options: kinds"):
+        train(dataclasses.replace(SMALL, kinds=("walls",)), tmp_path, workers=0)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04cos\nsystem\n."])
