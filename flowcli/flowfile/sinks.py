@@ -201,7 +201,7 @@ class _StackSink:
         self._part.discard()
 
     def _write_header(self) -> None:
-        """Of as many flows as there are; NumPy leaves room in a header for the first number to grow."""
+        """Writes the header for the flows written so far; NumPy leaves room in it for the first number to grow."""
         self._file.seek(0)
         header = {"descr": "<f4", "fortran_order": False, "shape": (self._count, *self._shape)}
         np.lib.format.write_array_header_1_0(self._file, header)

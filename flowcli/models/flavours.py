@@ -24,7 +24,7 @@ Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 """A pattern that a whole name matches, without `.weight` or `.bias`; and the new name, or a template with \\1, \\2."""
 
 COUNTER = r"num_batches_tracked$"
-"""Of batch normalisation in training: missing in old files, and not used here."""
+"""Counts the steps of batch normalisation in training: missing in old files, and not used here."""
 
 
 @dataclass(frozen=True)

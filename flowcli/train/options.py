@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 KINDS = ("mixed", "walls", "whips", "depth", "bodies", "stills")
-"""Of scenes."""
+"""The kinds of training scenes."""
 Precision = Literal["bf16", "fp32"]
 
 
@@ -45,4 +45,4 @@ class TrainOptions:
     kinds: tuple[str, ...] = KINDS
     """Kinds of scenes, drawn in proportion to their shares."""
     precision: Precision = "bf16"
-    """For computing the network; the weights and the loss are float32."""
+    """The precision in which the network is computed; weights and loss are float32."""

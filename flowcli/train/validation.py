@@ -22,7 +22,7 @@ from flowcli.train.recording import exposed
 from flowcli.train.rendering import render, true_flow
 
 SEED, HARD_SEED = 20_000_003, 30_000_001
-"""Of scenes that no training seed reaches: seeds are below 10,000."""
+"""Seeds of scenes that no training run has: its seeds are below 10,000."""
 SCENES, HARD_SCENES = 48, 64
 HARD = ("walls", "whips")
 """Kinds of the harder scenes, half of them of each."""
@@ -45,7 +45,7 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidationPairs:
     """Pairs, and which of their pixels each error is measured at.
 
     first, second: (B, 3, H, W) uint8; flow: (B, 2, H, W) pixels; plain, flat, fast: (B, H, W) bool.
@@ -59,7 +59,7 @@ class Judged:
     fast: Tensor
 
 
-def validation_pairs(bank: Tensor, height: int, width: int, folder: Path) -> Judged:
+def validation_pairs(bank: Tensor, height: int, width: int, folder: Path) -> ValidationPairs:
     """SCENES pairs of all kinds, then HARD_SCENES walls and whips; kept in `folder` once rendered."""
     own = sys.modules[__name__]
     path = folder / f"validation-size{width}x{height}-{SCENES}-{HARD_SCENES}-{fingerprint(bank, own)}.safetensors"
@@ -67,24 +67,26 @@ def validation_pairs(bank: Tensor, height: int, width: int, folder: Path) -> Jud
         folder.mkdir(parents=True, exist_ok=True)
         with Part(path, overwrite=True) as part:
             save_file(vars(_rendered(bank, height, width)), part.path)
-    return Judged(**load_file(path))
+    return ValidationPairs(**load_file(path))
 
 
-def _rendered(bank: Tensor, height: int, width: int) -> Judged:
+def _rendered(bank: Tensor, height: int, width: int) -> ValidationPairs:
     half = HARD_SCENES // len(HARD)
     places: list[tuple[int, int, Sequence[str]]] = [(SEED, index, KINDS) for index in range(SCENES)]
     places += [(HARD_SEED, index, (kind,)) for kind in HARD for index in range(half)]
     judged = [_judged(bank, seed, index, kinds, height, width) for seed, index, kinds in places]
-    return Judged(*(torch.cat([vars(each)[field.name] for each in judged]) for field in dataclasses.fields(Judged)))
+    return ValidationPairs(
+        *(torch.cat([vars(each)[field.name] for each in judged]) for field in dataclasses.fields(ValidationPairs))
+    )
 
 
-def _judged(bank: Tensor, seed: int, index: int, kinds: Sequence[str], height: int, width: int) -> Judged:
+def _judged(bank: Tensor, seed: int, index: int, kinds: Sequence[str], height: int, width: int) -> ValidationPairs:
     scene = draw_scene(seed, [index], height, width, len(bank), kinds)
     first, second = exposed(scene, bank, height, width, (0.0, 1.0))
     flow, occluded = true_flow(scene, bank, height, width, 0.0, 1.0)
     (clean,) = render(scene, bank, height, width, (0.0,))
     hard = torch.tensor(seed == HARD_SEED)
-    return Judged(
+    return ValidationPairs(
         first,
         second,
         flow,
@@ -102,12 +104,12 @@ def flat_areas(image: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(model: FlowModel, pairs: Judged, batch: int, device: torch.device) -> Errors:
+def validate(model: FlowModel, pairs: ValidationPairs, batch: int, device: torch.device) -> Errors:
     """The errors of a model on that device, which takes so many pairs at once; NaN for what there is none of."""
     sums = torch.zeros(3)
     counts = torch.zeros(3)
     for start in range(0, len(pairs.flow), batch):
-        part = Judged(*(tensor[start : start + batch] for tensor in vars(pairs).values()))
+        part = ValidationPairs(*(tensor[start : start + batch] for tensor in vars(pairs).values()))
         images = (image.to(device).float() / 255 for image in (part.first, part.second))
         error = (model(*images)[-1].cpu() - part.flow).norm(dim=1)
         for number, counted in enumerate((part.plain, part.flat, part.fast)):

@@ -11,7 +11,7 @@ from torch import Tensor
 from flowcli.models.base import Features, FlowModel
 from flowcli.train import validation
 from flowcli.train.textures import load_bank
-from flowcli.train.validation import FAST, Judged, flat_areas, validate, validation_pairs
+from flowcli.train.validation import FAST, ValidationPairs, flat_areas, validate, validation_pairs
 
 
 class Constant(FlowModel):
@@ -44,7 +44,7 @@ def test_errors_are_of_the_pixels_that_count() -> None:
     marked = [torch.zeros(size, dtype=torch.bool) for _ in range(3)]
     for number, mark in enumerate(marked):
         mark[number, : number + 2] = True
-    pairs = Judged(image, image, flow, *marked)
+    pairs = ValidationPairs(image, image, flow, *marked)
     errors = validate(Constant(0.0, 4.0), pairs, 2, torch.device("cpu"))
     assert (errors.epe, errors.flat, errors.fast) == pytest.approx((4.0, 5.0, 46.0))
     none = dataclasses.replace(pairs, fast=torch.zeros_like(marked[0]))

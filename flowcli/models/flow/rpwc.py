@@ -80,7 +80,7 @@ class Level(NamedTuple):
     context: Tensor
     """What the context contributes to each iteration."""
     brightness: Tensor
-    """Of the picture, four times as fine as the others; levelled."""
+    """The levelled brightness of the picture, four times as fine as the others."""
 
 
 class Encoder(nn.Sequential):
@@ -91,7 +91,7 @@ class Encoder(nn.Sequential):
 
     def __init__(self, stem: int, channels: int) -> None:
         super().__init__(
-            # 8 bits are too coarse for pictures made small: 3 % more error on FlyingChairs.
+            # 8 bits are too coarse for downscaled pictures: 3 % more error on FlyingChairs.
             Conv(12, stem, relu=True, precise=True),
             Conv(stem, channels, stride=2, relu=True),
             Conv(channels, channels, residual=True, relu=True),
