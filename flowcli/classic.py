@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from flowcli.models.base import Features, FlowModel
+from flowcli.opencv import cv2
 from flowcli.types import FlowField, FlowPair
 from flowcli.weights.entries import CLASSIC
 

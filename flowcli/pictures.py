@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from flowcli.errors import InputError, OutputError
-from flowcli.pages import is_animation, picture_pages
+from flowcli.opencv import cv2
 
 # A picture that cannot be read or written is reported by the exception raised here, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

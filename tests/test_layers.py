@@ -25,16 +25,16 @@ LAYERS = """
     models
     ops
     geometry
-    metrics pictures packing sequences shots targets
-    pipeline atomic inputs pages
-    types
+    metrics pictures packing shots targets
+    pipeline atomic opencv inputs sequences
+    types environment
     errors
 """
 """From the top down. A module may import from lower lines and from its own package, not from others of its line."""
 
 RANK = {unit: -number for number, line in enumerate(LAYERS.split("\n")) for unit in line.split()}
 OWNERS = {
-    "cv2": {"pictures", "classic"},
+    "cv2": {"opencv"},
     "ffmpeg": {"video"},
     "imageio_ffmpeg": {"video"},
     "click": {"cli"},
@@ -53,6 +53,7 @@ LIGHT = {
     "__main__",
     "errors",
     "types",
+    "environment",
     "atomic",
     "inputs",
     "pipeline",
@@ -171,7 +172,7 @@ def plant(root: Path, **texts: str) -> None:
         ("geometry", "from flowcli import api", "imports flowcli.api, which is not below it"),
         ("metrics", "def f():\n import flowcli.api", "imports flowcli.api, which is not below it"),
         ("geometry", "from .types import Frame", "imports by a relative name"),
-        ("geometry", "def f():\n import cv2", "imports cv2, which is for classic and pictures"),
+        ("geometry", "def f():\n import cv2", "imports cv2, which is for opencv"),
         ("engine/engine", "import rich.progress", "imports rich, which is for cli"),
         ("types", "import numpy as np", "imports numpy at its start, which is slow"),
         ("cli/run", "try:\n import torch.nn\nexcept X: pass", "imports torch.nn at its start, which is slow"),

@@ -13,7 +13,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
-from flowcli.batch.work import Job, Result, Task, Worker
+from flowcli.batch.work import Job, Made, Task, Worker
+from flowcli.environment import changed
 from flowcli.errors import DeviceError, FlowcliError, UsageError
 
 ATTEMPTS = 3
@@ -154,7 +155,8 @@ def _connected(address: str) -> Iterator[Any]:
     terminated = signal.getsignal(signal.SIGTERM)
     try:
         _check(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        with changed():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError) as error:
         raise DeviceError(
             f"no Ray cluster at {address}: {error}", "start one: ray start --head; or give its address: --ray=HOST:6379"

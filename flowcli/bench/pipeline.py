@@ -19,11 +19,13 @@ from typing import Literal
 
 import torch
 
+import flowcli
 from flowcli import api
 from flowcli.bench import Setup, cores, plain, scene
 from flowcli.bench.clock import STREAM, Call, Clock, Spread, rounds
 from flowcli.bench.network import steps, turning
 from flowcli.classic import dis
+from flowcli.environment import for_children
 from flowcli.errors import FfmpegError, FlowcliError
 from flowcli.output.naming import name_outputs
 from flowcli.output.opening import Writer, open_flows
@@ -248,7 +250,12 @@ def _run_command(setup: Setup, clip: Path, *options: str) -> tuple[float, int | 
     words = ["estimate", str(clip), "--out", str(clip.with_stem("flow")), "-y", "-q", *chosen]
     peak: int | None = None
     began = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "flowcli", *words], stderr=subprocess.PIPE, text=True) as process:
+    # -P: a module in the current folder is not ours.
+    program = [sys.executable, "-P", "-m", "flowcli", *words]
+    environment = for_children()
+    path = [str(Path(flowcli.__file__).parent.parent), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             while process.poll() is None:
                 peak = memory(process.pid, "VmHWM") or peak

@@ -22,8 +22,8 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import TimeoutError as PoolTimeout
@@ -33,6 +33,7 @@ from typing import Literal
 
 import torch
 
+from flowcli.environment import changed, for_children
 from flowcli.errors import DeviceError, FlowcliError
 
 SUFFIXES = {"cpu": ".cpp", "cuda": ".cu"}
@@ -161,7 +162,9 @@ def _build(device: str, sources: list[Path], flags: list[str], architectures: st
     """Builds and loads the library, then moves it to `path`. Raises DeviceError with the reason if it cannot."""
     compiler = _cxx()
     try:
-        from torch.utils import cpp_extension
+        # It runs nvcc.
+        with changed():
+            from torch.utils import cpp_extension
     except ImportError as error:
         raise DeviceError(f"native kernels need setuptools: {error}", "pip install setuptools") from error
     if device == "cuda":
@@ -189,14 +192,15 @@ def _build(device: str, sources: list[Path], flags: list[str], architectures: st
                     is_python_module=False,
                 )
 
-            with _environment(
-                PATH=os.pathsep.join([*_ninja_folders(), os.environ.get("PATH") or os.defpath]),
-                CXX=_one_word(compiler, Path(folder)),
-                TORCH_CUDA_ARCH_LIST=architectures,
+            variables = {
+                "PATH": os.pathsep.join([*_ninja_folders(), for_children().get("PATH") or os.defpath]),
+                "CXX": _one_word(compiler, Path(folder)),
+                "TORCH_CUDA_ARCH_LIST": architectures,
                 # The check tells nothing that the compiler does not, but logs warnings of its own.
-                TORCH_DONT_CHECK_COMPILER_ABI="1",
-                LC_ALL="C",  # For _telling.
-            ):
+                "TORCH_DONT_CHECK_COMPILER_ABI": "1",
+                "LC_ALL": "C",  # For _telling.
+            }
+            with changed(variables):
                 _patiently(load, compiler[0] if device == "cpu" else "nvcc")
             # It stays loaded: from its new place it would be loaded a second time.
             os.replace(next(Path(folder).glob("*.so")), path)
@@ -207,7 +211,7 @@ def _build(device: str, sources: list[Path], flags: list[str], architectures: st
 
 def _cxx() -> list[str]:
     name, *options = shlex.split(os.environ.get("CXX") or "c++")
-    found = shutil.which(name)
+    found = shutil.which(name, path=for_children().get("PATH"))
     if found is None:
         raise DeviceError(f"native kernels need a C++ compiler, {name!r} is not there", "install g++ or set CXX")
     return [found, *options]
@@ -230,7 +234,9 @@ def _check_nvcc(home: str | None) -> None:
     hint = f"install the CUDA toolkit {wanted}, or set CUDA_HOME to it"
     if nvcc is None:
         raise DeviceError("native kernels need nvcc, which is not there", hint)
-    told = subprocess.run([nvcc, "--version"], capture_output=True, text=True, errors="replace").stdout
+    told = subprocess.run(
+        [nvcc, "--version"], capture_output=True, text=True, errors="replace", env=for_children()
+    ).stdout
     release = re.search(r"release (\S+?),", told)
     # Two CUDA runtimes of different major versions in one process do not get along.
     if release is None or release[1].split(".")[0] != wanted.split(".")[0]:
@@ -244,20 +250,6 @@ def _ninja_folders() -> list[str]:
     with suppress(ImportError):
         folders.append(getattr(import_module("ninja"), "BIN_DIR", ""))
     return [folder for folder in folders if folder]
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _patiently(load: Callable[[], None], compiler: str) -> None:

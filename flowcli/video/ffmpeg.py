@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from flowcli.environment import for_children
 from flowcli.errors import FfmpegError
 
 _HINT = "reinstall imageio-ffmpeg, or name another program in FLOWCLI_FFMPEG"
@@ -29,7 +30,7 @@ _ECHO = re.compile(r"Task finished|Terminating thread|Error opening (input|outpu
 def ffmpeg_path() -> Path:
     """The program that the imageio-ffmpeg package carries, or the one that FLOWCLI_FFMPEG names. Raises FfmpegError."""
     if other := os.environ.get("FLOWCLI_FFMPEG"):
-        found = shutil.which(other)
+        found = shutil.which(other, path=for_children().get("PATH"))
         if found is None:
             raise FfmpegError(f"FLOWCLI_FFMPEG is not a program: {other}", "give the full path of an ffmpeg program")
         return Path(found)
@@ -44,7 +45,9 @@ def ffmpeg_path() -> Path:
 def ffmpeg_version(path: Path) -> str:
     """The version, such as "7.0.2-static" or "n9.0.2-17-g2a571b6068". Raises FfmpegError if the program states none."""
     try:
-        done = subprocess.run([path, "-version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(
+            [path, "-version"], stdin=subprocess.DEVNULL, capture_output=True, check=False, env=for_children()
+        )
     except OSError as error:
         raise FfmpegError(f"ffmpeg does not start: {path}: {error.strerror}", _HINT) from error
     version = re.match(rb"ffmpeg version (\S+)", done.stdout)
@@ -95,7 +98,12 @@ class Child:
         try:
             # A session of its own: Ctrl-C in the terminal reaches this program alone, which then ends its children.
             self.process = subprocess.Popen(
-                arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True
+                arguments,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=for_children(),
             )
         except OSError as error:
             raise FfmpegError(f"ffmpeg does not start: {path}: {error.strerror}", _HINT) from error

@@ -1,0 +1,56 @@
+"""Environment variables: what children get of them, and what is set in them for a while."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+FOLDERS = (
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "LIBRARY_PATH",
+    "COMPILER_PATH",
+)
+"""Lists of folders. An empty entry means the current one, where a stranger's video may lie, and a library beside it."""
+
+
+def for_children() -> dict[str, str]:
+    """The environment of this process, without the empty entries in lists of folders."""
+    cleaned = dict(os.environ)
+    for name in FOLDERS:
+        if name in cleaned:
+            cleaned[name] = os.pathsep.join(filter(None, cleaned[name].split(os.pathsep)))
+            if not cleaned[name]:
+                del cleaned[name]
+    return cleaned
+
+
+@contextmanager
+def changed(variables: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Sets the variables; afterwards they, and the lists of folders, are again what they were.
+
+    What is started meanwhile gets no empty entries in lists of folders either.
+    """
+    names = {*FOLDERS, *(variables or {})}
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    inherited = for_children() | dict(variables or {})
+    try:
+        _set(names, inherited)
+        yield
+    finally:
+        _set(names, before)
+
+
+def _set(names: set[str], values: Mapping[str, str]) -> None:
+    for name in names:
+        if name in values:
+            os.environ[name] = values[name]
+        else:
+            os.environ.pop(name, None)
