@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,15 +26,15 @@ def check_distinct(places: Iterable[tuple[Path | None, str]]) -> None:
     """
     seen: set[tuple[Path | None, str]] = set()
     for path, mark in places:
-        if (key := (path and path.resolve(), mark)) in seen:
+        if (key := (path and Path(os.path.realpath(path)), mark)) in seen:
             hint = "give each --out a name of its own" if path else "only one output can go there"
             raise UsageError(f"two outputs have the same name: {_shown(path, bool(mark)) if path else 'stdout'}", hint)
         seen.add(key)
 
 
 def check_target(target: Path, inputs: Iterable[Path], overwrite: bool, folder: bool = False) -> None:
-    """Raises OutputError if `target` is one of the inputs, exists already, or cannot be created."""
-    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
+    """Raises OutputError if `target` is one of the inputs, is taken, or cannot be made."""
+    if os.path.exists(target) and any(path.exists() and target.samefile(path) for path in inputs):
         raise OutputError(f"output would replace the input: {_shown(target, folder)}", "choose another name")
     check_free(target, overwrite, folder)
 

@@ -27,6 +27,7 @@ LAYERS = """
     geometry
     metrics pictures packing shots targets
     pipeline atomic opencv inputs sequences
+    private renames
     types environment
     errors
 """
@@ -55,6 +56,8 @@ LIGHT = {
     "types",
     "environment",
     "atomic",
+    "private",
+    "renames",
     "inputs",
     "pipeline",
     "sequences",

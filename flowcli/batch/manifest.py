@@ -6,18 +6,22 @@ import dataclasses
 import errno
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 from flowcli.atomic import write_error
 from flowcli.batch.items import Stamp
+from flowcli.batch.listing import Run
 from flowcli.errors import OutputError
+from flowcli.private import lock
 from flowcli.types import Closes
 
-Status = Literal["writing", "done", "failed", "left out"]
+Status = Literal["writing", "done", "failed"]
+Values = TypeVar("Values", "Record", "Written")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Written:
     path: str
     files: int = 0
     size: int = 0
+    names: tuple[Run, ...] = ()
+    """The files of a folder, by their paths in it."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,10 @@ class Record:
 class Manifest(Closes):
     """The manifest in `folder`, which only one run at a time can have open. Earlier records are read first.
 
-    share: the part of this run, (2, 8) for --shard 2/8; each part writes its own manifest. A torn line, whose writer
-    was killed, is ignored. Raises OutputError if another run has it open, or it cannot be written.
+    share: of the run, (2, 8) for --shard 2/8, each of which writes a manifest of its own. A line that is torn, since
+    its writer was killed, counts as not written. Which record of an item is the latest does not hang on clocks: each
+    run counts on from the highest number in all manifests. Raises OutputError if another run has it, or it cannot be
+    written.
     """
 
     def __init__(self, folder: Path, share: tuple[int, int] | None = None) -> None:
@@ -81,26 +89,42 @@ class Manifest(Closes):
         except OSError as error:
             raise write_error(self.path, error) from error
         try:
-            _lock(self._file.fileno(), folder)
-            found = sorted(_records(folder), key=lambda record: record.time)
+            self._lock(folder)
+            found = sorted(_lines(folder), key=lambda line: (line[0], line[1].time))
             if _is_torn(self.path):
                 self._write(b"\n")
         except BaseException:
             self.close()
             raise
-        self.last = {record.item: record for record in found}
+        self._count = found[-1][0] if found else 0
+        self.last = {record.item: record for _, record in found}
         """The latest record of each item, whichever run wrote it."""
-        self.owned = {output.path for record in found for output in record.outputs}
-        """Every output that was ever made or started here."""
+        self.owned: dict[str, set[Run]] = defaultdict(set)
+        """Every output that was ever made or begun here, with the files of folders."""
+        for _, record in found:
+            self._own(record)
 
     def append(self, record: Record) -> None:
-        """Writes the record and waits until it is on disk. Raises OutputError."""
-        self._write(json.dumps(record.as_dict()).encode() + b"\n")
+        """Writes the record and waits until the disk has it. Raises OutputError."""
+        self._count += 1
+        self._write(json.dumps({"sequence": self._count, **record.as_dict()}).encode() + b"\n")
         self.last[record.item] = record
-        self.owned.update(output.path for output in record.outputs)
+        self._own(record)
 
     def close(self) -> None:
         self._file.close()
+
+    def _lock(self, folder: Path) -> None:
+        try:
+            lock(self._file.fileno())
+        except BlockingIOError:
+            raise OutputError(
+                f"another run is writing into {folder}", "wait for it, or give each run a --shard of its own"
+            ) from None
+
+    def _own(self, record: Record) -> None:
+        for output in record.outputs:
+            self.owned[output.path].update(output.names)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -111,13 +135,56 @@ class Manifest(Closes):
             raise write_error(self.path, error) from error
 
 
-def _records(folder: Path) -> Iterator[Record]:
-    """The records of all manifests in the folder."""
+def _lines(folder: Path) -> Iterator[tuple[int, Record]]:
+    """The records of all manifests in the folder, each with its number. Raises OutputError."""
     for path in sorted(folder.glob("manifest*.jsonl")):
-        for line in path.read_bytes().splitlines():
-            with suppress(ValueError, TypeError, KeyError):
-                values = json.loads(line)
-                yield Record(**{**values, "outputs": tuple(Written(**each) for each in values["outputs"])})
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror}", "check its permissions") from error
+        for place, line in enumerate(lines, 1):
+            # What others wrote into it, or a disk made of it, is passed over.
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                yield _read(line, place)
+
+
+def _read(line: bytes, place: int) -> tuple[int, Record]:
+    """Number and record of a line; without a number, its place. Raises ValueError, TypeError, KeyError."""
+    values = _mapping(json.loads(line))
+    number = values.pop("sequence", place)
+    outputs = values.pop("outputs")
+    written = tuple(_typed(Written, {**each, "names": _runs(each.get("names", []))}) for each in map(_mapping, outputs))
+    record = _typed(Record, {**values, "outputs": written})
+    if type(number) is not int or record.status not in get_args(Status):
+        raise ValueError(number, record.status)
+    return number, record
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise TypeError(value)
+    return value
+
+
+def _runs(listed: Any) -> tuple[Run, ...]:
+    runs = tuple((name, count) for name, count in listed)
+    if not all(type(name) is str and type(count) is int and 0 < count < _MOST for name, count in runs):
+        raise TypeError(listed)
+    return runs
+
+
+def _typed(kind: type[Values], values: dict[str, Any]) -> Values:
+    """The dataclass of these values. Raises TypeError if one has another type than its field."""
+    for field in dataclasses.fields(kind):
+        value, wanted = values.get(field.name, field.default), _TYPES.get(str(field.type), (tuple,))
+        if type(value) not in wanted:
+            raise TypeError(field.name, value)
+    return kind(**values)
+
+
+_TYPES = {"str": (str,), "Status": (str,), "int": (int,), "float": (float, int)}
+_MOST = 10**7
+"""Files in a run: more are a mistake, or a bomb."""
 
 
 def _is_torn(path: Path) -> bool:
@@ -126,20 +193,3 @@ def _is_torn(path: Path) -> bool:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read() != b"\n"
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    """Locks the file until it is closed or this process dies, on systems that have such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(
-            f"another run is writing into {folder}", "wait for it, or give each run a --shard of its own"
-        ) from None
-    except OSError:
-        # Some network file systems have no locks.
-        return

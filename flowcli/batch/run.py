@@ -8,22 +8,26 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from flowcli.atomic import merge, write_error
-from flowcli.batch.items import LeftOut, stamp
+from flowcli.atomic import write_error
+from flowcli.batch.items import stamp
+from flowcli.batch.listing import Run, names, runs
 from flowcli.batch.manifest import Manifest, Record, Written
 from flowcli.batch.plan import Plan, check_places
-from flowcli.batch.work import Job, Result, Task, moved
+from flowcli.batch.work import Job, Made, Task, moved
+from flowcli.private import Private
+from flowcli.renames import replace_folder
 
 _LOG = logging.getLogger("flowcli")
+_OLD = ".old"
 
 Crew = Callable[[Sequence[Job]], Generator[tuple[Job, Result]]]
 """Processes jobs and yields each one with its result, in any order."""
@@ -81,7 +85,7 @@ def run_batch(
                 todo.append((plan, fresh))
             else:
                 yield outcome
-        check_places([plan for plan, _ in todo], manifest.owned, task.output.overwrite)
+        check_places([plan for plan, _ in todo], set(manifest.owned), task.output.overwrite)
         jobs = [
             Job(plan.item.name, plan.item.path, work / str(number), moved(plan.outputs, out, work / str(number)))
             for number, (plan, _) in enumerate(todo)
@@ -114,7 +118,8 @@ def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outc
         return None
     if last.status == "failed":
         return None if retry else Outcome("failed", last, fresh=False)
-    if last.status == "done" and last.outputs == _measured(plan.out, plan.places):
+    places = [output.path for output in last.outputs]
+    if last.status == "done" and places == plan.places and last.outputs == _measured(plan.out, last.outputs):
         return Outcome("skipped", last, fresh=False)
     return None
 
@@ -124,15 +129,18 @@ def _settle(manifest: Manifest, out: Path, job: Job, made: Result, record: Recor
     outputs: tuple[Written, ...] = ()
     made = replace(made, error=_public(made.error))
     if not made.error:
-        manifest.append(replace(record, time=time.time()))
-        places = [output.path for output in record.outputs]
         try:
-            for place in places:
-                _publish(job.place / place, out / place)
-            outputs = _measured(out, places)
+            outputs = _measured(
+                job.place, [replace(each, names=_names(job.place / each.path)) for each in record.outputs]
+            )
+            before = {each.path: set(names(manifest.owned[each.path])) for each in outputs}
+            # Whoever goes on after a kill has to know what of it is ours.
+            manifest.append(replace(record, time=time.time(), outputs=outputs))
+            for output in outputs:
+                _publish(job.place / output.path, out / output.path, before[output.path])
         except OSError as error:
             problem = write_error(out, error)
-            made = replace(made, error=problem.message, hint=problem.hint)
+            made, outputs = replace(made, error=problem.message, hint=problem.hint), ()
     shutil.rmtree(job.place, ignore_errors=True)
     status: Literal["done", "failed"] = "failed" if made.error else "done"
     record = replace(record, status=status, time=time.time(), outputs=outputs, **dataclasses.asdict(made))
@@ -140,56 +148,59 @@ def _settle(manifest: Manifest, out: Path, job: Job, made: Result, record: Recor
     return Outcome(status, record)
 
 
-def _publish(source: Path, target: Path) -> None:
-    """Moves a file or folder to its place; in an existing folder, it replaces all files of the same kind."""
+def _publish(source: Path, target: Path, before: set[str]) -> None:
+    """Moves a file or folder to its place; of a folder that is there, only the files that were made `before` go."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not (source.is_dir() and target.is_dir()):
+    if source.is_dir() and target.is_dir():
+        aside = source.with_name(f".{source.name}{_OLD}")
+        replace_folder(source, target, aside, lambda file: file.as_posix() in before)
+    else:
         os.replace(source, target)
-        return
-    names = {file.relative_to(source) for file in source.rglob("*") if file.is_file()}
-    for folder, suffix in {(name.parent, name.suffix) for name in names}:
-        for old in (target / folder).glob(f"*{suffix}"):
-            if old.relative_to(target) not in names:
-                old.unlink()
-    merge(source, target)
 
 
-def _measured(out: Path, places: Sequence[str]) -> tuple[Written, ...]:
-    """The files and sizes at these places below `out`."""
-    return tuple(Written(place, *_measure(out / place)) for place in places)
+def _names(path: Path) -> tuple[Run, ...]:
+    """The files of a folder; none of a file."""
+    return runs(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
 
 
-def _measure(path: Path) -> tuple[int, int]:
-    """Number of files and of bytes, without hidden files."""
+def _measured(out: Path, outputs: Sequence[Written]) -> tuple[Written, ...]:
+    """How much of these outputs lies below `out`."""
+    return tuple(_measure(out / each.path, each) for each in outputs)
+
+
+def _measure(path: Path, output: Written) -> Written:
+    """With the number of files, and of their bytes, that are there; of a folder those that are listed."""
     if not path.is_dir():
-        return (1, path.stat().st_size) if path.exists() else (0, 0)
-    sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
-    return len(sizes), sum(sizes)
+        there = path.exists()
+        return replace(output, files=int(there), size=path.stat().st_size if there else 0)
+    sizes = []
+    for name in names(output.names):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            sizes.append((path / name).stat().st_size)
+    return replace(output, files=len(sizes), size=sum(sizes))
+
+
+def _rescue(out: Path, left: Path) -> None:
+    """Of a run that was killed between two renames, the folder that it was to replace."""
+    for old in left.glob(f"*/**/.*{_OLD}"):
+        place = out.joinpath(*old.relative_to(left).parts[1:]).with_name(old.name[1:].removesuffix(_OLD))
+        if old.is_dir() and not os.path.lexists(place):
+            os.rename(old, place)
 
 
 @contextmanager
 def _workplace(out: Path, name: str) -> Iterator[Path]:
-    """A private folder in `out`, which messages do not show; folders of killed runs are removed."""
-    for stale in out.glob(f".{name}.*.part"):
-        _remove(stale, name)
-    work = _private(out, name)
-    work.mkdir()
+    """A private folder in `out`, which no message shows."""
+    try:
+        private = Private(out, name, partial(_rescue, out))
+    except OSError as error:
+        raise write_error(out, error) from error
     _LOG.addFilter(_shown)
     try:
-        yield work
+        yield private.path
     finally:
         _LOG.removeFilter(_shown)
-        _remove(work, name)
-
-
-def _remove(folder: Path, name: str) -> None:
-    # Renamed first, so that a worker that is still running cannot create more files in it.
-    with suppress(OSError):
-        shutil.rmtree(folder.rename(_private(folder.parent, name)), ignore_errors=True)
-
-
-def _private(out: Path, name: str) -> Path:
-    return out / f".{name}.{secrets.token_hex(4)}.part"
+        private.remove()
 
 
 def _public(text: str) -> str:

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (sys.argv by default) and returns the exit code.
 
     0 done, also when the reader of stdout went away; 1 error; 2 usage; 3 some items of a batch failed; 130 interrupted
-    by Ctrl-C or SIGTERM.
+    by Ctrl-C, SIGTERM, or SIGHUP when the terminal goes away (not under nohup).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if instruction := os.environ.get(COMPLETE):
@@ -135,11 +135,17 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        # Whoever ignores a signal, as nohup does for its children, means it.
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Lines(logging.Handler):

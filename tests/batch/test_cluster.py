@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,9 +176,12 @@ def address() -> Iterator[str]:
 
 
 def writers(out: Path) -> set[int]:
-    """The processes that are writing outputs, by the names of what they write."""
-    names = [path.name for path in out.glob(".manifest.*.part/*/.*.part*")]
-    return {int(match[1]) for name in names if (match := re.search(r"\.(\d+)-\d+\.part", name))}
+    """The processes that are writing outputs, by the locks of what they write."""
+    found = set()
+    for path in out.glob(".manifest.*.part/*/.*.part/lock"):
+        with suppress(FileNotFoundError, IndexError):
+            found.add(int(path.read_text().split()[1]))
+    return found
 
 
 @pytest.mark.slow

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowcli.batch.items import Stamp
 from flowcli.batch.manifest import Manifest, Record, Written
@@ -26,16 +30,22 @@ def record(item: str, time: float = 1.0, **values: Any) -> Record:
 
 
 def test_records_come_back(tmp_path: Path) -> None:
-    one = record("a/x.mp4", outputs=(Written("a/x.mp4", 1, 77), Written("a/x", 3, 99)), frames=4, flows=3, seconds=0.5)
+    one = record(
+        "a/x.mp4",
+        outputs=(Written("a/x.mp4", 1, 77), Written("a/x", 3, 99, (("0.flo", 3),))),
+        frames=4,
+        flows=3,
+        seconds=0.5,
+    )
     other = record("käse\udcff\n.mp4", status="failed", error="bad", hint="good")
     with Manifest(tmp_path) as manifest:
         assert manifest.last == {}
         manifest.append(one)
         manifest.append(other)
-        assert manifest.owned == {"a/x.mp4", "a/x"}
+        assert manifest.owned == {"a/x.mp4": set(), "a/x": {("0.flo", 3)}}
     with Manifest(tmp_path) as manifest:
         assert manifest.last == {one.item: one, other.item: other}
-        assert manifest.owned == {"a/x.mp4", "a/x"}
+        assert manifest.owned == {"a/x.mp4": set(), "a/x": {("0.flo", 3)}}
     assert one.stamp == Stamp(5, 6, 1)
 
 
@@ -44,6 +54,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         manifest.append(record("x", outputs=(Written("x.mp4", 1, 7),)))
     (line,) = (tmp_path / "manifest.jsonl").read_text().splitlines()
     assert json.loads(line) == {
+        "sequence": 1,
         "item": "x",
         "status": "done",
         "input": "/in/x",
@@ -58,7 +69,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "seconds": 0.0,
         "error": "",
         "hint": "",
-        "outputs": [{"path": "x.mp4", "files": 1, "size": 7}],
+        "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": []}],
     }
 
 
@@ -106,15 +117,76 @@ def test_lines_of_others_are_passed_over(tmp_path: Path) -> None:
         assert manifest.last == {}
 
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+@settings(max_examples=500)
+def test_a_line_with_any_value_in_any_place(data: st.DataObject) -> None:
+    """It is a record of the right types, or none; never an exception."""
+    values: dict[str, Any] = json.loads(json.dumps({"sequence": 3, **record("x").as_dict()}))
+    values["outputs"] = [{"path": "x", "files": 1, "size": 7, "names": [["0.flo", 1]]}]
+    place = data.draw(st.sampled_from([*values, "other", "path", "files", "size", "names", "run"]))
+    value = data.draw(VALUES)
+    if place in values or place == "other":
+        values[place] = value
+    elif place == "run":
+        values["outputs"][0]["names"][0] = value
+    else:
+        values["outputs"][0][place] = value
+    with TemporaryDirectory() as name:
+        (Path(name) / "manifest.jsonl").write_text(json.dumps(values) + "\n")
+        with Manifest(Path(name)) as manifest:
+            for each in manifest.last.values():
+                for field in fields(Record):
+                    kinds = {"str": str, "Status": str, "int": int, "float": (int, float)}
+                    assert isinstance(getattr(each, field.name), kinds.get(str(field.type), tuple))
+            manifest.append(record("y"))
+        with Manifest(Path(name)) as manifest:
+            assert "y" in manifest.last
+
+
+def test_deep_nesting_and_bombs_are_passed_over(tmp_path: Path) -> None:
+    good = json.dumps(record("x").as_dict())
+    listed = '"outputs": [{"path": "x", "files": 1, "size": 1, "names": [["0.flo", 1000000000000]]}]'
+    lines = ["[" * 100_000, '{"a":' * 100_000, good.replace('"size": 5', '"size": ' + "9" * 10_000)]
+    lines.append(good.replace('"outputs": []', listed).replace('"x"', '"bomb"', 1))
+    (tmp_path / "manifest.jsonl").write_text("\n".join([*lines, good]) + "\n")
+    with Manifest(tmp_path) as manifest:
+        assert set(manifest.last) == {"x"}
+
+
+def test_a_clock_that_was_ahead_decides_nothing(tmp_path: Path) -> None:
+    lines = [
+        json.dumps(record("x", time, status=status).as_dict()) for time, status in ((9e9, "failed"), (1e9, "done"))
+    ]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last["x"].status == "done"
+        manifest.append(record("x", 5.0, status="failed"))
+    with Manifest(tmp_path, (1, 2)) as manifest:
+        assert manifest.last["x"].status == "failed"
+        manifest.append(record("x", 1.0))
+    with Manifest(tmp_path) as manifest:
+        assert manifest.last["x"].status == "done"
+
+
 def test_shards_read_each_other_and_the_latest_counts(tmp_path: Path) -> None:
-    with Manifest(tmp_path, (1, 2)) as one, Manifest(tmp_path, (2, 2)) as two:
-        assert (one.name, two.name) == ("manifest-1of2", "manifest-2of2")
+    with Manifest(tmp_path, (1, 2)) as one:
+        assert one.name == "manifest-1of2"
         one.append(record("x", 5.0, outputs=(Written("x.mp4"),)))
+    with Manifest(tmp_path, (2, 2)) as two:
+        assert two.name == "manifest-2of2"
+        # The clock of the first machine was ahead.
         two.append(record("x", 4.0, outputs=(Written("x.flo"),)))
         two.append(record("y", 4.0))
     with Manifest(tmp_path) as manifest:
-        assert {name: each.time for name, each in manifest.last.items()} == {"x": 5.0, "y": 4.0}
-        assert manifest.owned == {"x.mp4", "x.flo"}
+        assert {name: each.time for name, each in manifest.last.items()} == {"x": 4.0, "y": 4.0}
+        assert set(manifest.owned) == {"x.mp4", "x.flo"}
         assert manifest.path == tmp_path / "manifest.jsonl"
 
 

@@ -66,7 +66,10 @@ def test_what_is_written_down(batch: Batch) -> None:
     assert (done["size"], done["mtime"], done["files"]) == (3, status.st_mtime_ns, 1)
     assert (done["frames"], done["flows"], done["seconds"], done["error"]) == (4, 3, 1.0, "")
     assert (done["input"], done["weights"], done["settings"]) == (str(batch.inputs / "x"), "w", settings_hash(TASK))
-    assert done["outputs"] == [{"path": "x.mp4", "files": 1, "size": 3}, {"path": "x", "files": 3, "size": 3}]
+    assert done["outputs"] == [
+        {"path": "x.mp4", "files": 1, "size": 3, "names": []},
+        {"path": "x", "files": 3, "size": 3, "names": [["a.flo", 1], ["b.flo", 1], ["c.flo", 1]]},
+    ]
     assert (failed["error"], failed["hint"], failed["outputs"], failed["seconds"]) == (
         "it is bad",
         "make it good",
@@ -101,6 +104,21 @@ def test_a_changed_input_is_done_again_and_leaves_nothing_of_before(batch: Batch
     assert batch.status() == {"x": "skipped", "y": "skipped"}
     os.utime(batch.inputs / "y", ns=(5, 5))
     assert batch.status() == {"x": "skipped", "y": "done"}
+
+
+def test_files_that_the_batch_did_not_make_stay_in_a_folder(batch: Batch) -> None:
+    batch.run()
+    for name in ("mine.flo", "0.flo", "sub/a.flo"):
+        path = batch.out / "x" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+    (batch.inputs / "x").write_text("az")
+    assert batch.status() == {"x": "done", "y": "skipped"}
+    mine = {"x/mine.flo": b"mine", "x/0.flo": b"mine", "x/sub/": b"", "x/sub/a.flo": b"mine"}
+    other = {name: content for name, content in WHOLE.items() if name[0] == "y"}
+    made = {"x.mp4": b"az", "x/": b"", "x/a.flo": b"a", "x/z.flo": b"z"}
+    assert tree(batch.out) == {**other, **made, **mine}
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "frame missing", "folder missing", "frame longer"])
@@ -185,7 +203,8 @@ def test_runs_that_were_killed_leave_nothing(batch: Batch) -> None:
     batch.out.mkdir(parents=True)
     stale = batch.out / ".manifest.0a1b2c3d.part"
     (stale / "3" / "deep").mkdir(parents=True)
-    (stale / "3" / "deep" / ".x.99-0.part.mp4").touch()
+    (stale / "3" / "deep" / "1.mp4").touch()
+    (stale / "lock").touch()
     others = [batch.out / ".manifest-1of2.0a1b2c3d.part", batch.out / ".mine.part"]
     for folder in others:
         folder.mkdir()

@@ -355,14 +355,14 @@ def until(ready: object, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for child processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_in_the_middle(table: Path, tmp_path: Path, number: signal.Signals) -> None:
     feeder = endless()
     process = start(
         table, ["estimate", "-", "-o", "a.mp4", "-o", "b", *CPU], stdin=feeder.stdout, stderr=subprocess.PIPE
     )
     try:
-        until(lambda: list(tmp_path.glob(".b.*/000003.flo")), process)
+        until(lambda: list(tmp_path.glob(".flowcli-*/1/000003.flo")), process)
         below = children(process.pid)
         assert len(below) >= 2
         process.send_signal(number)

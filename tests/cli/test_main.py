@@ -128,11 +128,21 @@ def test_names_that_an_encoding_lacks_are_printed(
 
 def test_signals_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         fails_with(monkeypatch, lambda number=number: signal.raise_signal(number))  # type: ignore[misc]
         assert main(["estimate"]) == 130
         assert capsys.readouterr() == ("", "interrupted\n")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        fails_with(monkeypatch, lambda: signal.raise_signal(signal.SIGHUP))
+        assert main(["estimate"]) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_log_becomes_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
