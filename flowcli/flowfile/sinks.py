@@ -167,6 +167,7 @@ class _StackSink:
         try:
             self._file: BinaryIO = part.path.open("xb")
         except OSError as error:
+            part.discard()
             raise write_error(part.target, error) from error
 
     def write(self, pair: FlowPair) -> None:

@@ -77,9 +77,11 @@ def _open(table: Table, row: type[Row], overwrite: bool, stdout: TextIO) -> Sink
     part = Part(table.path, overwrite)
     try:
         return _WholeFile(_open_at(part.path, table.kind, row, columns), part.target, part)
-    except OSError as error:
+    except BaseException as error:
         part.discard()
-        raise write_error(part.target, error) from error
+        if isinstance(error, OSError):
+            raise write_error(part.target, error) from error
+        raise
 
 
 def _open_at(path: Path, kind: str, row: type[Row], columns: Sequence[str]) -> Sink[Row]:

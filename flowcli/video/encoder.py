@@ -13,7 +13,7 @@ from typing import BinaryIO
 import ffmpeg
 import numpy as np
 
-from flowcli.atomic import Part
+from flowcli.atomic import Part, write_error
 from flowcli.errors import OutputError
 from flowcli.types import Frame, StreamInfo
 from flowcli.video import nut
@@ -133,7 +133,11 @@ class VideoSink:
             options["crf"] = str(encoding.crf if crf is None else crf)
         if not self._unfinished:
             options |= encoding.muxer_options
-        self._encoder.start(options, file_url(part.path), subprocess.DEVNULL)
+        try:
+            self._encoder.start(options, file_url(part.path), subprocess.DEVNULL)
+        except BaseException:
+            part.discard()
+            raise
 
     @property
     def _unfinished(self) -> bool:
@@ -156,8 +160,11 @@ class VideoSink:
             if self._unfinished:
                 self._complete()
             self._part.publish()
-        except OSError as error:
+        except BrokenPipeError as error:
             raise self._failed() from error
+        except OSError as error:
+            self.abort()
+            raise write_error(self._part.target, error) from error
         except BaseException:
             self.abort()
             raise

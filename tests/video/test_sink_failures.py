@@ -171,7 +171,7 @@ def test_disk_full_when_the_comment_is_added(small_disk: Path, suffix: str) -> N
     path = small_disk / f"a{suffix}"
 
     def comment() -> str:
-        (part,) = small_disk.iterdir()
+        (part,) = small_disk.glob(f".*.part/*{path.suffix}")
         (small_disk / "other").write_bytes(bytes(200 * 1024 - part.stat().st_size - 8192))
         return "text"
 
