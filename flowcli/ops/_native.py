@@ -3,8 +3,9 @@
 FLOWCLI_NATIVE: `auto` (the default) logs one warning and lets the plain torch kernels run where the native ones cannot
 be had, `off` uses the plain torch kernels, `require` raises DeviceError instead of the warning.
 
-torch.utils.cpp_extension builds them, each time in a folder of its own, and is not imported when there is nothing to
-build: it takes seconds to import, 46 ms when all is built, and the lock file of a killed build makes it wait forever.
+torch.utils.cpp_extension builds them, with compilers that end with this process, and is not imported when there is
+nothing to build: it takes seconds to import, 46 ms when all is built, and the lock file of a killed build makes it wait
+forever.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,11 +34,15 @@ import torch
 
 from flowcli.environment import changed, for_children
 from flowcli.errors import DeviceError, FlowcliError
+from flowcli.ops import _cache
+from flowcli.private import Private
 
 SUFFIXES = {"cpu": ".cpp", "cuda": ".cu"}
 """Of the sources of each type of device, which lie beside this file."""
 PATIENCE = 600
-"""Seconds after which a build counts as failed, and the folder of one that was killed as left over."""
+"""Seconds after which a build counts as failed."""
+_ROOM = 2**25
+"""Bytes that a build needs at least."""
 
 _log = logging.getLogger("flowcli")
 _OFF = "FLOWCLI_NATIVE=off silences this"
@@ -115,15 +118,19 @@ def _load(device: str) -> Path:
     sources = sorted(Path(__file__).parent.glob(f"*{SUFFIXES[device]}"))
     flags = _cpu_flags() if device == "cpu" else _FLAGS
     architectures = _architectures() if device == "cuda" else ""
-    path = cache_folder() / f"flowcli-{device}-{_key(sources, [*flags, architectures])}.so"
-    if path.is_file():
-        try:
-            torch.ops.load_library(path)
-            return path
-        except OSError:
-            pass  # Damaged, or built beside another C library: build it anew.
-    _build(device, sources, flags, architectures, path)
-    return path
+    name = f"flowcli-{device}-{_key(sources, [*flags, architectures])}"
+    try:
+        folder = _cache.checked(cache_folder())
+        path = _cache.find(folder, name)
+        if path is not None:
+            # An error: it was built beside another C library.
+            with suppress(OSError):
+                torch.ops.load_library(path)
+                return path
+        return _build(device, sources, flags, architectures, folder, name)
+    except OSError as error:
+        reason = f"cannot build native kernels in {cache_folder()}: {error.strerror or error}"
+        raise DeviceError(reason, "set XDG_CACHE_HOME to a folder that can be written to") from error
 
 
 def _key(sources: list[Path], flags: list[str]) -> str:
@@ -158,9 +165,17 @@ def _architectures() -> str:
     return ";".join(f"{major}.{minor}+PTX" for major, minor in sorted(found))
 
 
-def _build(device: str, sources: list[Path], flags: list[str], architectures: str, path: Path) -> None:
-    """Builds and loads the library, then moves it to `path`. Raises DeviceError with the reason if it cannot."""
+def _build(device: str, sources: list[Path], flags: list[str], architectures: str, folder: Path, name: str) -> Path:
+    """Builds and loads the library, and keeps it in `folder` by this name.
+
+    Raises DeviceError with the reason if it cannot; a build that failed is not tried again, unless FLOWCLI_NATIVE is
+    `require`. Raises OSError if nothing can be written there.
+    """
     compiler = _cxx()
+    note = _cache.Note(folder, name, shlex.join(compiler))
+    if os.environ.get("FLOWCLI_NATIVE") != "require" and (reason := note.failure()):
+        raise DeviceError(reason, f"to try again: rm {shlex.quote(str(note.path))}; {_OFF}")
+    _check_room(folder)
     try:
         # It runs nvcc.
         with changed():
@@ -170,43 +185,80 @@ def _build(device: str, sources: list[Path], flags: list[str], architectures: st
     if device == "cuda":
         _check_nvcc(cpp_extension.CUDA_HOME)
     _log.warning("building the native kernel for %s, once: it takes about half a minute", device)
+    note.write("")
+    # A build that was killed, or runs beside this one, is never in the way.
+    private = Private(folder, "build")
+    # One below: torch has locks of its own.
+    place = private.path / "build"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(".build-*"):
-            if time.time() - left.stat().st_mtime > PATIENCE:
-                shutil.rmtree(left, ignore_errors=True)
-        # Private: a build that was killed, or runs beside this one, is never in the way.
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        place.mkdir()
+        _compile(device, sources, flags, architectures, compiler, place)
+        # It stays loaded: from its new place it would be loaded a second time.
+        path = _cache.keep(folder, name, next(place.glob("*.so")))
+    except DeviceError as error:
+        note.write(error.message)
+        raise
+    except BaseException:
+        # Interrupted, which tells nothing.
+        note.forget()
+        raise
+    finally:
+        private.remove()
+    note.forget()
+    return path
 
-            def load() -> None:
-                cpp_extension.load(
-                    name=f"flowcli_{device}",
-                    sources=[str(source) for source in sources],
-                    extra_cflags=flags,
-                    extra_cuda_cflags=flags,
-                    # OpenMP's library is not named: the one that torch has loaded serves both, two would make two
-                    # pools of threads. -z now: were it missing, loading would say so.
-                    extra_ldflags=["-Wl,-z,now"] if sys.platform == "linux" else [],
-                    build_directory=folder,
-                    with_cuda=device == "cuda",
-                    is_python_module=False,
-                )
 
-            variables = {
-                "PATH": os.pathsep.join([*_ninja_folders(), for_children().get("PATH") or os.defpath]),
-                "CXX": _one_word(compiler, Path(folder)),
-                "TORCH_CUDA_ARCH_LIST": architectures,
-                # The check tells nothing that the compiler does not, but logs warnings of its own.
-                "TORCH_DONT_CHECK_COMPILER_ABI": "1",
-                "LC_ALL": "C",  # For _telling.
-            }
-            with changed(variables):
-                _patiently(load, compiler[0] if device == "cpu" else "nvcc")
-            # It stays loaded: from its new place it would be loaded a second time.
-            os.replace(next(Path(folder).glob("*.so")), path)
-    except OSError as error:
-        reason = f"cannot build native kernels in {path.parent}: {error.strerror or error}"
-        raise DeviceError(reason, "set XDG_CACHE_HOME to a folder that can be written to") from error
+def _check_room(folder: Path) -> None:
+    """Raises DeviceError where a build would only fail at its end."""
+    if shutil.disk_usage(folder).free < _ROOM:
+        raise DeviceError(f"there is no room for native kernels in {folder}", "make room there, or set XDG_CACHE_HOME")
+    if hasattr(os, "ST_NOEXEC") and os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise DeviceError(f"nothing can be run from {folder} (noexec)", "set XDG_CACHE_HOME to another folder")
+
+
+def _compile(
+    device: str, sources: list[Path], flags: list[str], architectures: str, compiler: list[str], folder: Path
+) -> None:
+    """Builds the library in the folder, and loads it. Raises DeviceError."""
+    from torch.utils import cpp_extension
+
+    def load() -> None:
+        cpp_extension.load(
+            name=f"flowcli_{device}",
+            sources=[str(source) for source in sources],
+            extra_cflags=flags,
+            extra_cuda_cflags=flags,
+            # OpenMP's library is not named: the one that torch has loaded serves both, two would make two
+            # pools of threads. -z now: were it missing, loading would say so.
+            extra_ldflags=["-Wl,-z,now"] if sys.platform == "linux" else [],
+            build_directory=str(folder),
+            with_cuda=device == "cuda",
+            is_python_module=False,
+        )
+
+    path = os.pathsep.join([*_ninja_folders(), for_children().get("PATH") or os.defpath])
+    variables = {
+        "PATH": os.pathsep.join([*_guarded_ninja(folder, path), path]),
+        "CXX": _one_word(compiler, folder),
+        "TORCH_CUDA_ARCH_LIST": architectures,
+        # The check tells nothing that the compiler does not, but logs warnings of its own.
+        "TORCH_DONT_CHECK_COMPILER_ABI": "1",
+        "LC_ALL": "C",  # For _telling.
+    }
+    with changed(variables):
+        _patiently(load, compiler[0] if device == "cpu" else "nvcc")
+
+
+def _guarded_ninja(folder: Path, path: str) -> list[str]:
+    """A folder with a ninja that ends, and its compilers too, when this process or `folder` is gone; none without."""
+    ninja = shutil.which("ninja", path=path)
+    if ninja is None or sys.platform == "win32":
+        return []
+    guard = [sys.executable, "-I", str(Path(__file__).with_name("_guard.py")), str(os.getpid()), str(folder), ninja]
+    place = folder / "guarded"
+    place.mkdir()
+    _script(place / "ninja", guard)
+    return [str(place)]
 
 
 def _cxx() -> list[str]:
@@ -221,10 +273,14 @@ def _one_word(compiler: list[str], folder: Path) -> str:
     """A command without options, since some versions of cpp_extension quote the whole of CXX."""
     if len(compiler) == 1:
         return compiler[0]
-    script = folder / "cxx"
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(compiler)} "$@"\n', encoding="utf-8")
-    script.chmod(0o700)
-    return str(script)
+    return _script(folder / "cxx", compiler)
+
+
+def _script(path: Path, command: list[str]) -> str:
+    """The path of a script that runs the command with the arguments that it gets."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
+    path.chmod(0o700)
+    return str(path)
 
 
 def _check_nvcc(home: str | None) -> None:

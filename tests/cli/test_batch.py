@@ -137,7 +137,9 @@ def test_a_log_for_machines(clips: Path, capsys: pytest.CaptureFixture[str]) -> 
         "bad.mp4": ("failed", 0, 0),
         "f": ("done", 3, 2),
     }
-    assert records["f"]["outputs"] == [{"path": "f", "files": 2, "size": 2 * (12 + 8 * 13 * 18)}]
+    assert records["f"]["outputs"] == [
+        {"path": "f", "files": 2, "size": 2 * (12 + 8 * 13 * 18), "names": [["f0.flo", 2]]}
+    ]
     assert records["f"]["weights"] == entries.resolve("rpwc").sha256
     assert main(arguments) == 3
     again = {record["item"]: record["status"] for record in lines(capsys.readouterr().out)}
@@ -239,7 +241,7 @@ def test_interrupted_in_the_middle(table: Path, tmp_path: Path) -> None:
     process = start(table, arguments, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("out/.manifest.*/1/.long.*.mp4")):
+        while not list(tmp_path.glob("out/.manifest.*/1/.flowcli-*/*.mp4")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -8,11 +8,15 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +26,8 @@ from flowcli.errors import DeviceError, FlowcliError
 from flowcli.ops import _native
 from flowcli.ops._library import FALLBACKS
 from flowcli.ops._native import NativeStatus
+from flowcli.private import Private
+from tests.tiny import ROOT
 
 BUILDING = "building the native kernel for cpu, once: it takes about half a minute"
 WRITE = 'while [ "$1" != -o ]; do shift; done; '
@@ -40,6 +46,12 @@ class Compiler:
     def does(self, script: str) -> None:
         self.path.write_text(f"#!/bin/sh\n{script}\n")
         self.path.chmod(0o755)
+
+    def hangs(self, folder: Path) -> Path:
+        """A file that says which process it is, as soon as it runs."""
+        started, own = folder / "started", shlex.quote(f"{folder}/") + "$$"
+        self.does(f"echo $$ > {own}; mv {own} {shlex.quote(str(started))}; exec sleep 60")
+        return started
 
     def load(self, path: Path | str) -> None:
         """As torch.ops.load_library, whose error says less than its cause."""
@@ -70,7 +82,7 @@ def test_builds_and_loads_once_and_says_so(compiler: Compiler, caplog: pytest.Lo
     assert _native.ensure("cpu") is status
     assert _native.status("cpu") is status
     # Once, before it got its place, and not again from there.
-    assert [loaded.parent.parent for loaded in compiler.loaded] == [compiler.cache]
+    assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache]
     assert os.environ == environment
     assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", BUILDING)]
 
@@ -124,7 +136,7 @@ FAILURES = {
     "for ever": ("exec sleep 9", "building native kernels took more than 2 seconds", QUIET),
     "cannot be loaded": (
         WRITE + 'echo bad > "$2"',
-        "{compiler} cannot build native kernels: {cache}/.build-.*/flowcli_cpu.*: file too short",
+        "{compiler} cannot build native kernels: {cache}/.build.*/flowcli_cpu.*: file too short",
         QUIET,
     ),
 }
@@ -150,8 +162,9 @@ def test_a_failure_is_one_warning_or_with_require_an_error(
     warned = f"{message}; the slower torch kernels run on cpu ({hint})"
     assert caplog.messages == ([] if failure == "no compiler" else [BUILDING]) + [warned]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * len(caplog.records)
-    # Nothing half-made is left.
-    assert not compiler.cache.exists() or list(compiler.cache.iterdir()) == []
+    # Nothing half-made is left, but a note of what costs time.
+    left = [path.suffix for path in compiler.cache.iterdir()] if compiler.cache.exists() else []
+    assert left == ([] if failure == "no compiler" else [".failed"])
 
     monkeypatch.setattr(_native, "_known", {})
     monkeypatch.setenv("FLOWCLI_NATIVE", "require")
@@ -161,13 +174,163 @@ def test_a_failure_is_one_warning_or_with_require_an_error(
     assert caught.value.hint == hint
 
 
+def test_a_build_that_failed_is_not_tried_again(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    tried = tmp_path / "tried"
+    compiler.does(f"echo x >> {shlex.quote(str(tried))}; echo 'a.cpp:3: error: no' >&2; exit 1")
+    first = _native.ensure("cpu")
+    times = tried.read_text()
+    (note,) = compiler.cache.iterdir()
+    for _ in range(2):
+        monkeypatch.setattr(_native, "_known", {})
+        caplog.clear()
+        again = _native.ensure("cpu")
+        assert again == NativeStatus("fallback", first.reason, hint=f"to try again: rm {note}; {QUIET}")
+        assert caplog.messages == [f"{again.reason}; the slower torch kernels run on cpu ({again.hint})"]
+    assert tried.read_text() == times
+    # Another compiler is another build, and so is one after the note has gone.
+    compiler.does(WRITE + 'echo good > "$2"')
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu").kernel == "fallback"
+    other = compiler.path.with_name("other")
+    compiler.path.rename(other)
+    monkeypatch.setenv("CXX", str(other))
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu").kernel == "native"
+    assert not note.exists()
+
+
+def test_a_build_that_is_interrupted_tells_nothing_and_stops(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = compiler.hangs(tmp_path)
+
+    def quietly(load: Callable[[], None]) -> None:
+        with suppress(RuntimeError):
+            load()
+
+    def interrupted(load: Callable[[], None], compiler: str) -> None:
+        threading.Thread(target=quietly, args=(load,), daemon=True).start()
+        until(started.exists)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_native, "_patiently", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _native.ensure("cpu")
+    assert list(compiler.cache.iterdir()) == []
+    until(lambda: not alive(int(started.read_text())))
+
+
+_BUILDS = """
+from flowcli.ops import _native
+_native.ensure("cpu")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_compiler_outlives_us(compiler: Compiler, tmp_path: Path, number: signal.Signals) -> None:
+    started = compiler.hangs(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", _BUILDS], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        until(started.exists)
+        process.send_signal(number)
+        process.wait(timeout=30)
+        until(lambda: not alive(int(started.read_text())))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be asked for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_folder_without_room_or_rights_costs_no_build(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler.does("sleep 60")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+        assert _native.ensure("cpu").reason == f"there is no room for native kernels in {compiler.cache}"
+    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(
+        "os.statvfs",
+        lambda folder: SimpleNamespace(
+            f_flag=os.ST_NOEXEC, f_bavail=2**20, f_blocks=2**20, f_bfree=2**20, f_frsize=4096
+        ),
+    )
+    assert _native.ensure("cpu").reason == f"nothing can be run from {compiler.cache} (noexec)"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners")
+def test_a_library_that_others_may_write_is_not_loaded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _native.ensure("cpu").path
+    assert path is not None
+    for mode in (0o775, 0o757):
+        path.chmod(mode)
+        monkeypatch.setattr(_native, "_known", {})
+        assert _native.ensure("cpu").path == path
+        assert path.stat().st_mode & 0o022 == 0
+    assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache] * 3
+    copy = path.with_name("copy")
+    path.rename(copy)
+    path.symlink_to(copy)
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu").path == path
+    assert not path.is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_another_user_owns_is_not_loaded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _native.ensure("cpu").path
+    assert path is not None
+    os.chown(path, 12345, 12345)
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu").path == path
+    assert path.stat().st_uid == 0
+    assert len(compiler.loaded) == 2
+    os.chown(compiler.cache, 12345, 12345)
+    monkeypatch.setattr(_native, "_known", {})
+    reason = f"the folder of native kernels belongs to another user: {compiler.cache}"
+    hint = "set XDG_CACHE_HOME to a folder of your own"
+    assert _native.ensure("cpu") == NativeStatus("fallback", reason, hint=hint)
+    assert len(compiler.loaded) == 2
+
+
+def test_a_folder_that_others_may_write(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler.cache.mkdir(parents=True)
+    compiler.cache.chmod(0o777)
+    assert _native.ensure("cpu").kernel == "native"
+    assert compiler.cache.stat().st_mode & 0o777 == 0o755
+    compiler.cache.parent.chmod(0o777)
+    monkeypatch.setattr(_native, "_known", {})
+    status = _native.ensure("cpu")
+    assert status.reason == (
+        f"all users may replace the folder of native kernels: {compiler.cache.parent} is writable for all"
+    )
+    compiler.cache.parent.chmod(0o1777)
+    monkeypatch.setattr(_native, "_known", {})
+    assert _native.ensure("cpu").kernel == "native"
+
+
 def test_without_setuptools(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.utils, "cpp_extension")
     monkeypatch.delitem(sys.modules, "torch.utils.cpp_extension")
     monkeypatch.setitem(sys.modules, "setuptools", None)
     reason = "native kernels need setuptools: import of setuptools halted; None in sys.modules"
     assert _native.ensure("cpu") == NativeStatus("fallback", reason, hint="pip install setuptools")
-    assert not compiler.cache.exists()
+    assert list(compiler.cache.iterdir()) == []
 
 
 def test_without_ninja(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -186,29 +349,33 @@ def test_a_cache_that_cannot_be_written(
         f"cannot build native kernels in {compiler.path / 'flowcli'}: Not a directory",
         hint="set XDG_CACHE_HOME to a folder that can be written to",
     )
-    assert len(caplog.records) == 2
+    assert len(caplog.records) == 1
 
 
-def test_a_damaged_library_is_built_anew(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", ["go", "", "good but longer"])
+def test_a_damaged_library_is_not_loaded_but_built_anew(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
     path = _native.ensure("cpu").path
     assert path is not None
-    path.write_text("go")
+    path.write_text(damage)
     monkeypatch.setattr(_native, "_known", {})
     assert _native.ensure("cpu").path == path
     assert path.read_text() == "good\n"
-    assert [loaded.parent.parent for loaded in compiler.loaded] == [compiler.cache] * 2
+    assert list(compiler.cache.iterdir()) == [path]
+    assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache] * 2
 
 
 def test_what_a_killed_build_left_is_removed(compiler: Compiler) -> None:
-    old, new = compiler.cache / ".build-old", compiler.cache / ".build-new"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-        (folder / "kernel.o").touch()
-    before = time.time() - _native.PATIENCE - 1
-    os.utime(old, (before, before))
+    killed = compiler.cache / ".build.0a1b.part"
+    killed.mkdir(parents=True)
+    (killed / "kernel.o").touch()
+    (killed / "lock").touch()
+    other = Private(compiler.cache, "build-of-another")
+    other.path.rename(at_work := compiler.cache / ".build.2c3d.part")
     assert _native.ensure("cpu").kernel == "native"
-    assert not old.exists()
-    assert new.exists(), "another process may be at work in it"
+    assert not killed.exists()
+    assert at_work.exists(), "another process is at work in it"
 
 
 def test_the_compiler_may_have_options(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
