@@ -21,6 +21,21 @@ FOLDERS = (
 """Lists of folders. An empty entry means the current one, where a stranger's video may lie, and a library beside it."""
 
 
+SPINS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+"""How long the threads of OpenMP run in circles while they wait for each other: of GNU's in turns, of LLVM's in ms."""
+_WAITING = {*SPINS, "OMP_WAIT_POLICY"}
+
+
+def share_cores() -> None:
+    """Has the threads of OpenMP sleep soon when they wait, so that others get the core; a choice of the user's stays.
+
+    To be called before torch is imported. A pair of frames has hundreds of barriers, and on a busy machine the thread
+    that the others wait for is often one that does not run.
+    """
+    if _WAITING.isdisjoint(os.environ):
+        os.environ.update(SPINS)
+
+
 def for_children() -> dict[str, str]:
     """The environment of this process, without the empty entries in lists of folders."""
     cleaned = dict(os.environ)

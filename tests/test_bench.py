@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from flowcli import bench, models
 from flowcli.api import EngineOptions, find_weights
-from flowcli.bench import clock, endurance, kernels, machine, network, pipeline, plain, scene
+from flowcli.bench import busy, clock, endurance, kernels, machine, network, pipeline, plain, scene
 from flowcli.bench.clock import Clock, Spread
 from flowcli.engine import engine as engine_module
 from flowcli.engine.batches import FittingBatches
@@ -365,3 +365,28 @@ def test_a_command_that_fails(tmp_path: Path) -> None:
 def test_a_network_is_not_measured_twice(tmp_path: Path) -> None:
     result = kernels.measure(random_setup("pwcnet", tmp_path))
     assert [each.network for each in result.kernels] == ["pwcnet"] * 6 + ["flownetc"] * 2 + ["colours"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "programs", "cores", "expected"),
+    [(2, 2, 2, 2.0), (2, 4, 2, 3.0), (1, 1, 2, 1.0), (2, 1, 4, 1.0), (4, 4, 4, 2.0), (8, 2, 4, 1.25)],
+)
+def test_a_fair_share(threads: int, programs: int, cores: int, expected: float) -> None:
+    assert busy.fair_share(threads, programs, cores) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_beside_spinning_programs() -> None:
+    def spinners() -> int:
+        lines = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline"))
+        return sum(b"while os.getppid() == parent" in line for line in lines)
+
+    before = spinners()
+    with busy.spinning(2):
+        assert spinners() == before + 2
+    assert spinners() == before
+    found = busy.measure(setup(), 1)
+    assert found.programs == 1
+    assert found.quiet.rounds == found.beside.rounds == clock.LEAST
+    assert found.over_fair == pytest.approx(found.beside.median / (found.fair * found.quiet.median))

@@ -111,3 +111,49 @@ def test_a_library_beside_the_video_does_not_run(root: Path, table: Path, tmp_pa
         [ffmpeg_path(), "-version"], cwd=here, env={**given, "LD_LIBRARY_PATH": "/nowhere:"}, capture_output=True
     )
     assert ran.exists()
+
+
+@pytest.mark.parametrize("chosen", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}, {"KMP_BLOCKTIME": "9"}])
+def test_threads_sleep_soon_unless_the_user_has_chosen(monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]) -> None:
+    names = (*environment.SPINS, "OMP_WAIT_POLICY")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    environment.share_cores()
+    assert {name: os.environ[name] for name in names if name in os.environ} == (chosen or environment.SPINS)
+    for name in names:
+        os.environ.pop(name, None)
+
+
+@LINUX
+@pytest.mark.parametrize("command", ["estimate", "train", "batch", "bench"])
+def test_the_command_says_so_before_torch_is_there(root: Path, tmp_path: Path, command: str) -> None:
+    """OpenMP reads it once, when it is loaded with torch."""
+    program = """
+import json, os, sys
+os.environ.pop("OMP_WAIT_POLICY", None)
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(json.dumps(os.environ.get("GOMP_SPINCOUNT")), flush=True)
+            os._exit(7)
+
+sys.meta_path.insert(0, Watch())
+from flowcli.cli.main import main
+main(sys.argv[1:])
+"""
+    clips.lavfi(tmp_path / "a.mkv", "testsrc2=size=64x48:duration=0.3:rate=10", "-c:v", "png")
+    words = {
+        "estimate": ["a.mkv", "-o", "b.mkv"],
+        "train": ["runs", "--steps", "1"],
+        "batch": ["a.mkv", "-o", "out"],
+        "bench": ["network"],
+    }
+    given = {name: value for name, value in os.environ.items() if name not in (*environment.SPINS, "OMP_WAIT_POLICY")}
+    given["PYTHONPATH"] = str(root)
+    start = [sys.executable, "-c", program, command, *words[command]]
+    done = subprocess.run(start, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7, done.stderr
+    assert json.loads(done.stdout) == environment.SPINS["GOMP_SPINCOUNT"]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcli.batch.work import Job, Made, Task, Worker
-from flowcli.environment import changed
+from flowcli.environment import changed, share_cores
 from flowcli.errors import DeviceError, FlowcliError, UsageError
 
 ATTEMPTS = 3
@@ -48,7 +48,8 @@ class _Actor:
     """A Worker in another process, on any machine."""
 
     def open(self, task: Task) -> FlowcliError | None:
-        """Loads the model; returns the error if that fails."""
+        """Loads the model; what is wrong with it."""
+        share_cores()
         self._said = _Said()
         _LOG.addHandler(self._said)
         try:

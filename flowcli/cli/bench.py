@@ -29,6 +29,7 @@ from flowcli.errors import FfmpegError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from flowcli.bench import Setup
+    from flowcli.bench.busy import Busy
     from flowcli.bench.clock import Spread
     from flowcli.bench.endurance import Endurance
     from flowcli.bench.kernels import Kernels
@@ -69,6 +70,12 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.option(
     "--frames", type=click.IntRange(min=3), default=40, show_default=True, help="Length of the pipeline's clip."
 )
+@click.option(
+    "--busy",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure the network beside N programs that spin, too; or alone, if nothing else is named.",
+)
 @grouped("engine", EngineOptions, model_option, refine_option, device_option, precision_option, batch_option)
 @talk_options
 def command(
@@ -76,6 +83,7 @@ def command(
     size: tuple[int, int],
     seconds: float,
     frames: int,
+    busy: int | None,
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
@@ -101,7 +109,10 @@ def command(
               plain torch, both frames of a pair encoded, random weights) and of DIS.
     endurance the same with a clip of --frames, once: pairs per second and memory for each minute.
 
-    A network without weights here (--model pwcnet) gets random ones, which hardly change its speed.
+    With --busy, the network when it is quiet and beside the spinning programs, by turns, and how many times as long as
+    by a fair share of the cores that takes.
+
+    A network without weights here (--model pwcnet) is measured with random ones: speed hardly depends on them.
 
     \b
     Examples:
@@ -109,11 +120,12 @@ def command(
     flowcli bench network --model pwcnet --size 1920x1080 --device cuda
     flowcli bench pipeline --model dis --frames 200 --json
     flowcli bench endurance --frames 30000 --size 192x108           twenty minutes of video
+    flowcli bench --busy 2                                          beside two spinning programs
     """
     width, height = size
     entry = _find(engine)
-    chosen = [part for part in PARTS if part in parts] or list(PARTS[:3])
-    if entry is not None and entry.file is None and "network" in chosen:
+    chosen = [part for part in PARTS if part in parts] or list(PARTS[: 0 if busy else 3])
+    if entry is not None and entry.file is None and ("network" in chosen or busy):
         raise UsageError(f"{entry.name} is no network", f"flowcli bench pipeline --model {entry.name}")
 
     from flowcli import bench
@@ -130,6 +142,15 @@ def command(
             if not talk.quiet:
                 click.echo(f"measuring: {part}", err=True)
             facts[part] = _measured(part, setup, named=bool(parts), show=not talk.json)
+        if busy:
+            from flowcli.bench.busy import measure
+
+            if not talk.quiet:
+                click.echo("measuring: busy", err=True)
+            result = measure(setup, busy)
+            facts["busy"] = dataclasses.asdict(result)
+            if not talk.json:
+                _print_busy(result)
     if talk.json:
         click.echo(json.dumps(facts))
 
@@ -245,6 +266,11 @@ def _print_pipeline(result: Pipeline) -> None:
         f"the command: {first.median:.1f} s ({first.low:.1f}-{first.high:.1f}) for the first flow, "
         f"{result.command:.1f} s for the clip{memory}"
     )
+
+
+def _print_busy(result: Busy) -> None:
+    click.echo(f"\nbusy: {_ms(result.quiet)} ms, {_ms(result.beside)} ms beside {result.programs} spinning programs")
+    click.echo(f"that is {result.over_fair:.2f} times a fair share of the cores ({result.fair:.2f} times as long)")
 
 
 def _print_endurance(result: Endurance) -> None:

@@ -18,6 +18,7 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.options import DEBUG
+from flowcli.environment import share_cores
 from flowcli.errors import FlowcliError, UsageError
 
 COMMANDS = ("estimate", "convert", "batch", "stats", "models", "doctor", "eval", "train", "bench")
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return shell_complete(commands, {}, "flowcli", COMPLETE, instruction)
     _keep_memory()
-    _print_any_name()
+    share_cores()
     settings: dict[str, object] = {}
     try:
         with _terminated_like_interrupted(), _logged(), commands.make_context("flowcli", list(arguments)) as context:

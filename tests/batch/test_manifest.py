@@ -143,7 +143,7 @@ def test_a_line_with_any_value_in_any_place(data: st.DataObject) -> None:
         with Manifest(Path(name)) as manifest:
             for each in manifest.last.values():
                 for field in fields(Record):
-                    kinds = {"str": str, "Status": str, "int": int, "float": (int, float)}
+                    kinds: dict[str, Any] = {"str": str, "Status": str, "int": int, "float": (int, float)}
                     assert isinstance(getattr(each, field.name), kinds.get(str(field.type), tuple))
             manifest.append(record("y"))
         with Manifest(Path(name)) as manifest:
