@@ -22,6 +22,7 @@ from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
 from flowcli.types import Closes, Frame, FrameSource, Gaps, StreamInfo
 from flowcli.video.ffmpeg import Child, every_frame, file_url
+from flowcli.video.formats import SELF_CONTAINED
 from flowcli.video.selection import Selection
 from flowcli.video.sequence import PictureSource, is_animated, open_pictures, picture_pair
 
@@ -218,10 +219,10 @@ class VideoSource(Closes):
             all_seen = self._selection.stop is None
             gap = f"it has {facts.count} frames" if all_seen else "no frame is between start and stop"
             return InputError(f"nothing is left of {name}: {gap}", "choose an earlier start or a later stop")
-        if Path(name).suffix.lower() in _WITHOUT_HEADER:
+        if facts.refused:
             return InputError(
-                f"raw video, which does not say its size: {name}",
-                "ffmpeg -f rawvideo -pix_fmt yuv420p -s WIDTHxHEIGHT -i FILE -f nut - | flowcli estimate - ...",
+                f"not a video that stands alone: {name}",
+                "name the video itself: playlists, scripts and patterns, which name others, are not followed",
             )
         if self._piped and ("partial file" in said or "moov atom not found" in said):
             return InputError(f"{name} is an mp4 with its index at the end", "pass the file, or use mkv")
@@ -250,6 +251,8 @@ class _Facts:
         self.resized = ""
         self.comment = ""
         self.pixels = ""
+        self.refused = False
+        """Whether its format is not one that is read."""
         self.count = 0
         """Frames decoded so far, selected or not."""
         self._tick: Fraction | None = None
@@ -259,7 +262,9 @@ class _Facts:
         self._last: tuple[int, Fraction] | None = None
 
     def note(self, who: str, level: str, text: str) -> None:
-        if "showinfo@" in who:
+        if text.startswith("Format not on whitelist"):
+            self.refused = True
+        elif "showinfo@" in who:
             self._note_frame(who, text)
         elif level in ("error", "fatal", "panic") or (level == "warning" and "corrupt" in text):
             if not _OUTPUT_SIDE.search(who):
@@ -327,7 +332,9 @@ def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:
     After them the times are renumbered, since the muxer complains of times that repeat. The conversion to RGB is the
     fast one, up to two levels off: flags=accurate_rnd would cost 9 ms per frame of 1920x1080 (measured).
     """
-    source = ffmpeg.input(url, protocol_whitelist="file,pipe,crypto,data", reinit_filter=0)
+    # Whatever a file says: it opens no other one.
+    trust = {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "pipe" if url == _PIPE else "file"}
+    source = ffmpeg.input(url, reinit_filter=0, **trust)
     chain = f"showinfo@all=checksum=0,select='{selection.expression()}',showinfo@kept=checksum=0,scale"
     chain += ",settb=1/25,setpts=N"
     picture = {"c:v": pixels.codec, "pix_fmt": pixels.format, "f": "image2pipe"}
