@@ -1,5 +1,11 @@
 """Errors that a user can act on; the command line prints message and hint and exits with `exit_code`."""
 
+import errno
+
+MEMORY_HINT = "pass --max-side or --tile, or close other programs"
+_NO_MEMORY = ("allocate memory", "failed to map segment", "can't start new thread", "Insufficient memory")
+"""What torch, the loader of libraries, threads and OpenCV say."""
+
 
 class FlowcliError(Exception):
     """Something outside the program is wrong: `message` says what, with the value; `hint` says what to do."""
@@ -46,3 +52,15 @@ class BatchError(FlowcliError):
     """The batch is finished, but some of its items failed."""
 
     exit_code = 3
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether the memory of this machine, not that of a GPU, ran out; libraries say so in many ways."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(words in str(error) for words in _NO_MEMORY)
+
+
+def first_line(error: BaseException) -> str:
+    """What it says first, or the name of its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

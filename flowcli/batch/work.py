@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_engine, open_input, open_run
-from flowcli.errors import FlowcliError, OutputError, WeightsError
-from flowcli.output.naming import Output
-from flowcli.output.opening import open_flows
-from flowcli.output.options import OutputOptions
-from flowcli.types import FlowPair, drain, open_all
+from flowcli.errors import MEMORY_HINT, FlowcliError, OutputError, WeightsError, first_line, is_memory_error
+from flowcli.output.outputs import Output, OutputOptions, open_outputs
+from flowcli.types import FlowPair, drain
 
 if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
@@ -98,8 +96,11 @@ class Worker:
         except FlowcliError as error:
             return Result(seconds=time.perf_counter() - began, error=error.message, hint=error.hint)
         except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
-            return Result(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
-        return Result(frames, flows, time.perf_counter() - began)
+            if is_memory_error(error):
+                message = f"not enough memory: {first_line(error)}"
+                return Made(seconds=time.perf_counter() - began, error=message, hint=MEMORY_HINT)
+            return Made(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+        return Made(frames, flows, time.perf_counter() - began)
 
     def _make(self, job: Job, watch: Watch) -> tuple[int, int]:
         task = self.task

@@ -18,8 +18,9 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.options import DEBUG
+from flowcli.cli.streams import drop_stdout, is_of_stdout, open_closed
 from flowcli.environment import share_cores
-from flowcli.errors import FlowcliError, UsageError
+from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
 
 COMMANDS = ("estimate", "convert", "batch", "stats", "models", "doctor", "eval", "train", "bench")
 """Modules of this package, in the order of `--help`; each has a click command called `command`."""
@@ -65,14 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     by Ctrl-C, SIGTERM, or SIGHUP when the terminal goes away (not under nohup).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if instruction := os.environ.get(COMPLETE):
-        from click.shell_completion import shell_complete
-
-        return shell_complete(commands, {}, "flowcli", COMPLETE, instruction)
+    open_closed()
     _keep_memory()
     share_cores()
     settings: dict[str, object] = {}
     try:
+        if instruction := os.environ.get(COMPLETE):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(commands, {}, "flowcli", COMPLETE, instruction)
         with _terminated_like_interrupted(), _logged(), commands.make_context("flowcli", list(arguments)) as context:
             settings = context.meta
             commands.invoke(context)
@@ -92,8 +94,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(error.message, error.hint)
         return error.exit_code
     except BrokenPipeError:
-        _drop_stdout()
+        drop_stdout()
         return 0
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+        if settings.get(DEBUG):
+            raise
+        if is_memory_error(error):
+            _say(f"not enough memory: {first_line(error)}", MEMORY_HINT)
+        elif isinstance(error, OSError) and is_of_stdout(error):
+            drop_stdout()
+            _say(f"cannot write to standard output: {error.strerror}", "check where it goes")
+        else:
+            raise
+        return FlowcliError.exit_code
     except (KeyboardInterrupt, click.Abort):
         if settings.get(DEBUG):
             raise
@@ -122,13 +135,6 @@ def _say(message: str, hint: str) -> None:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)
-
-
-def _drop_stdout() -> None:
-    # What is left in the buffer would be flushed at exit, into the pipe that nobody reads.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 @contextmanager

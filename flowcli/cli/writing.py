@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowcli.cli.progress import Unit, counted, track
+from flowcli.cli.progress import track
+from flowcli.cli.streams import is_closed
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.opening import Writer
 from flowcli.output.options import FrameOptions
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-
-def check_stdout(options: FrameOptions) -> None:
-    """Raises UsageError if pictures would go to the terminal."""
-    if any(target == "-" for target, _ in options.named) and sys.stdout.isatty():
+def check_stdout(options: OutputOptions) -> None:
+    """Raises UsageError if pictures would go to the terminal, OutputError if there is no stdout."""
+    if not any(target == "-" for target, _ in options.named):
+        return
+    if is_closed(sys.stdout):
+        raise OutputError("standard output is closed", "name a file: --out flow.mp4")
+    if sys.stdout.isatty():
         raise UsageError("stdout is a terminal", "pipe it into something: ... --out - | ffplay -")
 
 
