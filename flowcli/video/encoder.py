@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,6 +48,15 @@ class Encoding:
 
 _FOURCC = {(False, 8): nut.RGB24, (True, 8): nut.RGBA, (False, 16): nut.RGB48LE, (True, 16): nut.RGBA64LE}
 """What ffmpeg gets, by `alpha` and `bits` of the frames."""
+
+
+_ANY_HINT = "check the free space and memory"
+_HINTS = {
+    r"[Ii]nvalid width|[Ww]idth or height|[Dd]imensions|number \d+ of slices|[Pp]icture size|Invalid parameter": (
+        "this kind of video takes no pictures of that size: write a folder of pictures, or another kind"
+    ),
+}
+"""What to do, by what ffmpeg complains of first."""
 
 
 class Encoder:
@@ -204,4 +214,6 @@ class VideoSink:
         return self._error(self._encoder.child)
 
     def _error(self, child: Child) -> OutputError:
-        return OutputError(f"cannot write {self._part.target}: {child.last_words()}", "check the free space and memory")
+        cause = child.cause()
+        hint = next((hint for words, hint in _HINTS.items() if re.search(words, cause)), _ANY_HINT)
+        return OutputError(f"cannot write {self._part.target}: {cause}", hint)

@@ -93,6 +93,7 @@ class Child:
         arguments = command.global_args(*_TALK).compile(cmd=str(path))
         self.complaints: deque[str] = deque(maxlen=20)
         """Its last warnings and errors."""
+        self._first: str | None = None
         self._watch = watch
         self._closing = threading.Lock()
         try:
@@ -123,12 +124,17 @@ class Child:
         self.process.kill()
         self.wait()
 
-    def last_words(self) -> str:
-        """Why it failed, for an error message: the signal that killed it, or what it complained of last."""
+    def cause(self) -> str:
+        """Why it failed, for an error message: the signal that killed it, or its first complaint.
+
+        Those that follow tell what came of it; a warning counts only if there is no error.
+        """
         status = self.process.poll()
         if status is not None and status < 0:
             return f"ffmpeg was killed by signal {-status}"
-        return self.complaints[-1] if self.complaints else f"ffmpeg ended with {status} and said nothing"
+        if self._first is not None:
+            return self._first
+        return self.complaints[0] if self.complaints else f"ffmpeg ended with {status} and said nothing"
 
     def _listen(self) -> None:
         stderr = self.process.stderr
@@ -140,6 +146,8 @@ class Child:
             who, level, text = match.groups()
             if level != "info" and not (self.complaints and _ECHO.match(text)):
                 self.complaints.append(text)
+                if level != "warning" and self._first is None:
+                    self._first = text
             if self._watch is not None:
                 self._watch(who, level, text)
 

@@ -147,8 +147,8 @@ class _Y4mSink:
         self._encoder.child.stop()
 
     def _failed(self, status: int) -> Exception:
-        words = self._encoder.child.last_words()
-        if status == -signal.SIGPIPE or "Broken pipe" in words:
+        words = self._encoder.child.cause()
+        if status == -signal.SIGPIPE or "Broken pipe" in " ".join(self._encoder.child.complaints):
             return BrokenPipeError(errno.EPIPE, "the reader of the y4m stream went away")
         return OutputError(f"cannot write y4m: {words}", "check where standard output goes")
 

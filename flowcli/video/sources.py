@@ -45,6 +45,14 @@ _STREAM = re.compile(r" *Stream #0:\d+.*?: (Video|Audio): (?:[^,]*, (\w+))?")
 _COMMENT = re.compile(r" *comment *: (.*)", re.IGNORECASE)
 
 
+_HINTS = {
+    r"\btrex\b|\btfhd\b": "it is a segment of a stream: put the init segment first, as in cat init.mp4 1.m4s > a.mp4",
+    r"(?i)encrypt|decrypt|\bcenc\b": "it is encrypted: decrypt it first",
+    r"(?i)palette": "its palette is missing: get the file again, or convert it where it came from",
+}
+"""What to do, by what ffmpeg complains of."""
+
+
 @dataclass(frozen=True)
 class Pixels:
     """The form in which ffmpeg delivers pictures: (H, W, 3) arrays of `dtype`."""
@@ -194,7 +202,7 @@ class VideoSource(Closes):
                 return image[::-1] if self._pixels.codec == "pfm" else image
         self._child.wait()
         raise FfmpegError(
-            f"frame {self._count} of {self._name} came incomplete: {self._child.last_words()}",
+            f"frame {self._count} of {self._name} came incomplete: {self._child.cause()}",
             "ffmpeg broke off: is there enough memory?",
         )
 
@@ -207,7 +215,7 @@ class VideoSource(Closes):
             )
         if self._count == 0:
             return
-        if damage := self._facts.damage or (self._child.last_words() if status else ""):
+        if damage := self._facts.damage or (self._child.cause() if status else ""):
             _LOG.warning("%s is damaged or cut off (%s): %d frames could be read", self._name, damage, self._count)
         if self._facts.resized:
             _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)
@@ -226,8 +234,10 @@ class VideoSource(Closes):
             )
         if self._piped and ("partial file" in said or "moov atom not found" in said):
             return InputError(f"{name} is an mp4 with its index at the end", "pass the file, or use mkv")
+        if hint := next((hint for words, hint in _HINTS.items() if re.search(words, said)), ""):
+            return InputError(f"no frame can be decoded from {name}: {self._child.cause()}", hint)
         if facts.video:
-            return InputError(f"no frame can be decoded from {name}: {self._child.last_words()}", "get the file again")
+            return InputError(f"no frame can be decoded from {name}: {self._child.cause()}", "get the file again")
         if facts.audio or facts.cover:
             return InputError(f"no video in {name}", "it holds only sound: choose another file")
         if "misdetection" in said:
@@ -236,7 +246,7 @@ class VideoSource(Closes):
             return InputError(
                 f"mp4 without its index (moov atom): {name}", "it was cut off or never finished: get it again"
             )
-        return InputError(f"not a video: {name}", f"choose another file; ffmpeg says: {self._child.last_words()}")
+        return InputError(f"not a video: {name}", f"choose another file; ffmpeg says: {self._child.cause()}")
 
 
 class _Facts:

@@ -243,3 +243,20 @@ def test_frames_outlive_their_source(clip: Path) -> None:
     with open_source(str(clip)) as source:
         frames = [frame.image for frame in source]
     np.testing.assert_array_equal(frames, clips.numbered(5))
+
+
+FRAGMENTS = "frag_keyframe+empty_moov+default_base_moof"
+
+
+def test_a_segment_without_its_beginning(tmp_path: Path) -> None:
+    clips.write(
+        Path("a.mp4"), clips.numbered(5), "-c:v", "libx264", "-movflags", "frag_keyframe+empty_moov+default_base_moof"
+    )
+    data = Path("a.mp4").read_bytes()
+    Path("1.m4s").write_bytes(data[data.index(b"moof") - 4 :])
+    with pytest.raises(InputError) as caught:
+        open_source("1.m4s")
+    assert caught.value.message.startswith("no frame can be decoded from 1.m4s: ")
+    assert caught.value.hint == (
+        "it is a segment of a stream: put the init segment first, as in cat init.mp4 1.m4s > a.mp4"
+    )

@@ -138,9 +138,9 @@ def test_words() -> None:
     lines: list[tuple[str, str, str]] = []
     child = Child(ffmpeg.input("file:/none").output("-", f="null"), watch=lambda *line: lines.append(line))
     assert child.wait() > 0
-    assert child.last_words() == "Error opening input: No such file or directory"
+    assert child.cause() == "Error opening input: No such file or directory"
     ((who, level, text), *_) = [line for line in lines if line[1] == "error"]
-    assert (who[:5], level, text) == ("[in#0", "error", child.last_words())
+    assert (who[:5], level, text) == ("[in#0", "error", child.cause())
 
 
 @posix
@@ -148,7 +148,7 @@ def test_silence(stand_in: Stand) -> None:
     stand_in("#!/bin/sh\nexit 7\n")
     child = Child(ffmpeg.input("a").output("b"))
     assert child.wait() == 7
-    assert child.last_words() == "ffmpeg ended with 7 and said nothing"
+    assert child.cause() == "ffmpeg ended with 7 and said nothing"
 
 
 @posix
@@ -199,7 +199,7 @@ def test_stop_ends_it_at_once() -> None:
     child = Child(ffmpeg.input("testsrc", f="lavfi", re=None).output("-", f="null"))
     child.stop()
     assert child.process.returncode == -9
-    assert child.last_words() == "ffmpeg was killed by signal 9"
+    assert child.cause() == "ffmpeg was killed by signal 9"
     child.stop()
 
 

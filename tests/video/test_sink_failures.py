@@ -300,3 +300,16 @@ def test_interrupted(tmp_path: Path, root: Path) -> None:
     while any(Path(f"/proc/{child}").exists() for child in below):
         assert time.monotonic() < deadline
     assert names(tmp_path) == []
+
+
+WRONG_SIZE = "this kind of video takes no pictures of that size: write a folder of pictures, or another kind"
+
+
+def test_a_size_that_the_encoder_does_not_take(tmp_path: Path) -> None:
+    """The first complaint of ffmpeg is the cause; eight more follow it."""
+    info = StreamInfo(16, 17000, Fraction(10))
+    with pytest.raises(OutputError) as caught:
+        fill(open_video_sink(tmp_path / "a.mp4", info), 2, info)
+    assert caught.value.message == f"cannot write {tmp_path}/a.mp4: invalid width x height (17000x16)"
+    assert caught.value.hint == WRONG_SIZE
+    assert names(tmp_path) == []
