@@ -29,7 +29,8 @@ class SourceOptions:
     start: int | Fraction | None = None
     stop: int | Fraction | None = None
     every: int = 1
-    gaps: Gaps = "skip"
+    strict: bool = False
+    """Damage is an error."""
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -183,7 +184,12 @@ def open_input(source: SourceOptions) -> FrameSource:
     from flowcli.video import open_source
 
     return open_source(
-        source.input, source.second, start=source.start, stop=source.stop, every=source.every, gaps=source.gaps
+        source.input,
+        source.second,
+        start=source.start,
+        stop=source.stop,
+        every=source.every,
+        strict=source.strict,
     )
 
 

@@ -20,7 +20,7 @@ from flowcli.errors import OutputError
 from flowcli.private import lock
 from flowcli.types import Closes
 
-Status = Literal["writing", "done", "failed"]
+Status = Literal["writing", "done", "damaged", "failed"]
 Values = TypeVar("Values", "Record", "Written")
 
 
@@ -61,6 +61,8 @@ class Record:
     seconds: float = 0.0
     error: str = ""
     hint: str = ""
+    damaged: str = ""
+    """What of the input could not be read, if the status says so: its outputs hold the rest."""
     outputs: tuple[Written, ...] = ()
 
     @property

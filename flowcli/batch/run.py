@@ -37,7 +37,7 @@ Crew = Callable[[Sequence[Job]], Generator[tuple[Job, Result]]]
 class Outcome:
     """The outcome of an item. `fresh`: it was processed in this run."""
 
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "damaged", "skipped", "failed"]
     record: Record
     fresh: bool = True
 
@@ -80,7 +80,7 @@ def run_batch(
                 time=time.time(),
                 outputs=tuple(map(Written, plan.places)),
             )
-            outcome = _before(plan, fresh, manifest.last.get(plan.item.name), retry)
+            outcome = _before(plan, fresh, manifest.last.get(plan.item.name), retry, task.source.strict)
             if outcome is None:
                 todo.append((plan, fresh))
             else:
@@ -108,12 +108,18 @@ def settings_hash(task: Task) -> str:
     """Hash of all options that change outputs, without the device and the weights, which have their own hash."""
     engine = {**dataclasses.asdict(task.engine), "device": None, "weights": None}
     output = {**dataclasses.asdict(task.output), "targets": None, "overwrite": None}
-    text = json.dumps([dataclasses.asdict(task.source), engine, output], sort_keys=True, default=str)
+    source = dataclasses.asdict(task.source)
+    # It decides whether there are outputs, not what is in them.
+    del source["strict"]
+    text = json.dumps([source, engine, output], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outcome | None:
-    """The outcome if there is nothing to do, else None. last: the record so far; fresh: the record of a new attempt."""
+def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool, strict: bool) -> Outcome | None:
+    """The outcome if there is nothing to do.
+
+    strict: damage does not do. last: what was known; fresh: what will be if it is done now.
+    """
     if last is None or any(getattr(last, name) != getattr(fresh, name) for name in ("stamp", "settings", "weights")):
         return None
     if last.status == "failed":
@@ -121,6 +127,8 @@ def _before(plan: Plan, fresh: Record, last: Record | None, retry: bool) -> Outc
     places = [output.path for output in last.outputs]
     if last.status == "done" and places == plan.places and last.outputs == _measured(plan.out, last.outputs):
         return Outcome("skipped", last, fresh=False)
+    if last.status == "damaged" and not (retry or strict) and last.outputs == _measured(plan.out, last.outputs):
+        return Outcome("damaged", last, fresh=False) if places == plan.places else None
     return None
 
 
@@ -142,7 +150,7 @@ def _settle(manifest: Manifest, out: Path, job: Job, made: Result, record: Recor
             problem = write_error(out, error)
             made, outputs = replace(made, error=problem.message, hint=problem.hint), ()
     shutil.rmtree(job.place, ignore_errors=True)
-    status: Literal["done", "failed"] = "failed" if made.error else "done"
+    status: Literal["done", "damaged", "failed"] = "failed" if made.error else "damaged" if made.damaged else "done"
     record = replace(record, status=status, time=time.time(), outputs=outputs, **dataclasses.asdict(made))
     manifest.append(record)
     return Outcome(status, record)

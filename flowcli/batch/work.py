@@ -69,6 +69,8 @@ class Result:
     seconds: float = 0.0
     error: str = ""
     hint: str = ""
+    damaged: str = ""
+    """What of the input could not be read, if its outputs were made all the same."""
 
 
 class Worker:
@@ -92,7 +94,7 @@ class Worker:
         """Makes the outputs of the job. Errors are in the result; only exceptions of `watch` are raised."""
         began = time.perf_counter()
         try:
-            frames, flows = self._make(job, watch)
+            made = self._make(job, watch)
         except FlowcliError as error:
             return Result(seconds=time.perf_counter() - began, error=error.message, hint=error.hint)
         except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
@@ -100,9 +102,9 @@ class Worker:
                 message = f"not enough memory: {first_line(error)}"
                 return Made(seconds=time.perf_counter() - began, error=message, hint=MEMORY_HINT)
             return Made(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
-        return Made(frames, flows, time.perf_counter() - began)
+        return replace(made, seconds=time.perf_counter() - began)
 
-    def _make(self, job: Job, watch: Watch) -> tuple[int, int]:
+    def _make(self, job: Job, watch: Watch) -> Made:
         task = self.task
         try:
             job.place.mkdir()
@@ -118,10 +120,10 @@ class Worker:
             open_input(replace(task.source, input=name)) as frames,
             open_run(frames, name, self.entry, task.engine, self.engine, job.outputs) as run,
         ):
-            info = frames.info
-            writers = open_all(job.outputs, lambda each: open_flows(each, info, task.output, sys.stdout.buffer))
-            flows = drain(_watched(run.pairs, count_pairs(info, task.engine), watch), writers)
-        return run.decode.items, flows
+            opened = open_outputs(job.outputs, frames.info, task.output, sys.stdout.buffer)
+            pairs = _watched(run.pairs, count_pairs(frames.info, task.engine), watch)
+            flows = drain(pairs, [each.sink for each in opened])
+        return Made(run.decode.items, flows, damaged=frames.damage)
 
 
 def _watched(pairs: Iterator[FlowPair], total: int | None, watch: Watch) -> Iterator[FlowPair]:

@@ -198,7 +198,7 @@ def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO) -> None:
     if talk.json:
         click.echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
     if talk.verbose:
-        what = record.error or f"{record.flows} flows, {record.seconds:.1f} s"
+        what = record.error or record.damaged or f"{record.flows} flows, {record.seconds:.1f} s"
         click.echo(f"{outcome.status} {record.item}: {what}", err=True)
 
 

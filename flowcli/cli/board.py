@@ -21,7 +21,7 @@ class Board:
     def __init__(self, total: int, console: Console | None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self.counts = {"done": 0, "skipped": 0, "failed": 0}
+        self.counts = {"done": 0, "damaged": 0, "skipped": 0, "failed": 0}
         self.flows = 0
         """Flows of the finished items."""
         self._total = total

@@ -92,7 +92,7 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
         count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
-        summary = _summary(run, info, writers, count, seconds)
+        summary = _summary(run, info, opened, count, seconds, frames.damage)
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         _tell(run, info, writers, count, seconds, talk.verbose)
@@ -105,7 +105,9 @@ def _rates(run: Run, writers: list[Writer[FlowPair]]) -> dict[str, float | None]
     return {stage: rate and round(rate, 2) for stage, rate in rates.items()}
 
 
-def _summary(run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float) -> dict[str, Any]:
+def _summary(
+    run: Run, info: StreamInfo, opened: list[Opened], count: int, seconds: float, damaged: str
+) -> dict[str, Any]:
     import platform
 
     import torch
@@ -116,8 +118,8 @@ def _summary(run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count:
     return {
         "frames": run.decode.items,
         "pairs": count,
-        **described_run(run, info, seconds),
-        "fps": _rates(run, writers),
+        **described_run(run, info, seconds, damaged),
+        "fps": _rates(run, opened),
         "kernel": _native.status(run.engine.device.type).kernel,
         "outputs": [described(each) for each in writers],
         "versions": {

@@ -103,21 +103,21 @@ def command(
     seconds = time.perf_counter() - began
     to_stderr = any(table.path is None for table in tables)
     if talk.json:
-        click.echo(json.dumps(_described(run, info, summary, tables, seconds)), err=to_stderr)
+        described = _described(run, info, summary, tables) | described_run(run, info, seconds, frames.damage)
+        click.echo(json.dumps(described), err=to_stderr)
     elif not talk.quiet:
         _tell(source.input, info, summary, to_stderr)
         if summary.cuts and not cuts:
             click.echo("note: cuts were measured as motion: --cuts leaves them out", err=True)
 
 
-def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table], seconds: float) -> dict[str, Any]:
+def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table]) -> dict[str, Any]:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 6)
 
     return {
         "frames": summary.frames,
         "measured": summary.measured,
-        **described_run(run, info, seconds),
         "cuts": summary.cuts,
         "duplicates": summary.duplicates,
         "direction": rounded(summary.direction),

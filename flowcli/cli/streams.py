@@ -28,11 +28,12 @@ def open_closed() -> None:
                 os.close(null)
     if sys.stdout is None:
         sys.stdout = _null()
+    own = sys.__stderr__
     if sys.stderr is None:
         sys.stderr = _null()
-    elif sys.stderr is sys.__stderr__:
-        lost: Any = _Lossy(sys.stderr.fileno(), "w", closefd=False)
-        sys.stderr = io.TextIOWrapper(lost, sys.stderr.encoding, "backslashreplace", write_through=True)
+    elif own is not None and sys.stderr is own:
+        lossy: Any = _Lossy(own.fileno(), "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(lossy, own.encoding, "backslashreplace", write_through=True)
 
 
 def is_closed(stream: TextIO) -> bool:

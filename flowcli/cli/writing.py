@@ -54,12 +54,13 @@ def needs_reader(paths: Iterable[Path | None]) -> Iterator[None]:
         raise OutputError(f"the reader of stdout went away: {', '.join(files)} not written", hint) from error
 
 
-def described_run(run: Run, info: StreamInfo, seconds: float) -> dict[str, Any]:
-    """Size, time, device and model of a run, for --json."""
+def described_run(run: Run, info: StreamInfo, seconds: float, damaged: str) -> dict[str, Any]:
+    """What was estimated, by what and where, for --json."""
     return {
         "width": info.width,
         "height": info.height,
         "seconds": round(seconds, 3),
+        "damaged": damaged or None,
         "device": str(run.engine.device),
         "precision": run.engine.precision,
         "model": run.entry.name,

@@ -76,33 +76,28 @@ def open_source(
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
-    gaps: Gaps = "skip",
+    strict: bool = False,
 ) -> FrameSource:
     """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
     start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
-    `start` on. A frame keeps its number in the source. gaps: how pictures follow on each other where the numbers in
-    their names have gaps, or another sequence begins; both are logged. Raises InputError, at once or from the iterator;
-    ValueError for bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one
-    logged warning.
+    `start` on. A frame keeps its number in the source. Raises InputError, at once or from the iterator; ValueError for
+    bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one logged warning,
+    or with `strict` InputError.
     """
     selection = Selection(start, stop, every)
     if second is not None:
         return PictureSource(picture_pair(source, second), selection)
     given = find_input(source)
-    if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
-        return open_video(source, selection)
-    return open_pictures(given, selection, gaps)
+    if given.form == "stdin" or (given.form == "file" and given.paths[0].suffix.lower() not in PICTURE_SUFFIXES):
+        return open_video(source, selection, strict=strict)
+    return PictureSource(picture_files(given), selection)
 
 
-def _is_still(file: Path) -> bool:
-    return file.suffix.lower() in PICTURE_SUFFIXES and not is_animated(file)
-
-
-def open_video(source: str, selection: Selection, pixels: Pixels = RGB24) -> VideoSource:
+def open_video(source: str, selection: Selection, pixels: Pixels = RGB24, strict: bool = False) -> VideoSource:
     """The frames of a video file, or ("-") of a video on stdin. Raises InputError."""
     if source == STDIN:
-        return _open_stdin(selection, pixels)
+        return _open_stdin(selection, pixels, strict)
     path = Path(source)
     if not os.access(path, os.R_OK):
         raise InputError(f"file is not readable: {source}", "check its permissions")
@@ -110,13 +105,13 @@ def open_video(source: str, selection: Selection, pixels: Pixels = RGB24) -> Vid
     if not stat.S_ISREG(status.st_mode):
         # A pipe with a name, such as the shell's <(...): opened here, for a child does not have all our open files.
         with path.open("rb", buffering=0) as pipe:
-            return VideoSource(source, _PIPE, pipe.fileno(), selection, pixels)
+            return VideoSource(source, _PIPE, pipe.fileno(), selection, pixels, strict)
     if status.st_size == 0:
         raise InputError(f"file is empty: {source}", "get it again, it has 0 bytes")
-    return VideoSource(source, file_url(path), subprocess.DEVNULL, selection, pixels)
+    return VideoSource(source, file_url(path), subprocess.DEVNULL, selection, pixels, strict)
 
 
-def _open_stdin(selection: Selection, pixels: Pixels) -> VideoSource:
+def _open_stdin(selection: Selection, pixels: Pixels, strict: bool) -> VideoSource:
     if sys.stdin is None:
         raise InputError("standard input is closed", "pipe a video into it, or name a file")
     if sys.stdin.isatty():
@@ -125,7 +120,7 @@ def _open_stdin(selection: Selection, pixels: Pixels) -> VideoSource:
     # A file behind `<` is opened by its name: unlike a pipe it can be searched for an index at the end.
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.exists(_STDIN_FILE)
     # ffmpeg reads our own stdin, so that a slow run holds back whoever writes into the pipe.
-    return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else _PIPE, descriptor, selection, pixels)
+    return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else _PIPE, descriptor, selection, pixels, strict)
 
 
 class VideoSource(Closes):
@@ -134,7 +129,17 @@ class VideoSource(Closes):
     Raises InputError if there is none. If the size changes in mid-stream, frames are scaled to the first size (logged).
     """
 
-    def __init__(self, name: str, url: str | bytes, stdin: int, selection: Selection, pixels: Pixels = RGB24) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str | bytes,
+        stdin: int,
+        selection: Selection,
+        pixels: Pixels = RGB24,
+        strict: bool = False,
+    ) -> None:
+        self.damage = ""
+        self._strict = strict
         self._name = name
         self._pixels = pixels
         self._piped = url == _PIPE
@@ -216,7 +221,11 @@ class VideoSource(Closes):
         if self._count == 0:
             return
         if damage := self._facts.damage or (self._child.cause() if status else ""):
-            _LOG.warning("%s is damaged or cut off (%s): %d frames could be read", self._name, damage, self._count)
+            self.damage = damage
+            told = f"{self._name} is damaged or cut off ({damage}): {self._count} frames could be read"
+            if self._strict:
+                raise InputError(told, "get it again; without --strict these frames are used")
+            _LOG.warning("%s", told)
         if self._facts.resized:
             _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)
 

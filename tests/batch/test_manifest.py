@@ -69,6 +69,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "seconds": 0.0,
         "error": "",
         "hint": "",
+        "damaged": "",
         "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": []}],
     }
 
