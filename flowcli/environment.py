@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from flowcli.errors import UsageError
+
 FOLDERS = (
     "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH",
@@ -34,6 +36,19 @@ def share_cores() -> None:
     """
     if _WAITING.isdisjoint(os.environ):
         os.environ.update(SPINS)
+
+
+PIXELS = "FLOWCLI_MAX_PIXELS"
+_MOST = 178_956_970
+"""Pixels of the largest picture that Pillow opens without being told to."""
+
+
+def max_pixels() -> int:
+    """Of the largest picture that is read, since a tiny file can say that it holds any number. Raises UsageError."""
+    text = os.environ.get(PIXELS) or str(_MOST)
+    if not text.isdecimal() or not 0 < int(text[:20]) < 2**62:
+        raise UsageError(f"{PIXELS} is {text!r}", "set it to a number of pixels, or unset it")
+    return int(text)
 
 
 def for_children() -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowcli.environment import PIXELS, max_pixels
 from flowcli.errors import InputError, OutputError
 from flowcli.opencv import cv2
 
@@ -179,23 +180,26 @@ def _bytes(path: Path) -> bytes:
 
 def _decode(path: Path, data: bytes, flags: int, page: int = 0) -> np.ndarray:
     """The picture in `data`, the bytes of `path`, as OpenCV stores it. Raises InputError."""
-    image = _decoded(data, flags, page)
+    image = _decoded(path, data, flags, page)
     if image is None:
-        stored = _decoded(data, cv2.IMREAD_UNCHANGED, page)
+        stored = _decoded(path, data, cv2.IMREAD_UNCHANGED, page)
         if stored is not None:
             raise InputError(f"a picture of {stored.dtype} values: {path}", "convert it to 8 or 16 bits, as PNG")
         raise InputError(f"not a picture, or a damaged one: {path}", "remove it, or convert it to PNG")
     return image
 
 
-def _decoded(data: bytes, flags: int, page: int) -> np.ndarray | None:
+def _decoded(path: Path, data: bytes, flags: int, page: int) -> np.ndarray | None:
     stored = np.frombuffer(data, np.uint8)
     try:
         if page:
             _, images = cv2.imdecodemulti(stored, flags, range=(page, page + 1))
             return images[0] if images else None
         return cv2.imdecode(stored, flags) if stored.size else None
-    except cv2.error:
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            limit = max_pixels()
+            raise InputError(f"picture of more than {limit} pixels: {path}", f"{PIXELS}=N allows more") from error
         return None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import ffmpeg
 import numpy as np
 
+from flowcli.environment import PIXELS, max_pixels
 from flowcli.errors import FfmpegError, InputError
 from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
@@ -34,6 +35,10 @@ _FALLBACK_RATE = Fraction(25)
 _MATROSKA_CLOCK = 1000
 """Ticks per second: ffmpeg gives this clock as the frame rate where a recording of a browser names none."""
 _SECONDS_FOR_A_LINE = 5.0
+_LONGEST_GAP = 2400
+"""Seconds without a frame that are believed; some containers hold no longer ones."""
+_RESTART = 1
+"""Seconds: a clock that is further off began anew, and one that is less off will be right again."""
 _WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", ".yuyv", ".i420"))
 
 _OUTPUT_SIDE = re.compile(r"\[(out#|vost#|enc:)")
@@ -48,6 +53,7 @@ _COMMENT = re.compile(r" *comment *: (.*)", re.IGNORECASE)
 _HINTS = {
     r"\btrex\b|\btfhd\b": "it is a segment of a stream: put the init segment first, as in cat init.mp4 1.m4s > a.mp4",
     r"(?i)encrypt|decrypt|\bcenc\b": "it is encrypted: decrypt it first",
+    r"max pixel count": f"{PIXELS}=N allows more",
     r"(?i)palette": "its palette is missing: get the file again, or convert it where it came from",
 }
 """What to do, by what ffmpeg complains of."""
@@ -226,6 +232,12 @@ class VideoSource(Closes):
             if self._strict:
                 raise InputError(told, "get it again; without --strict these frames are used")
             _LOG.warning("%s", told)
+        if self._facts.implausible:
+            _LOG.warning(
+                "%s: the times of %d frames go back, stand still or jump: these follow at the nominal rate",
+                self._name,
+                self._facts.implausible,
+            )
         if self._facts.resized:
             _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)
 
@@ -277,6 +289,9 @@ class _Facts:
         self._tick: Fraction | None = None
         self._mean_rate: Fraction | None = None
         self._size = ""
+        self.implausible = 0
+        """Frames so far whose times are not later than the one before, or much later."""
+        self._offset = Fraction(0)
         self._kept: queue.SimpleQueue[tuple[int, Fraction | None]] = queue.SimpleQueue()
         self._last: tuple[int, Fraction] | None = None
 
@@ -297,11 +312,24 @@ class _Facts:
         Raises queue.Empty if its line does not come: ffmpeg prints it before the picture.
         """
         index, time = self._kept.get(timeout=_SECONDS_FOR_A_LINE)
+        before, then = self._last or (0, Fraction(0))
+        nominal = then + (index - before) / self.rate
         if time is None:
-            before, then = self._last or (0, Fraction(0))
-            time = then + (index - before) / self.rate
+            time = nominal
+        elif self._last is not None:
+            time = self._plausible(time, then, nominal)
         self._last = index, time
         return index, time
+
+    def _plausible(self, time: Fraction, then: Fraction, nominal: Fraction) -> Fraction:
+        """The time of a frame if it can be that; otherwise `nominal`, and those that follow go on from there."""
+        moved = time + self._offset
+        if then < moved <= nominal + _LONGEST_GAP:
+            return moved
+        self.implausible += 1
+        if abs(moved - nominal) > _RESTART:
+            self._offset = nominal - time
+        return nominal
 
     def _note_frame(self, who: str, text: str) -> None:
         if match := _FRAME_LINE.match(text):
@@ -352,7 +380,11 @@ def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:
     fast one, up to two levels off: flags=accurate_rnd would cost 9 ms per frame of 1920x1080 (measured).
     """
     # Whatever a file says: it opens no other one.
-    trust = {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "pipe" if url == _PIPE else "file"}
+    trust = {
+        "format_whitelist": SELF_CONTAINED,
+        "protocol_whitelist": "pipe" if url == _PIPE else "file",
+        "max_pixels": str(max_pixels()),
+    }
     source = ffmpeg.input(url, reinit_filter=0, **trust)
     chain = f"showinfo@all=checksum=0,select='{selection.expression()}',showinfo@kept=checksum=0,scale"
     chain += ",settb=1/25,setpts=N"

@@ -179,7 +179,8 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_completion_in_a_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert completed("flowcli est", monkeypatch, capsys) == ["plain,estimate"]
-    assert completed("flowcli estimate --st", monkeypatch, capsys) == ["plain,--start", "plain,--stop", "plain,--style"]
+    found = completed("flowcli estimate --st", monkeypatch, capsys)
+    assert found == ["plain,--start", "plain,--stop", "plain,--strict", "plain,--style"]
     assert completed("flowcli estimate in", monkeypatch, capsys) == ["file,in"], "the shell completes names of files"
     monkeypatch.setenv("_FLOWCLI_COMPLETE", "bash_source")
     assert main([]) == 0
