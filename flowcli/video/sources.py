@@ -22,6 +22,7 @@ from flowcli.errors import FfmpegError, InputError
 from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
 from flowcli.types import Closes, Frame, FrameSource, Gaps, StreamInfo
+from flowcli.video.facts import Facts
 from flowcli.video.ffmpeg import Child, every_frame, file_url
 from flowcli.video.formats import SELF_CONTAINED
 from flowcli.video.selection import Selection
@@ -31,23 +32,7 @@ _LOG = logging.getLogger("flowcli")
 _PIPE = "pipe:0"
 _STDIN = "standard input"
 _STDIN_FILE = "/dev/stdin"
-_FALLBACK_RATE = Fraction(25)
-_MATROSKA_CLOCK = 1000
-"""Ticks per second: ffmpeg gives this clock as the frame rate where a recording of a browser names none."""
-_SECONDS_FOR_A_LINE = 5.0
-_LONGEST_GAP = 2400
-"""Seconds without a frame that are believed; some containers hold no longer ones."""
-_RESTART = 1
-"""Seconds: a clock that is further off began anew, and one that is less off will be right again."""
 _WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", ".yuyv", ".i420"))
-
-_OUTPUT_SIDE = re.compile(r"\[(out#|vost#|enc:)")
-_FRAME_LINE = re.compile(r"n: *\d+ pts: *(\S+) .* sar:(\d+)/(\d+) s:(\d+x\d+) ")
-_CLOCK_LINE = re.compile(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
-_DURATION = re.compile(r" *Duration: (\d+):(\d+):(\d+)\.(\d+)")
-_MEAN_RATE = re.compile(r" (\d+(?:\.\d+)?)(k?) fps,")
-_STREAM = re.compile(r" *Stream #0:\d+.*?: (Video|Audio): (?:[^,]*, (\w+))?")
-_COMMENT = re.compile(r" *comment *: (.*)", re.IGNORECASE)
 
 
 _HINTS = {
@@ -150,7 +135,7 @@ class VideoSource(Closes):
         self._pixels = pixels
         self._piped = url == _PIPE
         self._selection = selection
-        self._facts = _Facts()
+        self._facts = Facts()
         self._count = 0
         self._child = Child(_decoder(url, selection, pixels), stdin, subprocess.PIPE, self._facts.note)
         try:
@@ -268,108 +253,6 @@ class VideoSource(Closes):
                 f"mp4 without its index (moov atom): {name}", "it was cut off or never finished: get it again"
             )
         return InputError(f"not a video: {name}", f"choose another file; ffmpeg says: {self._child.cause()}")
-
-
-class _Facts:
-    """What ffmpeg says about the stream on stderr: written by the child's thread, read by the source's."""
-
-    def __init__(self) -> None:
-        self.duration: Fraction | None = None
-        self.rate = _FALLBACK_RATE
-        self.aspect = Fraction(1)
-        self.video = self.audio = self.cover = False
-        self.damage = ""
-        self.resized = ""
-        self.comment = ""
-        self.pixels = ""
-        self.refused = False
-        """Whether its format is not one that is read."""
-        self.count = 0
-        """Frames decoded so far, selected or not."""
-        self._tick: Fraction | None = None
-        self._mean_rate: Fraction | None = None
-        self._size = ""
-        self.implausible = 0
-        """Frames so far whose times are not later than the one before, or much later."""
-        self._offset = Fraction(0)
-        self._kept: queue.SimpleQueue[tuple[int, Fraction | None]] = queue.SimpleQueue()
-        self._last: tuple[int, Fraction] | None = None
-
-    def note(self, who: str, level: str, text: str) -> None:
-        if text.startswith("Format not on whitelist"):
-            self.refused = True
-        elif "showinfo@" in who:
-            self._note_frame(who, text)
-        elif level in ("error", "fatal", "panic") or (level == "warning" and "corrupt" in text):
-            if not _OUTPUT_SIDE.search(who):
-                self.damage = self.damage or text
-        elif self._tick is None:
-            self._note_banner(text)
-
-    def stamp(self) -> tuple[int, Fraction]:
-        """Number and time of the next selected frame; one without a time stamp follows at the nominal rate.
-
-        Raises queue.Empty if its line does not come: ffmpeg prints it before the picture.
-        """
-        index, time = self._kept.get(timeout=_SECONDS_FOR_A_LINE)
-        before, then = self._last or (0, Fraction(0))
-        nominal = then + (index - before) / self.rate
-        if time is None:
-            time = nominal
-        elif self._last is not None:
-            time = self._plausible(time, then, nominal)
-        self._last = index, time
-        return index, time
-
-    def _plausible(self, time: Fraction, then: Fraction, nominal: Fraction) -> Fraction:
-        """The time of a frame if it can be that; otherwise `nominal`, and those that follow go on from there."""
-        moved = time + self._offset
-        if then < moved <= nominal + _LONGEST_GAP:
-            return moved
-        self.implausible += 1
-        if abs(moved - nominal) > _RESTART:
-            self._offset = nominal - time
-        return nominal
-
-    def _note_frame(self, who: str, text: str) -> None:
-        if match := _FRAME_LINE.match(text):
-            stamp, across, down, size = match.groups()
-            if "@all" in who:
-                self.count += 1
-                return
-            if not self._size:
-                self._size = size
-                if int(across) and int(down):
-                    self.aspect = Fraction(int(across), int(down))
-            if size != self._size:
-                self.resized = size
-            time = None if stamp == "NOPTS" or self._tick is None else int(stamp) * self._tick
-            self._kept.put((self.count - 1, time))
-        elif self._tick is None and (match := _CLOCK_LINE.match(text)):
-            ticks, seconds, frames, period = map(int, match.groups())
-            self._tick = Fraction(ticks, seconds)
-            exact = Fraction(frames, period) if frames and period else None
-            # The banner rounds the mean rate to two digits, the filter knows the exact one of a constant rate.
-            mean = self._mean_rate
-            rate = exact if mean is None or (exact and abs(exact - mean) < Fraction(1, 100)) else mean
-            self.rate = rate if rate and rate < _MATROSKA_CLOCK else _FALLBACK_RATE
-
-    def _note_banner(self, text: str) -> None:
-        if match := _DURATION.match(text):
-            hours, minutes, seconds, hundredths = map(int, match.groups())
-            self.duration = Fraction(hours * 3600 + minutes * 60 + seconds) + Fraction(hundredths, 100)
-        elif match := _COMMENT.fullmatch(text):
-            self.comment = match[1]
-        elif match := _STREAM.match(text):
-            if match[1] == "Audio":
-                self.audio = True
-            elif "(attached pic)" in text:
-                self.cover = True
-            elif not self.video:
-                self.video = True
-                self.pixels = match[2] or ""
-                if match := _MEAN_RATE.search(text):
-                    self._mean_rate = Fraction(match[1]) * (1000 if match[2] else 1)
 
 
 def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:

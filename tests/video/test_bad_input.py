@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from flowcli.errors import FfmpegError, InputError
-from flowcli.video import ffmpeg_path, open_source, sources
+from flowcli.video import facts, ffmpeg_path, open_source
 from tests.tiny import children
 from tests.video import clips
 
@@ -214,7 +214,7 @@ def test_frame_that_comes_incomplete(clip: Path, stand_in: Callable[[str], None]
 
 @posix
 def test_frame_without_a_line(clip: Path, stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_SECONDS_FOR_A_LINE", 0.2)
+    monkeypatch.setattr(facts, "_SECONDS_FOR_A_LINE", 0.2)
     stand_in(PICTURE)
     with pytest.raises(FfmpegError) as caught:
         open_source("clip.mkv")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowcli.video import open_source
-from flowcli.video.sources import _Facts
+from flowcli.video.facts import Facts
 from tests.video import clips
 
 RATE = 10
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[list[Fraction], list[Fraction], int]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_times_go_on(case: str) -> None:
     given, expected, odd = CASES[case]
-    facts = _Facts()
+    facts = Facts()
     facts.note("[Parsed_showinfo@kept @ 0x1] ", "info", f"config in time_base: 1/1000, frame_rate: {RATE}/1")
     found = []
     for time in given:
