@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -69,10 +70,12 @@ def build(
     if not issubclass(made, kind):
         raise WeightsError(f"{what} makes {made.makes}, not {kind.makes}", "choose another model")
     try:
+        # First without memory: settings of a few bytes can ask for any amount of it, the tensors that are there cannot.
+        with torch.device("meta"):
+            _check_fit(path, network, state, made(**settings).state_dict())
         model = made(**settings)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(f"settings do not fit {what}: {error}", "leave them out") from error
-    _check_fit(path, network, state, model.state_dict())
     model.load_state_dict(state)
     return model.eval()
 
