@@ -31,6 +31,7 @@ class SourceOptions:
     every: int = 1
     strict: bool = False
     """Damage is an error."""
+    gaps: Gaps = "skip"
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -189,6 +190,7 @@ def open_input(source: SourceOptions) -> FrameSource:
         start=source.start,
         stop=source.stop,
         every=source.every,
+        gaps=source.gaps,
         strict=source.strict,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from flowcli.environment import PIXELS, max_pixels
 from flowcli.errors import InputError, OutputError
 from flowcli.opencv import cv2
+from flowcli.pages import is_animation, picture_pages
 
 # A picture that cannot be read or written is reported by the exception raised here, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -25,8 +25,8 @@ LAYERS = """
     models
     ops
     geometry
-    metrics pictures packing shots targets
-    pipeline atomic opencv inputs sequences
+    metrics pictures packing sequences shots targets
+    pipeline atomic opencv inputs pages
     private renames
     types environment
     errors

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
-from flowcli.batch.work import Job, Made, Task, Worker
+from flowcli.batch.work import Job, Result, Task, Worker
 from flowcli.environment import changed, share_cores
 from flowcli.errors import DeviceError, FlowcliError, UsageError
 
@@ -48,7 +48,7 @@ class _Actor:
     """A Worker in another process, on any machine."""
 
     def open(self, task: Task) -> FlowcliError | None:
-        """Loads the model; what is wrong with it."""
+        """Loads the model; returns the error if that fails."""
         share_cores()
         self._said = _Said()
         _LOG.addHandler(self._said)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from flowcli.atomic import write_error
-from flowcli.batch.items import stamp
+from flowcli.batch.items import LeftOut, stamp
 from flowcli.batch.listing import Run, names, runs
 from flowcli.batch.manifest import Manifest, Record, Written
 from flowcli.batch.plan import Plan, check_places
-from flowcli.batch.work import Job, Made, Task, moved
+from flowcli.batch.work import Job, Result, Task, moved
 from flowcli.private import Private
 from flowcli.renames import replace_folder
 

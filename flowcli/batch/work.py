@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_engine, open_input, open_run
 from flowcli.errors import MEMORY_HINT, FlowcliError, OutputError, WeightsError, first_line, is_memory_error
-from flowcli.output.outputs import Output, OutputOptions, open_outputs
-from flowcli.types import FlowPair, drain
+from flowcli.output.naming import Output
+from flowcli.output.opening import open_flows
+from flowcli.output.options import OutputOptions
+from flowcli.types import FlowPair, drain, open_all
 
 if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
@@ -100,11 +102,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
             if is_memory_error(error):
                 message = f"not enough memory: {first_line(error)}"
-                return Made(seconds=time.perf_counter() - began, error=message, hint=MEMORY_HINT)
-            return Made(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
+                return Result(seconds=time.perf_counter() - began, error=message, hint=MEMORY_HINT)
+            return Result(seconds=time.perf_counter() - began, error=f"{type(error).__name__}: {error}")
         return replace(made, seconds=time.perf_counter() - began)
 
-    def _make(self, job: Job, watch: Watch) -> Made:
+    def _make(self, job: Job, watch: Watch) -> Result:
         task = self.task
         try:
             job.place.mkdir()
@@ -120,10 +122,10 @@ class Worker:
             open_input(replace(task.source, input=name)) as frames,
             open_run(frames, name, self.entry, task.engine, self.engine, job.outputs) as run,
         ):
-            opened = open_outputs(job.outputs, frames.info, task.output, sys.stdout.buffer)
-            pairs = _watched(run.pairs, count_pairs(frames.info, task.engine), watch)
-            flows = drain(pairs, [each.sink for each in opened])
-        return Made(run.decode.items, flows, damaged=frames.damage)
+            info = frames.info
+            writers = open_all(job.outputs, lambda each: open_flows(each, info, task.output, sys.stdout.buffer))
+            flows = drain(_watched(run.pairs, count_pairs(info, task.engine), watch), writers)
+        return Result(run.decode.items, flows, damaged=frames.damage)
 
 
 def _watched(pairs: Iterator[FlowPair], total: int | None, watch: Watch) -> Iterator[FlowPair]:

@@ -112,7 +112,7 @@ def command(
     With --busy, the network when it is quiet and beside the spinning programs, by turns, and how many times as long as
     by a fair share of the cores that takes.
 
-    A network without weights here (--model pwcnet) is measured with random ones: speed hardly depends on them.
+    A network without weights here (--model pwcnet) gets random ones, which hardly change its speed.
 
     \b
     Examples:

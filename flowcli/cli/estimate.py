@@ -92,7 +92,7 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
         count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
-        summary = _summary(run, info, opened, count, seconds, frames.damage)
+        summary = _summary(run, info, writers, count, seconds, frames.damage)
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         _tell(run, info, writers, count, seconds, talk.verbose)
@@ -106,7 +106,7 @@ def _rates(run: Run, writers: list[Writer[FlowPair]]) -> dict[str, float | None]
 
 
 def _summary(
-    run: Run, info: StreamInfo, opened: list[Opened], count: int, seconds: float, damaged: str
+    run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float, damaged: str
 ) -> dict[str, Any]:
     import platform
 
@@ -119,7 +119,7 @@ def _summary(
         "frames": run.decode.items,
         "pairs": count,
         **described_run(run, info, seconds, damaged),
-        "fps": _rates(run, opened),
+        "fps": _rates(run, writers),
         "kernel": _native.status(run.engine.device.type).kernel,
         "outputs": [described(each) for each in writers],
         "versions": {

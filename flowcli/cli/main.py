@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_closed()
     _keep_memory()
     share_cores()
+    _print_any_name()
     settings: dict[str, object] = {}
     try:
         if instruction := os.environ.get(COMPLETE):

@@ -94,6 +94,11 @@ _selection_options = (
     value("--stop", parse_time, "TIME", "Frame to stop before, written the same way."),
     click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame."),
     click.option("--strict", is_flag=True, help="A damaged input is an error; otherwise what can be read is used."),
+    choice(
+        "--gaps",
+        get_args(Gaps),
+        "Where numbers of pictures are missing, or another sequence begins: estimate no flow across, do it, or stop.",
+    ),
 )
 
 selection_options = grouped("source", SourceOptions, *_selection_options)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowcli.cli.progress import track
+from flowcli.cli.progress import Unit, counted, track
 from flowcli.cli.streams import is_closed
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.opening import Writer
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-def check_stdout(options: OutputOptions) -> None:
+
+def check_stdout(options: FrameOptions) -> None:
     """Raises UsageError if pictures would go to the terminal, OutputError if there is no stdout."""
     if not any(target == "-" for target, _ in options.named):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,7 +157,7 @@ def _place(target: str, what: Content | None, form: str | None, word: str, pair:
             raise UsageError(f"{form} cannot be written to stdout", "use --as y4m (pictures) or --as nut (flow)")
         return Output(None, what or CONTAINERS[form].whats[0], form)
     path = Path(target)
-    folder = target.endswith("/") or path.is_dir() or not path.suffix
+    folder = target.endswith("/") or os.path.isdir(path) or not path.suffix
     if folder:
         form = form or ("flo" if what in (None, "flow") else "png")
         if CONTAINERS[form].place not in ("files", "folder"):

@@ -54,10 +54,11 @@ class PictureSource(Closes):
     damage = ""
     """A picture is whole, or an error."""
 
-    def __init__(self, files: list[Path], selection: Selection) -> None:
-        self._files = files
-        self._indices = selection.indices(len(files), _RATE)
-        self._named = len({file.stem for file in files}) == len(files)
+    def __init__(self, pictures: Sequence[Picture], selection: Selection, starts: Set[int] = frozenset()) -> None:
+        self._pictures = pictures
+        self._starts = starts
+        self._indices = selection.indices(len(pictures), _RATE)
+        self._named = len({picture.file.stem for picture in pictures}) == len(pictures)
         if not self._indices:
             raise InputError(f"nothing is left of {len(pictures)} pictures", "choose an earlier start or a later stop")
         self._first = pictures[self._indices[0]].read()

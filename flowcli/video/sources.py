@@ -68,21 +68,27 @@ def open_source(
     stop: int | Fraction | None = None,
     every: int = 1,
     strict: bool = False,
+    gaps: Gaps = "skip",
 ) -> FrameSource:
     """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
     start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
-    `start` on. A frame keeps its number in the source. Raises InputError, at once or from the iterator; ValueError for
-    bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one logged warning,
-    or with `strict` InputError.
+    `start` on. A frame keeps its number in the source. gaps: how pictures follow on each other where the numbers in
+    their names have gaps, or another sequence begins; both are logged. Raises InputError, at once or from the iterator;
+    ValueError for bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one
+    logged warning, or with `strict` InputError.
     """
     selection = Selection(start, stop, every)
     if second is not None:
         return PictureSource(picture_pair(source, second), selection)
     given = find_input(source)
-    if given.form == "stdin" or (given.form == "file" and given.paths[0].suffix.lower() not in PICTURE_SUFFIXES):
+    if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
         return open_video(source, selection, strict=strict)
-    return PictureSource(picture_files(given), selection)
+    return open_pictures(given, selection, gaps)
+
+
+def _is_still(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES and not is_animated(file)
 
 
 def open_video(source: str, selection: Selection, pixels: Pixels = RGB24, strict: bool = False) -> VideoSource:
@@ -233,6 +239,11 @@ class VideoSource(Closes):
             all_seen = self._selection.stop is None
             gap = f"it has {facts.count} frames" if all_seen else "no frame is between start and stop"
             return InputError(f"nothing is left of {name}: {gap}", "choose an earlier start or a later stop")
+        if Path(name).suffix.lower() in _WITHOUT_HEADER:
+            return InputError(
+                f"raw video, which does not say its size: {name}",
+                "ffmpeg -f rawvideo -pix_fmt yuv420p -s WIDTHxHEIGHT -i FILE -f nut - | flowcli estimate - ...",
+            )
         if facts.refused:
             return InputError(
                 f"not a video that stands alone: {name}",

@@ -42,8 +42,8 @@ def test_jobs_are_done_side_by_side(task: Task, tmp_path: Path, monkeypatch: pyt
     weights = set()
 
     class Meeting(Worker):
-        def _make(self, job: Job, watch: Watch) -> Made:
-            models.add(id(self.engine.model))
+        def _make(self, job: Job, watch: Watch) -> Result:
+            weights.add(tuple(each.data_ptr() for each in self.engine.model.parameters()))
             meeting.wait()
             return super()._make(job, watch)
 
@@ -72,7 +72,7 @@ def test_a_worker_computes_with_its_share_of_the_threads(
     counts = []
 
     class Counting(Worker):
-        def _make(self, job: Job, watch: Watch) -> Made:
+        def _make(self, job: Job, watch: Watch) -> Result:
             counts.append(torch.get_num_threads())
             return super()._make(job, watch)
 
@@ -108,7 +108,7 @@ def test_what_goes_wrong_is_told_and_the_rest_is_done(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(Worker):
-        def _make(self, job: Job, watch: Watch) -> Made:
+        def _make(self, job: Job, watch: Watch) -> Result:
             if job.name == "odd":
                 raise ZeroDivisionError("division by zero")
             return super()._make(job, watch)

@@ -20,50 +20,6 @@ from tests.batch.fakes import TASK, Batch
 from tests.batch.warm import tree
 from tests.tiny import ROOT
 
-TASK = Task(SourceOptions(), EngineOptions(), OutputOptions(kinds=("color", "flo")), "w")
-
-
-@dataclass
-class Batch:
-    """A batch of text files: the video is what the file says, and there is a file of flow for each of its letters."""
-
-    inputs: Path
-    out: Path
-    task: Task = TASK
-    tried: list[str] = field(default_factory=list)
-    """What the last run did."""
-
-    def plans(self) -> list[Plan]:
-        items = [Item(path.name, path) for path in sorted(self.inputs.iterdir())]
-        return plan_items(items, self.out, self.task.output, "forward")
-
-    def crew(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Made]]:
-        for job in jobs:
-            self.tried.append(job.name)
-            text = job.input.read_text()
-            damaged = "cut off" if text == "half" else ""
-            if text == "bad":
-                yield job, Made(seconds=2.0, error="it is bad", hint="make it good")
-                continue
-            video, folder = (output.path for output in job.outputs)
-            assert video is not None
-            assert folder is not None
-            folder.mkdir(parents=True)
-            video.write_text(text)
-            for letter in text:
-                (folder / f"{letter}.flo").write_text(letter)
-            yield job, Made(len(text) + 1, len(text), 1.0, damaged=damaged)
-
-    def run(self, retry: bool = False) -> dict[str, Outcome]:
-        self.tried.clear()
-        outcomes = list(run_batch(self.plans(), self.out, self.task, self.crew, retry=retry))
-        assert len({outcome.record.item for outcome in outcomes}) == len(outcomes) == len(self.plans())
-        assert not list(self.out.glob(".*"))
-        return {outcome.record.item: outcome for outcome in outcomes}
-
-    def status(self, retry: bool = False) -> dict[str, str]:
-        return {name: outcome.status for name, outcome in self.run(retry).items()}
-
 
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch:
