@@ -87,6 +87,7 @@ def test_a_worker_computes_with_its_share_of_the_threads(
     assert counts == [3] * 6
 
 
+@pytest.mark.slow
 def test_what_is_made_does_not_depend_on_what_was_made_before(library: Path, tmp_path: Path) -> None:
     """Bit for bit: networks round otherwise with another number of threads."""
     entry = find_weights(OPTIONS)

@@ -55,6 +55,7 @@ def blue_columns(image: np.ndarray) -> np.ndarray:
     return np.flatnonzero((np.abs(top - (31, 119, 180)).sum(-1) < 30).any(0))
 
 
+@pytest.mark.slow
 def test_lines_break_where_motion_is_unknown(tmp_path: Path) -> None:
     whole = rows(SINGLY + 50, speed_p95=1.0)
     broken = [row if abs(row.frame - 75) > 20 else rows(row.frame + 1)[-1] for row in whole]
@@ -66,6 +67,7 @@ def test_lines_break_where_motion_is_unknown(tmp_path: Path) -> None:
     assert 0.2 < np.diff(gap[gap < 920]).max() / (plotted[-1] - plotted[0]) < 0.35
 
 
+@pytest.mark.slow
 def test_cuts_are_lines_through_all_panels(tmp_path: Path) -> None:
     without = rows(200, speed_mean=1.0, pan=1.0, zoom=1.0, moving_area=1.0)
     one = [replace(row, cut=row.frame == 150) for row in without]
@@ -82,11 +84,13 @@ def test_few_rows(count: int, tmp_path: Path) -> None:
     assert bool(len(blue_columns(image)[blue_columns(image) < 920])) == (count > 0)
 
 
+@pytest.mark.slow
 def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
     one, other = (drawn(tmp_path / name, rows(9, pan=2.0)).read_bytes() for name in ("a.svg", "b.svg"))
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_long_video_is_a_small_picture(tmp_path: Path) -> None:
     dice = np.random.default_rng(0)
     long = [Row(index, index / 25, False, 0.0, 0.0, pan=float(dice.normal())) for index in range(30_000)]

@@ -69,6 +69,7 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (empty.num_rows, empty.column_names) == (0, COLUMNS)
 
 
+@pytest.mark.slow
 def test_plots(tmp_path: Path) -> None:
     image = read_picture(written(tmp_path / "plot.png"))
     assert image.shape[0] > 500
@@ -138,6 +139,7 @@ def test_stdout_is_a_file_on_a_full_disk(tmp_path: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_cannot_grow(tmp_path: Path, kind: str) -> None:

@@ -73,7 +73,9 @@ def test_odd_sizes(device: str) -> None:
     assert_close(lookup_correlation(one, two, moved, 1), expected, torch.float32)
 
 
-@pytest.mark.parametrize("shape", [(3, 9, 5, 7), (1, 9, 130, 170), (1, 9, 250, 290)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(3, 9, 5, 7), (1, 9, 130, 170), pytest.param((1, 9, 250, 290), marks=pytest.mark.slow)], ids=str
+)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_few_and_many_tiles(device: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     """A GPU divides its work by the number of tiles, and by how unlike the flows of neighbours are."""
@@ -90,7 +92,7 @@ def test_few_and_many_tiles(device: str, dtype: torch.dtype, shape: tuple[int, .
         assert_close(lookup_correlation(one, two, moved, 1), narrow, dtype)
 
 
-@pytest.mark.parametrize("radius", [10, 15, 16, pytest.param(33, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("radius", [10, *(pytest.param(radius, marks=pytest.mark.slow) for radius in (15, 16, 33))])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_large_radii_and_any_number_of_channels(device: str, dtype: torch.dtype, radius: int) -> None:
     """Radius 15 is the last that the matrix units of a GPU take; 8 and 32 channels fill its vectors, and its rows."""

@@ -236,6 +236,7 @@ def test_pairs_are_pictures(bank: Tensor) -> None:
     assert pairs.first.float().std() > 20
 
 
+@pytest.mark.slow
 def test_motions_are_of_all_lengths() -> None:
     drawn = draw_scene(1, range(200), HEIGHT, WIDTH, 6, ("mixed",))
     lengths = (drawn.layers[1].motion.shift + drawn.layers[1].carrier.shift).norm(dim=1)
@@ -245,6 +246,7 @@ def test_motions_are_of_all_lengths() -> None:
     assert lengths.max() > 80
 
 
+@pytest.mark.slow
 def test_scenes_have_one_to_twelve_shapes() -> None:
     drawn = draw_scene(1, range(200), HEIGHT, WIDTH, 6, ("mixed",))
     counts = torch.stack([each.radius.any(1) for each in drawn.layers[1:]]).sum(0)

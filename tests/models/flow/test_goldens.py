@@ -130,7 +130,7 @@ def keys(case: str) -> Iterator[tuple[str, tuple[int, int]]]:
         yield f"{case}_{width}x{height}", (height, width)
 
 
-LARGE = ("flownet2-cs", "flownet2-css", "flownet2-full")
+LARGE = tuple(name for name in CASES if name.startswith("flownet2"))
 
 
 @pytest.fixture(

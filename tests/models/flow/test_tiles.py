@@ -72,5 +72,6 @@ def peak(tile: int, folder: Path) -> int:
     return max(int(event["args"]["Total Allocated"]) for event in events if event["name"] == "[memory]")
 
 
+@pytest.mark.slow
 def test_tiles_take_less_memory(tmp_path: Path, library: Path) -> None:
     assert peak(64, tmp_path) < 0.8 * peak(0, tmp_path)
