@@ -89,6 +89,7 @@ def test_values_that_cannot_be_read(option: str, value: str, expected: str, caps
     assert f"{value!r} is not {expected}" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_settings_and_a_picture_that_is_no_square() -> None:
     options = [
         "--kinds",

@@ -42,6 +42,7 @@ def test_shares_are_those_of_the_table() -> None:
     assert tuple(DRAWN) == KINDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_scenes_of_a_kind_are_a_function_of_seed_and_index(bank: Tensor, kind: str) -> None:
     several, alone, other = (
@@ -59,6 +60,7 @@ def test_layers_are_no_more_than_a_scene_takes(kind: str) -> None:
     assert all(torch.isinf(drawn.layers[0].radius).flatten().tolist())
 
 
+@pytest.mark.slow
 def test_walls_are_flat(bank: Tensor) -> None:
     walls = flat_share(bank, "walls")
     assert walls > 0.25

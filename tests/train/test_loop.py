@@ -145,6 +145,7 @@ def test_training_changes_every_parameter(tmp_path: Path) -> None:
     assert untouched == []
 
 
+@pytest.mark.slow
 def test_settings_of_the_network_go_with_the_weights(tmp_path: Path) -> None:
     grown = dataclasses.replace(SMALL, steps=1, settings={"levels": 5, "reach": True}, vary=True)
     path = train(grown, tmp_path, workers=0, init=entries.resolve("rpwc").file)
@@ -154,6 +155,7 @@ def test_settings_of_the_network_go_with_the_weights(tmp_path: Path) -> None:
     assert entry.settings == grown.settings
 
 
+@pytest.mark.slow
 def test_a_branch_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     """With the weights as trained and the optimizer's state, at another rate."""
     train(SMALL, tmp_path / "trunk", workers=0)
@@ -185,6 +187,7 @@ def test_other_options_need_another_folder(tmp_path: Path) -> None:
     assert caught.value.hint == "train in another folder, or with the same"
 
 
+@pytest.mark.slow
 def test_a_run_that_began_before_an_option_was_there_goes_on(tmp_path: Path) -> None:
     train(SMALL, tmp_path, workers=0)
     path = tmp_path / "checkpoint.pt"

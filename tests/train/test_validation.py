@@ -51,6 +51,7 @@ def test_errors_are_of_the_pixels_that_count() -> None:
     assert math.isnan(validate(Constant(0.0, 0.0), none, 2, torch.device("cpu")).fast)
 
 
+@pytest.mark.slow
 def test_pairs_are_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bank = load_bank(None)
     fresh = validation_pairs(bank, 64, 96, tmp_path)
