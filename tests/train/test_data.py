@@ -161,6 +161,7 @@ def recorder(taken: list[int]) -> Callable[[int], Pairs]:
     return scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_go_on_from_any_step(bank: Tensor, tmp_path: Path, workers: int) -> None:
     scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=(64, 64), easy=2)

@@ -53,6 +53,7 @@ def test_scenes_of_a_kind_are_a_function_of_seed_and_index(bank: Tensor, kind: s
     assert (other.first.float() - alone.first.float()).abs().mean() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_are_no_more_than_a_scene_takes(kind: str) -> None:
     drawn = draw_scene(2, range(40), HEIGHT, WIDTH, 60, (kind,))
@@ -83,6 +84,7 @@ def is_mark(layers: Sequence[Layer], number: int, scene: int) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_whips_are_fast(bank: Tensor) -> None:
     whips = lengths(bank, "whips")
     assert (whips.amax((1, 2)) > 0.2 * WIDTH).float().mean() > 0.5

@@ -324,6 +324,7 @@ def test_pwcnet_finds_the_block(level: int, dx: int, dy: int, device: str) -> No
     assert_block(estimated(pwcnet_network(level, dx, dy), *blocks(128, 256, *place, shift)), *place, shift)
 
 
+@pytest.mark.slow
 @each_kernel
 @pytest.mark.parametrize("level", [5, 4, 3, 2])
 def test_pwcnet_looks_around_the_flow_of_the_coarser_level(level: int, device: str) -> None:

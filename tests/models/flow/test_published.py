@@ -39,6 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @torch.inference_mode()
 def test_weights_for_sums_over_channels_are_right_for_means(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,7 @@ def test_weights_for_sums_over_channels_are_right_for_means(name: str, monkeypat
     assert (flow(unchanged) - theirs).abs().max() > 100 * (ours - theirs).abs().max(), "the channels count"
 
 
+@pytest.mark.slow
 def test_fusion_takes_the_flow_of_small_displacements_times_400() -> None:
     state = weights_of("mmflow-flownet2")
     full = flownet2.from_mmflow(state)

@@ -33,7 +33,7 @@ def flows(pairs: list[FlowPair]) -> torch.Tensor:
     return torch.stack([field.uv for pair in pairs for field in (pair.forward, pair.backward) if field is not None])
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 3e-4), ("bf16", 0.01)])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 3e-4), pytest.param("bf16", 0.01, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("tile", "batch"),
     [pytest.param(64, 1, marks=pytest.mark.slow), (100, 2), pytest.param(250, 3, marks=pytest.mark.slow)],
