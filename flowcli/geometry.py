@@ -72,6 +72,19 @@ def sample(image: Tensor, position: Tensor, margin: float = 0.0) -> tuple[Tensor
     return sampled, inside
 
 
+def sample_isolated(image: Tensor, position: Tensor) -> Tensor:
+    """`image` sampled bilinearly at `position`, (N, C, h, w), with zeros around it: samples fade within a pixel.
+
+    image: (N, C, H, W) float32 or float64; position: (N, 2, h, w) of x, y, same dtype, any value; one that is not
+    finite samples zero.
+    """
+    size = constants((image.shape[-1], image.shape[-2]), position)
+    # Far positions are cut here, as in `sample`: beyond -1 and the size there are only zeros.
+    position = torch.minimum(torch.nan_to_num(position, nan=-2.0).clamp(min=-2.0), size + 1)
+    normal = (2 * position + 1) / size - 1
+    return F.grid_sample(image, normal.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
 def forward_splat(image: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Each pixel carried along its flow and shared among the four nearest: sums of weight * image, and of weight.
 

@@ -191,6 +191,10 @@ def test_counts_of_arithmetic() -> None:
     first, flow = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
     assert kernels.FLOPS["correlation"](first, first, 1, 2) == 2 * 9 * (2 * 3 * 4)
     # Four by four dot products of two channels; twelve blends across and nine down, of three operations each.
+    offsets, weight = torch.zeros(1, 12, 3, 4), torch.zeros(5, 2, 1, 3)
+    # Three taps that look twenty operations each; for each of them two channels, of seven operations and five sums.
+    known = first, offsets[:, :6], offsets[:, :3], weight, torch.zeros(5)
+    assert kernels.FLOPS["deform_conv"](*known) == 12 * (3 * 20 + 3 * 2 * (7 + 10))
     assert kernels.FLOPS["lookup_correlation"](first, first, flow, 1) == 12 * (2 * 16 * 2 + 3 * (12 + 9))
 
 

@@ -75,6 +75,30 @@ def test_backward_warp_of_a_half_image_keeps_float32_positions(dtype: torch.dtyp
     torch.testing.assert_close(warped[..., 3000], expected, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_isolated_samples_equal_the_oracle(height: int, width: int, dtype: torch.dtype) -> None:
+    image = _random(2, 3, height, width).to(dtype)
+    position = _random(2, 2, 9, 11).to(dtype) * max(height, width) + _random(1, 2, 1, 1).abs().to(dtype) * width
+    sampled = geometry.sample_isolated(image, position)
+    assert sampled.dtype == dtype
+    # Zeros around it, more than the border is repeated.
+    bordered = np.pad(image[1].double().numpy(), ((0, 0), (1, 1), (1, 1)))
+    expected = np.zeros((3, 9, 11))
+    for row, column in np.ndindex(9, 11):
+        x, y = position[1, :, row, column].double().tolist()
+        expected[:, row, column] = reference.bilinear(bordered, x + 1, y + 1)
+    assert expected.any()
+    np.testing.assert_allclose(sampled[1].numpy(), expected, atol=2e-4 if dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, float("inf"), float("-inf"), float("nan")])
+def test_isolated_samples_at_any_position(value: float) -> None:
+    position = torch.tensor([[1.0, value], [0.0, 0.0]])[None, :, None]
+    sampled = geometry.sample_isolated(torch.ones(1, 1, 3, 4), position)
+    assert sampled.flatten().tolist() == [1.0, 0.0]
+
+
 def test_forward_splat_equals_the_oracle() -> None:
     image, flow = _random(1, 2, 9, 13), _random(1, 2, 9, 13, scale=3)
     weight = _random(1, 1, 9, 13).abs()

@@ -31,8 +31,16 @@ def _lucas_kanade_flops(first: Tensor, second: Tensor, flow: Tensor, windows: li
     return 51 * first.numel() + flow[:, 0].numel() * sum(12 * (2 * radius + 1) + 25 for radius in windows)
 
 
+def _deform_conv_flops(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> float:
+    # For a tap of a group where it looks and the weights of four places (20), for each of its channels their sum (7);
+    # then the product with the weights.
+    taps = weight[0, 0].numel()
+    return 20 * mask.numel() + features.numel() * taps * (7 + 2 * len(bias))
+
+
 FLOPS: dict[str, Callable[..., float]] = {
     "correlation": lambda first, second, radius, dilation: 2 * first.numel() * (2 * radius + 1) ** 2,
+    "deform_conv": _deform_conv_flops,
     "lookup_correlation": _lookup_flops,
     "lucas_kanade": _lucas_kanade_flops,
     # A weight: less the highest, exponential, its sum, and its part of u and v.

@@ -2,6 +2,7 @@
 
 from flowcli.ops.brightness import levelled_brightness
 from flowcli.ops.correlation import correlation, lookup_correlation
+from flowcli.ops.deform import deform_conv
 from flowcli.ops.gate import gated_update
 from flowcli.ops.lucas_kanade import lucas_kanade
 from flowcli.ops.paint import paint_flow
@@ -12,6 +13,7 @@ from flowcli.ops.upsample import convex_upsample
 __all__ = [
     "convex_upsample",
     "correlation",
+    "deform_conv",
     "gated_update",
     "levelled_brightness",
     "lookup_correlation",

@@ -125,3 +125,21 @@ def levelled_brightness(image: np.ndarray, cell: int, least: float) -> np.ndarra
         place = (y + 0.5) / cell - 0.5, (x + 0.5) / cell - 0.5
         levelled[y, x] = (grey[y, x] - bordered(mean, *place)) / bordered(deviation, *place)
     return levelled
+
+
+def deform_conv(
+    features: np.ndarray, offsets: np.ndarray, mask: np.ndarray, weight: np.ndarray, bias: np.ndarray
+) -> np.ndarray:
+    """features: (C, H, W); offsets: (2 G k l, H, W); mask: (G k l, H, W); weight: (O, C, k, l); bias: (O,)."""
+    channels, height, width = features.shape
+    outputs, _, rows, columns = weight.shape
+    share = channels * rows * columns // len(mask)
+    result = np.zeros((outputs, height, width))
+    for y, x in np.ndindex(height, width):
+        result[:, y, x] = bias
+        for channel, row, column in np.ndindex(channels, rows, columns):
+            place = (channel // share * rows + row) * columns + column
+            down, right = (float(offset) for offset in offsets[2 * place : 2 * place + 2, y, x])
+            seen = sample(features, y + row - rows // 2 + down, x + column - columns // 2 + right)[channel]
+            result[:, y, x] += weight[:, channel, row, column] * mask[place, y, x] * seen
+    return result

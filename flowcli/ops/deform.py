@@ -1,0 +1,97 @@
+"""Modulated deformable convolution; `deform.cpp` and `deform.cu` have faster kernels for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flowcli.geometry import grid, sample_isolated
+from flowcli.ops._library import accumulator, define, differentiate_kernel, impl_autocast
+
+
+def deform_conv(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution each of whose taps looks where its own offset says, and counts as much as its mask says.
+
+    features: (N, C, H, W); offsets: (N, 2 G k l, H, W) in pixels; mask: (N, G k l, H, W); weight: (O, C, k, l), k and
+    l odd; bias: (O,). All have the same floating dtype and device; half types are computed in float32. The channels
+    of `features` are in G groups, whose offsets differ: channel 2 (k l g + t) of the offsets moves tap
+    t = l row + column of group g down, the next one to the right; channel k l g + t of the mask scales it. Samples are
+    bilinear, zeros outside; an offset that is not finite points outside. Returns (N, O, H, W), channels_last.
+    Raises ValueError if shapes, dtypes or devices do not fit.
+    Source: Deformable ConvNets v2, Zhu et al. 2019, arXiv:1811.11168, section 3.2; the layout of
+    torchvision.ops.deform_conv2d.
+    """
+    given = {"features": features, "offsets": offsets, "mask": mask, "weight": weight, "bias": bias}
+    if len({(each.dtype, each.device) for each in given.values()}) > 1 and not torch.is_autocast_enabled(
+        features.device.type
+    ):
+        kinds = ", ".join(f"{name} {each.dtype} on {each.device}" for name, each in given.items())
+        raise ValueError(f"must have the same dtype and device: {kinds}")
+    count, channels, height, width = features.shape
+    outputs, _, rows, columns = weight.shape
+    taps = rows * columns
+    groups = mask.shape[1] // taps if taps else 0
+    if weight.shape[1] != channels or not rows % 2 or not columns % 2 or bias.shape != (outputs,):
+        raise ValueError(
+            f"weight has the shape {tuple(weight.shape)} and bias {tuple(bias.shape)}, "
+            f"must have (O, {channels}, k, l), k and l odd, and (O,)"
+        )
+    if not groups or channels % groups or mask.shape != (count, groups * taps, height, width):
+        raise ValueError(
+            f"mask has the shape {tuple(mask.shape)}, must have ({count}, {taps} G, {height}, {width}), "
+            f"where G divides {channels}"
+        )
+    if offsets.shape != (count, 2 * groups * taps, height, width):
+        raise ValueError(
+            f"offsets have the shape {tuple(offsets.shape)}, must have {(count, 2 * groups * taps, height, width)}"
+        )
+    convolved: Tensor = torch.ops.flowcli.deform_conv(features, offsets, mask, weight, bias)
+    return convolved
+
+
+def _deform_conv_torch(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    wide = accumulator(features.dtype)
+    count, channels, height, width = features.shape
+    outputs, _, rows, columns = weight.shape
+    groups = mask.shape[1] // (rows * columns)
+    # Groups are treated as pictures of their own.
+    maps = features.to(wide).reshape(count * groups, channels // groups, height, width)
+    moves = offsets.to(wide).reshape(count * groups, rows * columns, 2, height, width)
+    scales = mask.to(wide).reshape(count * groups, rows * columns, 1, height, width)
+    pixels = grid(height, width, features.device).to(wide)
+    convolved = bias.to(wide)[:, None].expand(count, outputs, height * width)
+    # One tap at a time: all shifted copies at once would fill the memory.
+    for tap, kernel in enumerate(weight.to(wide).flatten(2).unbind(2)):
+        shift = pixels.new_tensor((tap % columns - columns // 2, tap // columns - rows // 2))
+        position = pixels + shift[:, None, None] + moves[:, tap].flip(1)
+        sampled = sample_isolated(maps, position) * scales[:, tap]
+        convolved = convolved + kernel @ sampled.reshape(count, channels, height * width)
+    return convolved.unflatten(2, (height, width)).to(features.dtype).clone(memory_format=torch.channels_last)
+
+
+def _deform_conv_fake(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    count, _, height, width = features.shape
+    shape = (count, weight.shape[0], height, width)
+    return torch.empty(shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
+
+
+define(
+    "deform_conv(Tensor features, Tensor offsets, Tensor mask, Tensor weight, Tensor bias) -> Tensor",
+    _deform_conv_torch,
+    _deform_conv_fake,
+)
+differentiate_kernel("deform_conv")
+
+
+# Under autocast all are promoted to the widest of their dtypes.
+
+
+def _deform_conv_autocast(features: Tensor, *others: Tensor) -> Tensor:
+    dtype = features.dtype
+    for each in others:
+        dtype = torch.promote_types(dtype, each.dtype)
+    with torch.autocast(features.device.type, enabled=False):
+        return deform_conv(features.to(dtype), *(each.to(dtype) for each in others))
+
+
+impl_autocast("deform_conv", _deform_conv_autocast)
