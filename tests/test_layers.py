@@ -73,6 +73,8 @@ LIGHT = {
     "models.flavours",
     "models.flow.__init__",
     "models.flow.published",
+    "models.frame.__init__",
+    "models.frame.published",
     "motion.__init__",
     "motion.tables",
     "train.__init__",

@@ -150,7 +150,7 @@ def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: 
     check_free(entries.home() / f"{name}.safetensors", overwrite)
     if not talk.quiet:
         click.echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
-    file = entries.home() / wanted.url.rpartition("/")[2]
+    file = entries.home() / (wanted.file or wanted.url.rpartition("/")[2])
     with downloading(wanted.name, show=not talk.quiet) as report:
         digest = fetch(wanted.url, file, most=MOST, agent=f"flowcli/{__version__}", report=report)
     try:

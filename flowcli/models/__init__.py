@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowcli.models.base import FlowModel, Network
+    from flowcli.models.base import FlowModel, FrameModel, Network
 
 
 def families() -> dict[str, list[str]]:
@@ -30,6 +30,11 @@ def names() -> list[str]:
     return families()["flow"]
 
 
+def frame_names() -> list[str]:
+    """Names of the networks that make frames, sorted."""
+    return families()["frame"]
+
+
 def find(name: str) -> type[Network]:
     """The class of a network of any family. Raises ValueError for an unknown name."""
     known = families()
@@ -43,8 +48,18 @@ def find(name: str) -> type[Network]:
 
 def create(name: str, **settings: Any) -> FlowModel:
     """A network that estimates flow, with fresh weights. Raises ValueError for an unknown name."""
-    if name not in names():
-        raise ValueError(f"unknown network {name!r}; there are: {', '.join(names())}")
-    kind: Any = find(name)
-    model: FlowModel = kind(**settings)
+    model: FlowModel = _created(name, names(), settings)
     return model
+
+
+def create_frame(name: str, **settings: Any) -> FrameModel:
+    """A network that makes frames, with fresh weights. Raises ValueError for an unknown name."""
+    model: FrameModel = _created(name, frame_names(), settings)
+    return model
+
+
+def _created(name: str, known: list[str], settings: dict[str, Any]) -> Any:
+    if name not in known:
+        raise ValueError(f"unknown network {name!r}; there are: {', '.join(known)}")
+    kind: Any = find(name)
+    return kind(**settings)

@@ -1,8 +1,9 @@
-"""What every network is, and what every network that estimates flow is."""
+"""What every network is, what every network that estimates flow is, and what every network that makes frames is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
@@ -73,3 +74,40 @@ class FlowModel(Network):
         """Flows from `first` to `second`, both (N, 3, H, W) in [0, 1]: the two frames are encoded as one batch."""
         halves = [features.chunk(2) for features in self.encode(torch.cat([first, second]))]
         return self.decode(tuple(half[0] for half in halves), tuple(half[1] for half in halves))
+
+
+class FrameModel(Network):
+    """Base of every network that makes frames between two, at any time and of any size.
+
+    `encode` does what a pair needs once, `decode` what each new frame needs. The network pads its input itself, and
+    takes pictures of any size.
+    """
+
+    makes = "frames"
+    precisions: tuple[str, ...] = ("fp32",)
+    """Those in which its frames are as good as in fp32."""
+
+    def encode(self, first: Tensor, second: Tensor) -> Features:
+        """What all frames of a pair have in common. first, second: (N, 3, h, w) float32 RGB in [0, 1]."""
+        raise NotImplementedError
+
+    def decode(
+        self, features: Features, times: Sequence[Fraction | float], height: int, width: int
+    ) -> Iterator[Tensor]:
+        """Frames (N, 3, height, width) float32 RGB, about [0, 1] and not clamped, one for each time.
+
+        times: in [0, 1], 0 is that of the first frame and 1 that of the second. Each frame is made when it is asked
+        for, so that no more than one is in memory.
+        """
+        raise NotImplementedError
+
+    def result(self, first: Tensor, second: Tensor) -> Tensor:
+        """The frame (N, 3, H, W) in the middle between two."""
+        (frame,) = self.decode(self.encode(first, second), [0.5], *first.shape[-2:])
+        return frame
+
+    def forward(
+        self, first: Tensor, second: Tensor, times: Sequence[Fraction | float], height: int, width: int
+    ) -> list[Tensor]:
+        """The frames of `decode` all at once, as training needs them."""
+        return list(self.decode(self.encode(first, second), times, height, width))

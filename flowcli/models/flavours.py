@@ -37,13 +37,15 @@ class Download:
     """On which datasets."""
     parameters: int
     gmacs: float
-    """10^9 multiply-adds of the convolutions for one pair of 1024x436."""
+    """10^9 multiply-adds of the convolutions for one pair of 1024x436; of frames with all that makes one of them."""
     epe: str = ""
-    """Mean endpoint errors that the authors published, pixels."""
+    """Mean endpoint errors that the authors published, pixels; of frames what they measured of them."""
     measured: str = ""
     """Mean endpoint errors that this project measured, pixels, on the pairs of the README's table."""
     sha256: str = ""
     """What somebody stated of it: all of the hash, or its beginning."""
+    file: str = ""
+    """What the file is called, where its address does not say."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from flowcli.geometry import grid, sample_isolated
 from flowcli.ops._library import accumulator, define, differentiate_kernel, impl_autocast
+
+AT_ONCE = 2**16
+"""Pixels that the plain torch kernel works on together."""
 
 
 def deform_conv(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -52,21 +58,25 @@ def deform_conv(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor,
 def _deform_conv_torch(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     wide = accumulator(features.dtype)
     count, channels, height, width = features.shape
-    outputs, _, rows, columns = weight.shape
-    groups = mask.shape[1] // (rows * columns)
-    # Groups are treated as pictures of their own.
+    rows, columns = weight.shape[2:]
+    taps, device = rows * columns, features.device
+    groups = mask.shape[1] // taps
+    # Groups are treated as pictures of their own, and taps as rows of one picture more.
     maps = features.to(wide).reshape(count * groups, channels // groups, height, width)
-    moves = offsets.to(wide).reshape(count * groups, rows * columns, 2, height, width)
-    scales = mask.to(wide).reshape(count * groups, rows * columns, 1, height, width)
-    pixels = grid(height, width, features.device).to(wide)
-    convolved = bias.to(wide)[:, None].expand(count, outputs, height * width)
-    # One tap at a time: all shifted copies at once would fill the memory.
-    for tap, kernel in enumerate(weight.to(wide).flatten(2).unbind(2)):
-        shift = pixels.new_tensor((tap % columns - columns // 2, tap // columns - rows // 2))
-        position = pixels + shift[:, None, None] + moves[:, tap].flip(1)
-        sampled = sample_isolated(maps, position) * scales[:, tap]
-        convolved = convolved + kernel @ sampled.reshape(count, channels, height * width)
-    return convolved.unflatten(2, (height, width)).to(features.dtype).clone(memory_format=torch.channels_last)
+    moves = offsets.to(wide).reshape(count * groups, taps, 2, height, width).flip(2).transpose(1, 2)
+    scales = mask.to(wide).reshape(count * groups, 1, taps, height, width)
+    window = grid(rows, columns, device).flatten(1) - grid(1, 1, device).new_tensor([[columns // 2], [rows // 2]])
+    places = (window[:, :, None, None] + grid(height, width, device)[:, None]).to(wide)
+    parts: list[Tensor] = []
+    # All samples of a large picture at once would fill the memory.
+    for band in (slice(top, top + max(1, AT_ONCE // width)) for top in range(0, height, max(1, AT_ONCE // width))):
+        position = places[:, :, band] + moves[:, :, :, band]
+        lines = position.shape[3]
+        sampled = sample_isolated(maps, position.flatten(2, 3)).unflatten(2, (taps, lines)) * scales[:, :, :, band]
+        parts.append(weight.to(wide).flatten(1) @ sampled.reshape(count, channels * taps, lines * width))
+    convolved = torch.cat(parts, 2) + bias.to(wide)[:, None]
+    rounded: Tensor = convolved.unflatten(2, (height, width)).to(features.dtype)
+    return rounded.clone(memory_format=torch.channels_last)
 
 
 def _deform_conv_fake(features: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -81,6 +91,16 @@ define(
     _deform_conv_fake,
 )
 differentiate_kernel("deform_conv")
+
+
+def _products(*shapes: torch.Size, out_shape: torch.Size, **_: Any) -> int:
+    """Floating point operations of the convolution, as torch counts those of others, without the samples."""
+    weight = shapes[3]
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+COUNTED = {torch.ops.flowcli.deform_conv: _products}
+"""For torch.utils.flop_counter.FlopCounterMode, which does not know the operator."""
 
 
 # Under autocast all are promoted to the widest of their dtypes.

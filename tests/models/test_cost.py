@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from flowcli import models
-from flowcli.models.cost import multiply_adds
+from flowcli.models.cost import counting, multiply_adds
 from flowcli.models.flavours import Download, downloads
+from flowcli.ops import deform_conv
 from flowcli.weights.entries import Entry, entries
 
 LISTED: dict[str, tuple[str, Mapping[str, Any], Entry | Download]] = {
@@ -25,6 +26,14 @@ def test_costs_that_are_listed_are_those_of_the_networks(name: str) -> None:
     with torch.device("meta"):
         parameters = models.find(network)(**settings).parameters()
     assert stated.parameters == sum(parameter.numel() for parameter in parameters)
+
+
+def test_multiply_adds_of_a_deformable_convolution() -> None:
+    features, offsets, mask = (torch.zeros(2, channels, 5, 7, device="meta") for channels in (8, 36, 18))
+    weight, bias = torch.zeros(3, 8, 3, 3, device="meta"), torch.zeros(3, device="meta")
+    with counting() as counter:
+        deform_conv(features, offsets, mask, weight, bias)
+    assert counter.get_total_flops() == 2 * (2 * 3 * 5 * 7) * (8 * 3 * 3)
 
 
 def test_multiply_adds_of_a_network_that_one_can_count_by_hand() -> None:

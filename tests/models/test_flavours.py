@@ -42,7 +42,8 @@ def test_titles_and_names_of_downloads_are_told_apart() -> None:
 
 @pytest.mark.parametrize("download", [download for _, download in downloads()], ids=lambda download: download.name)
 def test_a_download_can_be_asked_for(download: Download) -> None:
-    assert re.fullmatch(r"https?://[\w.-]+(/[\w.-]+)+", download.url)
+    assert re.fullmatch(r"https?://[\w.-]+(/[\w.-]+)+(\?[\w=&-]+)?", download.url)
+    assert re.fullmatch(r"[\w.-]+", download.file or download.url.rpartition("/")[2])
     assert re.fullmatch(r"([0-9a-f]{8}|[0-9a-f]{64})?", download.sha256)
 
 

@@ -140,11 +140,11 @@ def test_gradients_in_half_precision(device: str) -> None:
 
 def test_autocast_takes_the_widest_dtype(device: str) -> None:
     features, offsets, mask, weight, bias = changed(given(), lambda each: each.float().to(device))
-    rough = features.bfloat16(), offsets.bfloat16(), mask.bfloat16()
+    known, where, scales = features.bfloat16(), offsets.bfloat16(), mask.bfloat16()
     with torch.autocast(torch.device(device).type, torch.bfloat16):
-        actual = deform_conv(*rough, weight, bias)
+        actual = deform_conv(known, where, scales, weight, bias)
     assert actual.dtype == torch.float32
-    expected = deform_conv(*(each.float() for each in rough), weight, bias)
+    expected = deform_conv(known.float(), where.float(), scales.float(), weight, bias)
     torch.testing.assert_close(actual, expected)
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from flowcli import models
 from flowcli.errors import OutputError, WeightsError
+from flowcli.models.base import FrameModel
 from flowcli.weights import entries, loading, recognition
 from flowcli.weights.importing import import_weights
 from flowcli.weights.recognition import recognise
 from tests.lua import Lua, whole
 
 KEYS = Path(__file__).parents[1] / "models/flow/keys"
+FRAME_KEYS = Path(__file__).parents[1] / "models/frame/keys"
 """Names and shapes in files of others; each list says where it is from."""
 KNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "pwcnet": ("pwcnet", {}),
@@ -46,12 +48,13 @@ OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mmflow-flownet2css": ("flownet2-css", "flownet2", {"variant": "css", **STACKED, "last": "bilinear"}),
     "mmflow-flownet2sd": ("flownet2-sd", "flownet2", {"variant": "sd", **STACKED}),
 }
-FILES = {**{name: (name, *known) for name, known in KNOWN.items()}, **OTHERS}
+FILES = {**{name: (name, *known) for name, known in KNOWN.items()}, **OTHERS, "videoinr": ("videoinr", "videoinr", {})}
 
 
 def listed(name: str) -> dict[str, Tensor]:
     """Zeros by the names of that list, which take no memory."""
-    keys = json.loads((KEYS / f"{name}.json").read_text())["keys"]
+    (path,) = (folder / f"{name}.json" for folder in (KEYS, FRAME_KEYS) if (folder / f"{name}.json").is_file())
+    keys = json.loads(path.read_text())["keys"]
     return {key: torch.zeros(()).expand(shape) for key, shape in keys}
 
 
@@ -77,7 +80,7 @@ def test_a_file_is_known_by_its_names_and_shapes(name: str, monkeypatch: pytest.
     flavour = seen.flavour
     assert (flavour.name, flavour.network, flavour.settings) == FILES[name]
     with torch.device("meta"):
-        model = models.create(flavour.network, **flavour.settings)
+        model = models.find(flavour.network)(**flavour.settings)
     # Not strict in torch's sense: names and shapes have to be the very same.
     assert {key: tensor.shape for key, tensor in seen.state.items()} == {
         key: tensor.shape for key, tensor in model.state_dict().items()
@@ -163,6 +166,27 @@ def test_imported_weights_have_a_name_from_then_on(tmp_path: Path, own_folder: P
     # The order in which a file keeps its metadata is not fixed, and so its hash is not.
     assert dataclasses.replace(again, sha256=entry.sha256) == entry
     assert import_weights(file, "other").name == "other"
+
+
+@pytest.mark.slow
+def test_weights_of_a_network_that_makes_frames(tmp_path: Path, own_folder: Path) -> None:
+    torch.manual_seed(0)
+    state = {key: 0.02 * torch.randn(tensor.shape) for key, tensor in listed("videoinr").items()}
+    file = tmp_path / "latest_G.pth"
+    torch.save(state, file)
+    entry = import_weights(file, epe="PSNR")
+    assert (entry.name, entry.network, entry.file) == ("videoinr", "videoinr", own_folder / "videoinr.safetensors")
+    assert (entry.licence, entry.epe) == ("none stated, so all rights are reserved", "PSNR")
+    assert entry.parameters == 11_312_698 - 334_083
+    model = loading.load_as(FrameModel, entry)
+    assert torch.equal(model.get_parameter("decoder.colour.layers.4.bias"), state["encode_imnet.net.4.bias"])
+    with pytest.raises(WeightsError, match=r"^network videoinr makes frames, not flow$"):
+        loading.load(entry)
+    assert failure(file, "rpwc").message == f"{file} holds weights of videoinr, not of rpwc"
+    state["encode_imnet.net.4.bias"][0] = torch.nan
+    torch.save(state, file)
+    with pytest.raises(WeightsError, match=r"^VideoINR gives no frames with the weights "):
+        import_weights(file, "other")
 
 
 def failure(path: Path, network: str | None = None) -> WeightsError:
