@@ -11,7 +11,6 @@ import re
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from flowcli.engine.engine import Engine
 from flowcli.models.base import FlowModel
 from flowcli.types import Frame
 from flowcli.weights import entries, loading
+from tests.formula import noise, pictures
 
 PATH = Path(__file__).with_name("goldens.npz")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,15 +58,6 @@ GAINS = (
 """The first whose pattern is in the name of a weight; so that every tensor matters, and flows are some pixels long."""
 
 
-@lru_cache(maxsize=1)
-def noise() -> np.ndarray:
-    """A million normal numbers, the same ones with every version of NumPy.
-
-    The seed is one with which none of the small tensors is nearly zero.
-    """
-    return np.random.RandomState(6).standard_normal(1_000_003).astype(np.float32)
-
-
 def formula(key: str, tensor: Tensor) -> Tensor:
     """A tensor of that shape, of numbers that follow from the key."""
     if not tensor.is_floating_point():
@@ -93,25 +84,6 @@ def network(case: str) -> FlowModel:
         model = models.create(name, **settings)
     model.load_state_dict({key: formula(key, tensor) for key, tensor in model.state_dict().items()}, assign=True)
     return model
-
-
-def texture(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
-    """Noise of every scale, 0 to 255, in whole numbers: the same ones everywhere."""
-    total = np.zeros((height, width, 3), np.int64)
-    for cell in (1, 2, 4, 8, 16, 32):
-        coarse = random.randint(0, 256, (-(-height // cell), -(-width // cell), 3))
-        total += coarse.repeat(cell, 0).repeat(cell, 1)[:height, :width]
-    return total // 6
-
-
-def pictures(height: int, width: int) -> list[np.ndarray]:
-    """A background that moves by (-3, 2) and a block by (9, -4), bluish, the second picture a little darker."""
-    random = np.random.RandomState(1)
-    first, block = texture(random, height, width), texture(random, height // 3, height // 3)
-    second = np.roll(first, (2, -3), (0, 1))
-    for image, top, left in ((first, height // 3, width // 3), (second, height // 3 - 4, width // 3 + 9)):
-        image[top : top + len(block), left : left + len(block)] = block
-    return [(image * (5, 6, 8) // dim).astype(np.uint8) for image, dim in ((first, 8), (second, 9))]
 
 
 def estimated(engine: Engine, images: list[np.ndarray]) -> np.ndarray:

@@ -21,7 +21,7 @@ from torch import Tensor
 from flowcli import models
 from flowcli.models.base import FrameModel
 from flowcli.models.frame import _alignment, _decoder, _siren
-from tests.models.flow.test_goldens import noise, pictures
+from tests.formula import noise, pictures
 
 PATH = Path(__file__).with_name("goldens.npz")
 HEIGHT, WIDTH = 29, 38
