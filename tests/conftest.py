@@ -40,3 +40,15 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(entries, "folder", lambda: folder)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return folder
+
+
+@pytest.fixture
+def small_videoinr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VideoINR with few channels and blocks, in the place of the whole one."""
+    from flowcli.models.frame import videoinr
+
+    class Small(videoinr.VideoINR):
+        def __init__(self) -> None:
+            super().__init__(8, 2, front=1, trunk=1)
+
+    monkeypatch.setattr(videoinr, "MODEL", Small)

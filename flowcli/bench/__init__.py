@@ -59,7 +59,7 @@ def random_weights(network: str, folder: Path) -> entries.Entry:
     from safetensors.torch import save_file
 
     file = folder / f"{network}-random.safetensors"
-    save_file(models.create(network).state_dict(), file, {"network": network})
+    save_file(models.find(network)().state_dict(), file, {"network": network})
     return entries.resolve(str(file))
 
 
@@ -71,17 +71,25 @@ def cores() -> int:
 def facts(setup: Setup) -> dict[str, Any]:
     """The conditions of the measurements. Builds the native kernels if necessary."""
     engine = setup.open_engine()
-    cuda = engine.device.type == "cuda"
+    size = setup.width, setup.height
+    return conditions(setup.entry, *size, batch=engine.batch, device=engine.device, precision=engine.precision)
+
+
+def conditions(
+    entry: entries.Entry, width: int, height: int, *, batch: int, device: torch.device, precision: str
+) -> dict[str, Any]:
+    """As `facts`, for a network that runs on the device without an engine."""
+    cuda = device.type == "cuda"
     return {
-        "model": setup.entry.name,
-        "sha256": setup.entry.sha256,
-        "width": setup.width,
-        "height": setup.height,
-        "batch": engine.batch,
-        "device": str(engine.device),
-        "processor": torch.cuda.get_device_name(engine.device) if cuda else torch.backends.cpu.get_cpu_capability(),
-        "precision": engine.precision,
-        "kernel": _native.ensure(engine.device.type).kernel,
+        "model": entry.name,
+        "sha256": entry.sha256,
+        "width": width,
+        "height": height,
+        "batch": batch,
+        "device": str(device),
+        "processor": torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability(),
+        "precision": precision,
+        "kernel": _native.ensure(device.type).kernel,
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

@@ -49,6 +49,8 @@ class Network:
     """The rate of a large convolution in the network's precision, channels_last."""
     rows: list[Row]
     """The parts of the network, the whole network, and the references."""
+    memory: int | None = None
+    """Memory in bytes that the process had at most, for a network that makes frames on a CPU."""
 
 
 def measure(setup: Setup) -> Network:

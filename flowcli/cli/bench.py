@@ -26,6 +26,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.values import Value
 from flowcli.errors import FfmpegError, UsageError, WeightsError
+from flowcli.weights import entries
 
 if TYPE_CHECKING:
     from flowcli.bench import Setup
@@ -112,7 +113,9 @@ def command(
     With --busy, the network when it is quiet and beside the spinning programs, by turns, and how many times as long as
     by a fair share of the cores that takes.
 
-    A network without weights here (--model pwcnet) gets random ones, which hardly change its speed.
+    A network without weights here (--model pwcnet) gets random ones, which hardly change its speed. For a network that
+    makes frames (--model videoinr), encode is for a pair whose sides are a quarter of --size, decode for one frame of
+    that size; the most memory that the process had is shown.
 
     \b
     Examples:
@@ -123,6 +126,9 @@ def command(
     flowcli bench --busy 2                                          beside two spinning programs
     """
     width, height = size
+    if _makes_frames(engine.model):
+        _measure_frames(parts, engine, width, height, seconds, talk)
+        return
     entry = _find(engine)
     chosen = [part for part in PARTS if part in parts] or list(PARTS[: 0 if busy else 3])
     if entry is not None and entry.file is None and ("network" in chosen or busy):
@@ -153,6 +159,42 @@ def command(
                 _print_busy(result)
     if talk.json:
         click.echo(json.dumps(facts))
+
+
+def _makes_frames(model: str) -> bool:
+    """Whether that is a network that makes frames, or weights of one."""
+    try:
+        return model in models.frame_names() or entries.resolve(model).network in models.frame_names()
+    except WeightsError:
+        return False
+
+
+def _measure_frames(
+    parts: tuple[str, ...], engine: EngineOptions, width: int, height: int, seconds: float, talk: TalkOptions
+) -> None:
+    if set(parts) - {"network"}:
+        raise UsageError(
+            f"{engine.model} makes frames, of which only the network is measured",
+            f"flowcli bench network --model {engine.model}",
+        )
+
+    from flowcli import bench
+    from flowcli.bench import frames
+    from flowcli.engine.precision import choose_device
+
+    with tempfile.TemporaryDirectory(prefix="flowcli-bench-") as folder:
+        entry = frames.find_entry(engine.model, Path(folder))
+        device = choose_device(engine.device)
+        facts = bench.conditions(entry, width, height, batch=1, device=device, precision="fp32")
+        if not talk.json:
+            _print_facts(facts)
+        if not talk.quiet:
+            click.echo("measuring: network", err=True)
+        result = frames.measure(entry, engine.device, height, width, seconds)
+    if talk.json:
+        click.echo(json.dumps({**facts, "network": dataclasses.asdict(result)}))
+    else:
+        _print_network(result)
 
 
 def _find(engine: EngineOptions) -> Entry | None:
@@ -244,6 +286,8 @@ def _print_network(result: Network) -> None:
         memory = [] if on_cpu else ["" if each.memory is None else f"{each.memory / 1e6:.0f}"]
         rows.append((each.what, _ms(each.seconds), ratio, gmacs, gflops, share, *memory))
     print_columns(("", "ms", "ratio", "GMAC", "GFLOP/s", "of peak", *([] if on_cpu else ["GPU MB"])), rows, left=1)
+    if result.memory is not None:
+        click.echo(f"{result.memory / 1e6:.0f} MB of memory at most, without the references")
 
 
 def _print_pipeline(result: Pipeline) -> None:

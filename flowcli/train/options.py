@@ -9,6 +9,7 @@ from typing import Any, Literal
 KINDS = ("mixed", "walls", "whips", "depth", "bodies", "stills")
 """The kinds of training scenes."""
 Precision = Literal["bf16", "fp32"]
+Loss = Literal["sum", "mean"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,23 @@ class TrainOptions:
     """Kinds of scenes, drawn in proportion to their shares."""
     precision: Precision = "bf16"
     """The precision in which the network is computed; weights and loss are float32."""
+
+
+@dataclass(frozen=True)
+class FrameTrainOptions:
+    """What a run for a network that makes frames is. The defaults are those of VideoINR's authors."""
+
+    network: str = "videoinr"
+    textures: str | None = None
+    """Folder of photos; None: procedural textures only."""
+    steps: int = 600_000
+    batch: int = 24
+    crop: int = 128
+    """Side of the frames that are made, pixels, at FACTOR times."""
+    rate: float = 1e-4
+    """Highest learning rate."""
+    seed: int = 7
+    loss: Loss = "sum"
+    """Over pixels: "sum", as the authors have it, or "mean", as they would have it now."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the network."""

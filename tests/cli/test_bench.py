@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -84,6 +85,34 @@ def test_tables_of_a_network_without_weights(capsys: pytest.CaptureFixture[str])
     assert lines[3].split() == ["ms", "ratio", "GMAC", "GFLOP/s", "of", "peak"]
     assert [line.split()[0] for line in lines[4:]] == ["encode", "decode", "whole", "float32,", "torch", "OpenCV"]
     assert lines[6].split()[3] == "1.23"
+
+
+@pytest.mark.slow
+def test_a_network_that_makes_frames(small_videoinr: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "network", "-m", "videoinr", *SMALL]) == 0
+    out, err = capsys.readouterr()
+    assert err == "measuring: network\n"
+    lines = out.splitlines()
+    assert lines[0].startswith("videoinr-random, 64x64, batch 1, fp32, ")
+    assert lines[2].startswith("network: a large convolution does ")
+    assert [line.split()[0] for line in lines[4:7]] == ["encode", "decode", "encode,"]
+    assert re.fullmatch(r"\d+ MB of memory at most, without the references", lines[7])
+    assert main(["bench", "-m", "videoinr", *SMALL, "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    encode, decode, fallback = found["network"]["rows"]
+    assert (found["width"], found["height"], found["precision"]) == (64, 64, "fp32")
+    assert encode["gmacs"] > 0
+    assert decode["gmacs"] > 0
+    assert fallback["ratio"] == pytest.approx(fallback["seconds"]["median"] / encode["seconds"]["median"])
+    assert found["network"]["memory"] > 100e6
+
+
+def test_only_the_network_of_one_that_makes_frames(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "pipeline", "-m", "videoinr"]) == 2
+    assert capsys.readouterr().err == (
+        "error: videoinr makes frames, of which only the network is measured\n"
+        "hint: flowcli bench network --model videoinr\n"
+    )
 
 
 @pytest.mark.slow

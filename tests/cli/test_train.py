@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from flowcli.cli.main import main
-from flowcli.train import loop, textures, validation
+from flowcli.train import frames, loop, textures, validation
 from flowcli.train.options import TrainOptions
 from flowcli.weights import entries
 
@@ -109,3 +110,42 @@ def test_settings_and_a_picture_that_is_no_square() -> None:
     assert trained["settings"] == {"levels": 5, "reach": True}
     assert trained["crop"] == [64, 128]
     assert trained["kinds"] == ["walls", "whips"]
+
+
+@pytest.mark.slow
+def test_a_network_that_makes_frames(
+    small_videoinr: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(frames, "VALIDATION_SCENES", 2)
+    few = ["--steps", "1", "--batch", "1", "--crop", "64", "--device", "cpu"]
+    assert main(["train", "run", "--network", "videoinr", "--loss", "mean", *few]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    state, wrote = err.splitlines()
+    assert re.fullmatch(r"step 1, \d+\.\d min: loss 0\.\d{4}, validation PSNR \d+\.\d\d dB", state)
+    assert wrote == "wrote run/weights.safetensors"
+    entry = entries.resolve("run/weights.safetensors")
+    assert entry.network == "videoinr"
+    options = json.loads(entry.trained)
+    # What is not given is not that of networks of flow.
+    assert (options["loss"], options["crop"], options["rate"]) == ("mean", 64, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--network videoinr --easy 3", "--easy is for networks of flow, videoinr makes frames"),
+        ("--network videoinr --precision fp32", "--precision is for networks of flow, videoinr makes frames"),
+        ("--network videoinr --kinds walls", "--kinds is for networks of flow, videoinr makes frames"),
+        ("--loss sum", "--loss is for networks that make frames"),
+    ],
+)
+def test_options_of_the_other_kind(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", *arguments.split()]) == 2
+    assert capsys.readouterr().err == f"error: {message}\nhint: leave it out\n"
+    assert not Path("run").exists()
+
+
+def test_frames_that_are_no_squares(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", "--network", "videoinr", "--crop", "128x64"]) == 2
+    assert capsys.readouterr().err == "error: videoinr is trained on squares, not 128x64\nhint: give one side\n"

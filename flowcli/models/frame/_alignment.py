@@ -70,8 +70,10 @@ class DeformConv(nn.Module):
             nn.init.zeros_(self.places.bias)
 
     def forward(self, features: Tensor, known: Tensor) -> Tensor:
-        offsets, mask = self.places(known).split((2 * self.taps, self.taps), 1)
-        return deform_conv(features, offsets, mask.sigmoid(), self.weight, self.bias)
+        places = self.places(known)
+        # In place: of a large picture this is the largest map.
+        offsets, mask = places[:, : 2 * self.taps], places[:, 2 * self.taps :].sigmoid_()
+        return deform_conv(features, offsets, mask, self.weight, self.bias)
 
 
 class Level(nn.Module):

@@ -1,0 +1,66 @@
+"""`flowcli train` for networks that make frames."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from flowcli.cli.options import TalkOptions
+from flowcli.errors import UsageError
+from flowcli.train.options import FrameTrainOptions
+
+if TYPE_CHECKING:
+    from flowcli.train.frames import FrameProgress
+
+COMMON = ("steps", "batch", "rate", "seed", "loss")
+"""Options that are also of these networks, with defaults of their own."""
+FLOW_ONLY = ("warm", "hold", "vary", "easy", "scenes", "kinds", "workers", "real", "init", "precision")
+
+
+def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -> Path:
+    """The path of the weights. Raises UsageError for options that these networks do not have."""
+    params = click.get_current_context().params
+    given = {name: value for name, value in params.items() if _is_given(name)}
+    network = params["network"]
+    for name in FLOW_ONLY:
+        if name in given:
+            raise UsageError(f"--{name} is for networks of flow, {network} makes frames", "leave it out")
+
+    from flowcli.engine.precision import choose_device
+    from flowcli.train.frames import train_frames
+
+    own: dict[str, Any] = {name: given[name] for name in COMMON if name in given}
+    if "textures" in given:
+        own["textures"] = str(given["textures"])
+    if "crop" in given:
+        height, own["crop"] = given["crop"]
+        if height != own["crop"]:
+            raise UsageError(f"{network} is trained on squares, not {own['crop']}x{height}", "give one side")
+    return train_frames(
+        FrameTrainOptions(network, settings=dict(params["settings"]), **own),
+        folder,
+        device=str(choose_device(device)),
+        minutes=math.inf if minutes is None else minutes,
+        report=lambda progress: None if talk.quiet else _show(progress),
+    )
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def refuse() -> None:
+    """Raises UsageError if a network of flow is given what only these networks have."""
+    if _is_given("loss"):
+        raise UsageError("--loss is for networks that make frames", "leave it out")
+
+
+def _show(progress: FrameProgress) -> None:
+    if progress.psnr is not None:
+        minutes = progress.seconds / 60
+        state = f"step {progress.step}, {minutes:.1f} min: loss {progress.loss:.4f}"
+        click.echo(f"{state}, validation PSNR {progress.psnr:.2f} dB", err=True)
