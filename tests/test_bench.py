@@ -242,6 +242,7 @@ def test_network(tmp_path: Path) -> None:
         assert rows[name].gmacs is None
 
 
+@pytest.mark.slow
 def test_engines_on_a_gpu_are_measured_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """With made-up memory: each engine finds 100 bytes more taken than the one before, and takes 7 at its peak."""
     opened: list[dict[str, Any]] = []

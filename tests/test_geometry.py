@@ -116,7 +116,9 @@ def test_forward_splat_drops_what_leaves_the_frame(value: float) -> None:
     assert arrived.abs().max() == 0
 
 
-@pytest.mark.parametrize(("height", "width"), [(33, 49), (65, 40), (130, 97), (131, 203), (1, 1)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(33, 49), (65, 40), (130, 97), pytest.param(131, 203, marks=pytest.mark.slow), (1, 1)]
+)
 def test_resize_image_equals_the_oracle(height: int, width: int) -> None:
     image = _random(1, 1, 65, 97)
     expected = reference.resize_plane(image[0, 0].numpy(), height, width)
@@ -225,7 +227,7 @@ def _box(radius: int, picture: torch.Tensor) -> torch.Tensor:
     return functional.conv2d(picture, weight, padding=radius, groups=picture.shape[1])
 
 
-@pytest.mark.parametrize("side", [1, 7, 16, 64, 97, 100, 0])
+@pytest.mark.parametrize("side", [pytest.param(1, marks=pytest.mark.slow), 7, 16, 64, 97, 100, 0])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_tiles_give_what_the_whole_gives(height: int, width: int, side: int) -> None:
     first, second = _random(2, 3, height, width), _random(2, 1, height, width)

@@ -33,7 +33,7 @@ def medians(found: list[dict[str, Any]], *columns: str) -> list[float]:
     return [float(np.median([row[column] for row in known])) for column in columns]
 
 
-@pytest.mark.parametrize("model", ["dis", "rpwc"])
+@pytest.mark.parametrize("model", ["dis", pytest.param("rpwc", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "motion",
     [{}, {"pan": 3}, {"pan": -2, "tilt": 1.5}, {"zoom": 1.03}, {"zoom": 0.97}, {"roll": 2}, {"roll": -1.5, "pan": 2}],

@@ -78,6 +78,7 @@ def test_cuts_are_lines_through_all_panels(tmp_path: Path) -> None:
     assert 650 < at < 750
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_rows(count: int, tmp_path: Path) -> None:
     image = read_picture(drawn(tmp_path / "a.png", rows(count, speed_p95=3.0)))

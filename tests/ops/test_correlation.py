@@ -129,6 +129,7 @@ def test_dtypes_and_layouts(device: str, dtype: torch.dtype, layout: str) -> Non
         assert is_last(volume) == is_last(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("channels", "height", "width"), [(32, 5, 33), (70, 11, 16), (64, 2, 47)])
@@ -181,6 +182,7 @@ def test_gradcheck_correlation(device: str, radius: int, dilation: int) -> None:
     assert torch.autograd.gradcheck(lambda a, b: correlation(a, b, radius, dilation), inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [0, 1])
 def test_gradcheck_lookup(device: str, radius: int) -> None:
     inputs = [random(2, 3, 3, 4, seed=seed).to(device).requires_grad_() for seed in range(2)]

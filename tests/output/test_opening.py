@@ -122,6 +122,7 @@ def _store(target: str, kind: str = "", *, info: StreamInfo = INFO, frames: list
     return Path(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".gif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_frames_as_a_video(suffix: str, dtype: type[np.unsignedinteger]) -> None:

@@ -176,6 +176,7 @@ def test_batches_go_on_from_any_step(bank: Tensor, tmp_path: Path, workers: int)
     assert second.flow.std((2, 3)).max() > 0
 
 
+@pytest.mark.slow
 def test_rendered_batches(bank: Tensor) -> None:
     whole, late = rendered_batches(bank, 1, 2, 0, (64, 64), easy=1), rendered_batches(bank, 1, 2, 1, (64, 64), easy=1)
     easy, second = next(whole), next(whole)

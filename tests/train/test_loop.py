@@ -51,6 +51,7 @@ def test_rate_stays_level_between_its_rise_and_its_fall() -> None:
     assert schedule(0, 10, warm=0, hold=1) == schedule(9, 10, warm=0, hold=1) == 1
 
 
+@pytest.mark.slow
 def test_a_run_leaves_weights_that_load(tmp_path: Path) -> None:
     seen: list[Progress] = []
     path = train(SMALL, tmp_path / "run", workers=0, report=seen.append)

@@ -186,6 +186,7 @@ def test_a_disc_hides_what_is_behind_it() -> None:
     assert not hidden[(after > 13) | (before < 11)].any()
 
 
+@pytest.mark.slow
 def test_origin_is_the_inverse_of_position() -> None:
     drawn = draw_scene(3, range(8), HEIGHT, WIDTH, 6)
     x, y = rendering.pixels(8, HEIGHT, WIDTH, CPU)

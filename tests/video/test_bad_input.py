@@ -134,6 +134,7 @@ def test_hole_in_the_middle(caplog: pytest.LogCaptureFixture) -> None:
     assert [message.split(" (")[0] for message in caplog.messages] == ["a.mkv is damaged or cut off"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

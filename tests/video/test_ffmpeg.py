@@ -162,6 +162,7 @@ def test_a_flood_of_lines_does_not_block(stand_in: Stand) -> None:
     assert child.wait() == 0
 
 
+@pytest.mark.slow
 def test_what_the_lines_cost(tmp_path: Path) -> None:
     """Reading a frame's lines takes less than half a millisecond of this process."""
     path = clips.lavfi(tmp_path / "a.mkv", "color=size=16x16:rate=100:duration=40", "-c:v", "mpeg4")
@@ -214,6 +215,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "1 / 0"])
 def test_it_never_outlives_the_program(root: Path, end: str) -> None:

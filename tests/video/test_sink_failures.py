@@ -155,6 +155,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_disk_full(small_disk: Path, suffix: str) -> None:
     path = small_disk / f"a{suffix}"

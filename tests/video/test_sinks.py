@@ -81,6 +81,7 @@ def test_frames_keep_their_times(tmp_path: Path, suffix: str) -> None:
     assert names(tmp_path) == [path.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24), Fraction(60000, 1001)])
 def test_constant_rate_stays_constant(tmp_path: Path, suffix: str, rate: Fraction) -> None:
@@ -123,6 +124,7 @@ def test_a_pause_that_mp4_cannot_hold(tmp_path: Path) -> None:
     assert clips.times(write(tmp_path / "a.mp4", clips.numbered(2), [Fraction(0), pause])) == [0, pause]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("height", "width"), [(65, 97), (48, 97), (1, 1), (2, 1)])
 def test_odd_sizes_are_neither_cropped_nor_shifted(
@@ -206,6 +208,7 @@ def test_alpha_where_there_is_none(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_comment(tmp_path: Path, suffix: str) -> None:
     text = "flow colours are full at 3 px; ünï \"q\" 'a' =x;#\\ %d"

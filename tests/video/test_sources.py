@@ -47,6 +47,7 @@ def test_every_coded_frame_once_with_its_time(shared: Path, name: str) -> None:
     assert f" {info.width}x{info.height}" in clips.banner(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pixels", "matrix", "full", "mean", "most"),
     [
@@ -88,6 +89,7 @@ def test_rotation_swaps_the_sides_and_the_aspect(tmp_path: Path, angle: int, tur
         np.testing.assert_array_equal([frame.image for frame in source], np.rot90(frames, turns, (1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec"),
     [
