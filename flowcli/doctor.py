@@ -110,11 +110,11 @@ def _cpu() -> Check:
 def _kernel() -> Check:
     import torch
 
-    from flowcli.ops import _native
+    from flowcli.ops import native
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        status = _native.ensure(device)
+        status = native.ensure(device)
     except FlowcliError as error:
         return Check("kernel", "fail", error.message, error.hint)
     if status.kernel == "native":
@@ -123,10 +123,10 @@ def _kernel() -> Check:
 
 
 def _cache() -> Check:
-    from flowcli.ops import _native
+    from flowcli.ops import native
 
     try:
-        folder = _native.cache_folder()
+        folder = native.cache_folder()
     except FlowcliError as error:
         return Check("cache", "warn", error.message, error.hint)
     there = next(place for place in (folder, *folder.parents) if place.exists())

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from flowcli.ops import _native
-from flowcli.ops._library import FALLBACKS
+from flowcli.ops import native
+from flowcli.ops.library import FALLBACKS
 
 _torch_library: Any = torch.library
 
@@ -25,7 +25,7 @@ def library() -> Path:
         pytest.skip("FLOWCLI_NATIVE=off")
     if shutil.which((os.environ.get("CXX") or "c++").split()[0]) is None:
         pytest.skip("no C++ compiler")
-    status = _native.ensure("cpu")
+    status = native.ensure("cpu")
     assert status.kernel == "native", status.reason
     assert status.path is not None
     return status.path
@@ -37,7 +37,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "cu":
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
-        status = _native.ensure("cuda")
+        status = native.ensure("cuda")
         assert status.kernel == "native", status.reason
         yield "cuda"
     elif request.param == "cpp":

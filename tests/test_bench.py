@@ -26,8 +26,8 @@ from flowcli.engine.engine import Engine
 from flowcli.errors import FlowcliError, InputError
 from flowcli.models.base import Features, FlowModel
 from flowcli.models.conv import int8_works
-from flowcli.ops._library import FALLBACKS
 from flowcli.ops.correlation import correlation
+from flowcli.ops.library import FALLBACKS
 
 _torch_library: Any = torch.library
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowcli import doctor
-from flowcli.ops import _native
+from flowcli.ops import native
 
 
 def found(name: str) -> doctor.Check:
@@ -70,9 +70,7 @@ def test_no_default_model(table: Path) -> None:
 
 
 def test_no_native_kernel(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        _native, "ensure", lambda device: _native.NativeStatus("fallback", "no compiler", hint="get one")
-    )
+    monkeypatch.setattr(native, "ensure", lambda device: native.NativeStatus("fallback", "no compiler", hint="get one"))
     check = found("kernel")
     assert (check.status, check.hint) == ("warn", "get one")
     assert check.text.startswith("slower torch kernels on ")

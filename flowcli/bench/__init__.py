@@ -13,7 +13,7 @@ import torch
 from flowcli import __version__, api, models
 from flowcli.bench import scene
 from flowcli.engine.engine import Engine
-from flowcli.ops import _native
+from flowcli.ops import native
 from flowcli.types import Precision
 from flowcli.weights import entries
 
@@ -89,7 +89,7 @@ def conditions(
         "device": str(device),
         "processor": torch.cuda.get_device_name(device) if cuda else torch.backends.cpu.get_cpu_capability(),
         "precision": precision,
-        "kernel": _native.ensure(device.type).kernel,
+        "kernel": native.ensure(device.type).kernel,
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

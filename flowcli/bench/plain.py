@@ -14,7 +14,7 @@ from flowcli import models
 from flowcli.bench.clock import Call
 from flowcli.models.base import FlowModel
 from flowcli.ops import unpack_pixels
-from flowcli.ops._library import FALLBACKS
+from flowcli.ops.library import FALLBACKS
 from flowcli.types import Frame
 
 Function = Callable[..., Any]

@@ -112,7 +112,7 @@ def _summary(
 
     import torch
 
-    from flowcli.ops import _native
+    from flowcli.ops import native
     from flowcli.video import ffmpeg_path, ffmpeg_version
 
     return {
@@ -120,7 +120,7 @@ def _summary(
         "pairs": count,
         **described_run(run, info, seconds, damaged),
         "fps": _rates(run, writers),
-        "kernel": _native.status(run.engine.device.type).kernel,
+        "kernel": native.status(run.engine.device.type).kernel,
         "outputs": [described(each) for each in writers],
         "versions": {
             "flowcli": __version__,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.geometry import resize_image
-from flowcli.ops._library import define, differentiate_kernel
+from flowcli.ops.library import define, differentiate_kernel
 
 
 def levelled_brightness(image: Tensor, cell: int, least: float) -> Tensor:

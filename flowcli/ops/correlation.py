@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flowcli.ops._library import accumulator, define, differentiate, impl_autocast
+from flowcli.ops.library import accumulator, define, differentiate, impl_autocast
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowcli.geometry import grid, sample_isolated
-from flowcli.ops._library import accumulator, define, differentiate_kernel, impl_autocast
+from flowcli.ops.library import accumulator, define, differentiate_kernel, impl_autocast
 
 AT_ONCE = 2**16
 """Pixels that the plain torch kernel works on together."""

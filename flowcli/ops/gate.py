@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flowcli.ops._library import accumulator, define, differentiate_kernel
+from flowcli.ops.library import accumulator, define, differentiate_kernel
 
 
 def gated_update(hidden: Tensor, gates: Tensor) -> Tensor:

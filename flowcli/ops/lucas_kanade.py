@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.geometry import backward_warp, resize_flow
-from flowcli.ops._library import define
+from flowcli.ops.library import define
 
 MEASURES = 4
 """Channels for each window."""

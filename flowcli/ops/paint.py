@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from flowcli.ops._library import define
+from flowcli.ops.library import define
 
 BAND = 64
 """Rows that plain torch paints at a time."""

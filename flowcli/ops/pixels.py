@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.geometry import Crop, padded_size
-from flowcli.ops._library import define, differentiate_kernel
+from flowcli.ops.library import define, differentiate_kernel
 
 
 def unpack_pixels(pixels: Tensor, stride: int = 1, least: int = 1) -> tuple[Tensor, Crop]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowcli.ops._library import define
+from flowcli.ops.library import define
 
 
 def quantise(maps: Sequence[Tensor], scale: float, zero: int) -> Tensor:

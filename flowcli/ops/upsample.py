@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.ops._library import accumulator, define, differentiate_kernel
+from flowcli.ops.library import accumulator, define, differentiate_kernel
 
 
 def convex_upsample(flow: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowcli.ops import levelled_brightness
-from flowcli.ops._library import FALLBACKS
+from flowcli.ops.library import FALLBACKS
 from tests.ops import oracle
 from tests.ops.layouts import LAYOUTS, random
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flowcli.ops import correlation, lookup_correlation
-from flowcli.ops._library import FALLBACKS
 from flowcli.ops.correlation import DTYPES
+from flowcli.ops.library import FALLBACKS
 from tests.ops import oracle
 from tests.ops.layouts import LAYOUTS, NAN, random
 

@@ -13,10 +13,10 @@ WRONG = """
 import logging, sys, warnings
 import torch
 from flowcli.errors import DeviceError
-from flowcli.ops import _library, _native, correlation, lookup_correlation
+from flowcli.ops import library, native, correlation, lookup_correlation
 
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
-assert _native.ensure("cpu").kernel == "native"
+assert native.ensure("cpu").kernel == "native"
 # Right in everything but the order of channels, as a kernel with a wrong layout would be.
 def wrong(first, second, radius, dilation):
     return _library.FALLBACKS["correlation"](first, second, radius, dilation).flip(1)

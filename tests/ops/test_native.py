@@ -23,9 +23,9 @@ import torch
 from torch.utils import cpp_extension
 
 from flowcli.errors import DeviceError, FlowcliError
-from flowcli.ops import _native
-from flowcli.ops._library import FALLBACKS
-from flowcli.ops._native import NativeStatus
+from flowcli.ops import native
+from flowcli.ops.library import FALLBACKS
+from flowcli.ops.native import NativeStatus
 from flowcli.private import Private
 from tests.tiny import ROOT
 
@@ -64,7 +64,7 @@ class Compiler:
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Compiler]:
     """As on a fresh machine: nothing is known, built or set."""
     fake = Compiler(tmp_path)
-    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(native, "_known", {})
     monkeypatch.setattr(torch.ops, "load_library", fake.load)
     monkeypatch.setenv("CXX", str(fake.path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(fake.cache.parent))
@@ -74,13 +74,13 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
 
 
 def test_builds_and_loads_once_and_says_so(compiler: Compiler, caplog: pytest.LogCaptureFixture) -> None:
-    assert _native.status("cpu") == NativeStatus("unused", "no operator has run")
+    assert native.status("cpu") == NativeStatus("unused", "no operator has run")
     environment = dict(os.environ)
-    status = _native.ensure("cpu")
+    status = native.ensure("cpu")
     (path,) = compiler.cache.iterdir()
     assert status == NativeStatus("native", f"built for torch {torch.__version__}", path)
-    assert _native.ensure("cpu") is status
-    assert _native.status("cpu") is status
+    assert native.ensure("cpu") is status
+    assert native.status("cpu") is status
     # Once, before it got its place, and not again from there.
     assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache]
     assert os.environ == environment
@@ -90,12 +90,12 @@ def test_builds_and_loads_once_and_says_so(compiler: Compiler, caplog: pytest.Lo
 def test_what_is_built_is_loaded_in_silence(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    status = _native.ensure("cpu")
+    status = native.ensure("cpu")
     caplog.clear()
     compiler.does("exit 1")
-    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(native, "_known", {})
     monkeypatch.setattr(cpp_extension, "load", None)
-    assert _native.ensure("cpu") == status
+    assert native.ensure("cpu") == status
     assert compiler.loaded[1:] == [status.path]
     assert caplog.messages == []
 
@@ -105,7 +105,7 @@ def test_off_builds_nothing(
 ) -> None:
     monkeypatch.setenv("FLOWCLI_NATIVE", "off")
     hint = "unset FLOWCLI_NATIVE for the faster kernels"
-    assert _native.ensure("cpu") == NativeStatus("fallback", "FLOWCLI_NATIVE=off", hint=hint)
+    assert native.ensure("cpu") == NativeStatus("fallback", "FLOWCLI_NATIVE=off", hint=hint)
     assert not compiler.cache.exists()
     assert caplog.messages == []
 
@@ -114,7 +114,7 @@ def test_off_builds_nothing(
 def test_another_mode_is_an_error(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("FLOWCLI_NATIVE", value)
     with pytest.raises(FlowcliError) as caught:
-        _native.ensure("cpu")
+        native.ensure("cpu")
     assert caught.value.message == f"FLOWCLI_NATIVE is {value!r}"
     assert caught.value.hint == "set it to off, auto or require"
 
@@ -151,14 +151,14 @@ def test_a_failure_is_one_warning_or_with_require_an_error(
     if failure == "no compiler":
         monkeypatch.setenv("CXX", "nothing")
     if failure == "for ever":
-        monkeypatch.setattr(_native, "PATIENCE", 2)
+        monkeypatch.setattr(native, "PATIENCE", 2)
     pattern = pattern.format(compiler=re.escape(str(compiler.path)), cache=re.escape(str(compiler.cache)))
 
-    status = _native.ensure("cpu")
+    status = native.ensure("cpu")
     message = status.reason
     assert re.fullmatch(pattern, message), message
     assert status == NativeStatus("fallback", message, hint=hint)
-    assert _native.ensure("cpu") is status
+    assert native.ensure("cpu") is status
     warned = f"{message}; the slower torch kernels run on cpu ({hint})"
     assert caplog.messages == ([] if failure == "no compiler" else [BUILDING]) + [warned]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * len(caplog.records)
@@ -166,10 +166,10 @@ def test_a_failure_is_one_warning_or_with_require_an_error(
     left = [path.suffix for path in compiler.cache.iterdir()] if compiler.cache.exists() else []
     assert left == ([] if failure == "no compiler" else [".failed"])
 
-    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(native, "_known", {})
     monkeypatch.setenv("FLOWCLI_NATIVE", "require")
     with pytest.raises(DeviceError) as caught:
-        _native.ensure("cpu")
+        native.ensure("cpu")
     assert re.fullmatch(pattern, caught.value.message)
     assert caught.value.hint == hint
 
@@ -179,25 +179,25 @@ def test_a_build_that_failed_is_not_tried_again(
 ) -> None:
     tried = tmp_path / "tried"
     compiler.does(f"echo x >> {shlex.quote(str(tried))}; echo 'a.cpp:3: error: no' >&2; exit 1")
-    first = _native.ensure("cpu")
+    first = native.ensure("cpu")
     times = tried.read_text()
     (note,) = compiler.cache.iterdir()
     for _ in range(2):
-        monkeypatch.setattr(_native, "_known", {})
+        monkeypatch.setattr(native, "_known", {})
         caplog.clear()
-        again = _native.ensure("cpu")
+        again = native.ensure("cpu")
         assert again == NativeStatus("fallback", first.reason, hint=f"to try again: rm {note}; {QUIET}")
         assert caplog.messages == [f"{again.reason}; the slower torch kernels run on cpu ({again.hint})"]
     assert tried.read_text() == times
     # Another compiler is another build, and so is one after the note has gone.
     compiler.does(WRITE + 'echo good > "$2"')
-    monkeypatch.setattr(_native, "_known", {})
-    assert _native.ensure("cpu").kernel == "fallback"
+    monkeypatch.setattr(native, "_known", {})
+    assert native.ensure("cpu").kernel == "fallback"
     other = compiler.path.with_name("other")
     compiler.path.rename(other)
     monkeypatch.setenv("CXX", str(other))
-    monkeypatch.setattr(_native, "_known", {})
-    assert _native.ensure("cpu").kernel == "native"
+    monkeypatch.setattr(native, "_known", {})
+    assert native.ensure("cpu").kernel == "native"
     assert not note.exists()
 
 
@@ -216,16 +216,16 @@ def test_a_build_that_is_interrupted_tells_nothing_and_stops(
         until(started.exists)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_native, "_patiently", interrupted)
+    monkeypatch.setattr(native, "_patiently", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        _native.ensure("cpu")
+        native.ensure("cpu")
     assert list(compiler.cache.iterdir()) == []
     until(lambda: not alive(int(started.read_text())))
 
 
 _BUILDS = """
-from flowcli.ops import _native
-_native.ensure("cpu")
+from flowcli.ops import native
+native.ensure("cpu")
 """
 
 
@@ -263,66 +263,66 @@ def test_a_folder_without_room_or_rights_costs_no_build(compiler: Compiler, monk
     compiler.does("sleep 60")
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
-        assert _native.ensure("cpu").reason == f"there is no room for native kernels in {compiler.cache}"
-    monkeypatch.setattr(_native, "_known", {})
+        assert native.ensure("cpu").reason == f"there is no room for native kernels in {compiler.cache}"
+    monkeypatch.setattr(native, "_known", {})
     monkeypatch.setattr(
         "os.statvfs",
         lambda folder: SimpleNamespace(
             f_flag=os.ST_NOEXEC, f_bavail=2**20, f_blocks=2**20, f_bfree=2**20, f_frsize=4096
         ),
     )
-    assert _native.ensure("cpu").reason == f"nothing can be run from {compiler.cache} (noexec)"
+    assert native.ensure("cpu").reason == f"nothing can be run from {compiler.cache} (noexec)"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners")
 def test_a_library_that_others_may_write_is_not_loaded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _native.ensure("cpu").path
+    path = native.ensure("cpu").path
     assert path is not None
     for mode in (0o775, 0o757):
         path.chmod(mode)
-        monkeypatch.setattr(_native, "_known", {})
-        assert _native.ensure("cpu").path == path
+        monkeypatch.setattr(native, "_known", {})
+        assert native.ensure("cpu").path == path
         assert path.stat().st_mode & 0o022 == 0
     assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache] * 3
     copy = path.with_name("copy")
     path.rename(copy)
     path.symlink_to(copy)
-    monkeypatch.setattr(_native, "_known", {})
-    assert _native.ensure("cpu").path == path
+    monkeypatch.setattr(native, "_known", {})
+    assert native.ensure("cpu").path == path
     assert not path.is_symlink()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 def test_what_another_user_owns_is_not_loaded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _native.ensure("cpu").path
+    path = native.ensure("cpu").path
     assert path is not None
     os.chown(path, 12345, 12345)
-    monkeypatch.setattr(_native, "_known", {})
-    assert _native.ensure("cpu").path == path
+    monkeypatch.setattr(native, "_known", {})
+    assert native.ensure("cpu").path == path
     assert path.stat().st_uid == 0
     assert len(compiler.loaded) == 2
     os.chown(compiler.cache, 12345, 12345)
-    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(native, "_known", {})
     reason = f"the folder of native kernels belongs to another user: {compiler.cache}"
     hint = "set XDG_CACHE_HOME to a folder of your own"
-    assert _native.ensure("cpu") == NativeStatus("fallback", reason, hint=hint)
+    assert native.ensure("cpu") == NativeStatus("fallback", reason, hint=hint)
     assert len(compiler.loaded) == 2
 
 
 def test_a_folder_that_others_may_write(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler.cache.mkdir(parents=True)
     compiler.cache.chmod(0o777)
-    assert _native.ensure("cpu").kernel == "native"
+    assert native.ensure("cpu").kernel == "native"
     assert compiler.cache.stat().st_mode & 0o777 == 0o755
     compiler.cache.parent.chmod(0o777)
-    monkeypatch.setattr(_native, "_known", {})
-    status = _native.ensure("cpu")
+    monkeypatch.setattr(native, "_known", {})
+    status = native.ensure("cpu")
     assert status.reason == (
         f"all users may replace the folder of native kernels: {compiler.cache.parent} is writable for all"
     )
     compiler.cache.parent.chmod(0o1777)
-    monkeypatch.setattr(_native, "_known", {})
-    assert _native.ensure("cpu").kernel == "native"
+    monkeypatch.setattr(native, "_known", {})
+    assert native.ensure("cpu").kernel == "native"
 
 
 def test_without_setuptools(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,14 +330,14 @@ def test_without_setuptools(compiler: Compiler, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "torch.utils.cpp_extension")
     monkeypatch.setitem(sys.modules, "setuptools", None)
     reason = "native kernels need setuptools: import of setuptools halted; None in sys.modules"
-    assert _native.ensure("cpu") == NativeStatus("fallback", reason, hint="pip install setuptools")
+    assert native.ensure("cpu") == NativeStatus("fallback", reason, hint="pip install setuptools")
     assert list(compiler.cache.iterdir()) == []
 
 
 def test_without_ninja(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_native, "_ninja_folders", list)
+    monkeypatch.setattr(native, "_ninja_folders", list)
     monkeypatch.setenv("PATH", str(tmp_path))
-    reason = _native.ensure("cpu").reason
+    reason = native.ensure("cpu").reason
     assert re.fullmatch(".* cannot build native kernels: Ninja is required .*pip install ninja.*", reason), reason
 
 
@@ -345,7 +345,7 @@ def test_a_cache_that_cannot_be_written(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(compiler.path))
-    assert _native.ensure("cpu") == NativeStatus(
+    assert native.ensure("cpu") == NativeStatus(
         "fallback",
         f"cannot build native kernels in {compiler.path / 'flowcli'}: Not a directory",
         hint="set XDG_CACHE_HOME to a folder that can be written to",
@@ -357,11 +357,11 @@ def test_a_cache_that_cannot_be_written(
 def test_a_damaged_library_is_not_loaded_but_built_anew(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    path = _native.ensure("cpu").path
+    path = native.ensure("cpu").path
     assert path is not None
     path.write_text(damage)
-    monkeypatch.setattr(_native, "_known", {})
-    assert _native.ensure("cpu").path == path
+    monkeypatch.setattr(native, "_known", {})
+    assert native.ensure("cpu").path == path
     assert path.read_text() == "good\n"
     assert list(compiler.cache.iterdir()) == [path]
     assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache] * 2
@@ -374,7 +374,7 @@ def test_what_a_killed_build_left_is_removed(compiler: Compiler) -> None:
     (killed / "lock").touch()
     other = Private(compiler.cache, "build-of-another")
     other.path.rename(at_work := compiler.cache / ".build.2c3d.part")
-    assert _native.ensure("cpu").kernel == "native"
+    assert native.ensure("cpu").kernel == "native"
     assert not killed.exists()
     assert at_work.exists(), "another process is at work in it"
 
@@ -382,39 +382,39 @@ def test_what_a_killed_build_left_is_removed(compiler: Compiler) -> None:
 def test_the_compiler_may_have_options(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler.does(f'[ "$1" = -option ] || exit 1; {WRITE} echo good > "$2"')
     monkeypatch.setenv("CXX", f"{shlex.quote(str(compiler.path))} -option")
-    assert _native.ensure("cpu").kernel == "native"
+    assert native.ensure("cpu").kernel == "native"
 
 
 def test_the_key_names_everything_that_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "kernel.cpp"
     source.write_text("int a;")
-    keys = [_native._key([source], ["-O3"])]
-    assert _native._key([source], ["-O3"]) == keys[0]
-    keys.append(_native._key([source], ["-O2"]))
+    keys = [native._key([source], ["-O3"])]
+    assert native._key([source], ["-O3"]) == keys[0]
+    keys.append(native._key([source], ["-O2"]))
     source.write_text("int b;")
-    keys.append(_native._key([source], ["-O3"]))
+    keys.append(native._key([source], ["-O3"]))
     (tmp_path / "kernel.h").write_text("int c;")
-    keys.append(_native._key([source], ["-O3"]))
+    keys.append(native._key([source], ["-O3"]))
     monkeypatch.setattr(torch, "__version__", "9.9.9+cpu")
-    keys.append(_native._key([source], ["-O3"]))
+    keys.append(native._key([source], ["-O3"]))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NONE")
-    keys.append(_native._key([source], ["-O3"]))
+    keys.append(native._key([source], ["-O3"]))
     monkeypatch.setattr("platform.machine", lambda: "abacus")
-    keys.append(_native._key([source], ["-O3"]))
+    keys.append(native._key([source], ["-O3"]))
     assert len(set(keys)) == len(keys)
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert _native.cache_folder() == tmp_path / "flowcli"
+    assert native.cache_folder() == tmp_path / "flowcli"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     for system, folder in (("linux", ".cache"), ("darwin", "Library/Caches")):
         monkeypatch.setattr(sys, "platform", system)
-        assert _native.cache_folder() == tmp_path / folder / "flowcli"
+        assert native.cache_folder() == tmp_path / folder / "flowcli"
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
-    assert _native.cache_folder() == tmp_path / "Local/flowcli"
+    assert native.cache_folder() == tmp_path / "Local/flowcli"
 
 
 def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +424,7 @@ def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", home)
     with pytest.raises(DeviceError, match=r"^no home folder to keep native kernels in$"):
-        _native.cache_folder()
+        native.cache_folder()
 
 
 @pytest.mark.parametrize("device", ["mps", "cuda"])
@@ -433,12 +433,12 @@ def test_devices_without_native_kernels(
 ) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
     reason = f"there are no native kernels for {device} in torch {torch.__version__}"
-    assert _native.ensure(device) == NativeStatus("fallback", reason)
+    assert native.ensure(device) == NativeStatus("fallback", reason)
     assert caplog.messages == []
-    monkeypatch.setattr(_native, "_known", {})
+    monkeypatch.setattr(native, "_known", {})
     monkeypatch.setenv("FLOWCLI_NATIVE", "require")
     with pytest.raises(DeviceError) as caught:
-        _native.ensure(device)
+        native.ensure(device)
     assert caught.value.message == reason
 
 
@@ -469,7 +469,7 @@ def nvcc(folder: Path, release: str) -> Path:
 def test_cuda_kernels_are_built_for_all_gpus(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvcc(two_gpus, "13.1")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "7.5")
-    status = _native.ensure("cuda")
+    status = native.ensure("cuda")
     assert status.kernel == "native", status.reason
     assert status.path is not None
     assert status.path.name.startswith("flowcli-cuda-")
@@ -482,10 +482,10 @@ def test_cuda_kernels_are_built_for_all_gpus(two_gpus: Path, monkeypatch: pytest
 
 def test_the_key_names_the_gpus(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvcc(two_gpus, "13.0")
-    first = _native.ensure("cuda").path
-    monkeypatch.setattr(_native, "_known", {})
+    first = native.ensure("cuda").path
+    monkeypatch.setattr(native, "_known", {})
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert _native.ensure("cuda").path != first
+    assert native.ensure("cuda").path != first
 
 
 CUDA_HINT = "install the CUDA toolkit 13.0, or set CUDA_HOME to it"
@@ -494,14 +494,14 @@ CUDA_HINT = "install the CUDA toolkit 13.0, or set CUDA_HOME to it"
 def test_nvcc_of_another_cuda(two_gpus: Path) -> None:
     path = nvcc(two_gpus, "12.8")
     reason = f"{path} is CUDA 12.8, torch is built for 13.0"
-    assert _native.ensure("cuda") == NativeStatus("fallback", reason, hint=CUDA_HINT)
+    assert native.ensure("cuda") == NativeStatus("fallback", reason, hint=CUDA_HINT)
 
 
 def test_a_gpu_that_torch_does_not_know(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvcc(two_gpus, "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (99, 0))
     reason = "nvcc cannot build native kernels: Unknown CUDA arch (99.0+PTX) or GPU not supported"
-    assert _native.ensure("cuda") == NativeStatus("fallback", reason, hint=QUIET)
+    assert native.ensure("cuda") == NativeStatus("fallback", reason, hint=QUIET)
 
 
 @pytest.mark.parametrize("home", [True, False])
@@ -511,8 +511,8 @@ def test_without_nvcc_the_cpu_still_has_its_kernels(
     if not home:
         monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
     reason = "native kernels need nvcc, which is not there"
-    assert _native.ensure("cuda") == NativeStatus("fallback", reason, hint=CUDA_HINT)
-    assert _native.ensure("cpu").kernel == "native"
+    assert native.ensure("cuda") == NativeStatus("fallback", reason, hint=CUDA_HINT)
+    assert native.ensure("cpu").kernel == "native"
 
 
 @pytest.mark.parametrize(("suffix", "key"), [(".cpp", "CPU"), (".cu", "CUDA")])
@@ -532,8 +532,8 @@ def test_the_sources_register_every_operator(root: Path, suffix: str, key: str) 
 PROBE = """
 import json, re, sys, torch
 from pathlib import Path
-from flowcli.ops import correlation, _native
-from flowcli.ops._library import FALLBACKS
+from flowcli.ops import correlation, native
+from flowcli.ops.library import FALLBACKS
 features = torch.randn(1, 8, 6, 7)
 volume = correlation(features, features, 2)
 kernel = torch._C._dispatch_has_kernel_for_dispatch_key("flowcli::correlation", "CPU")
@@ -542,7 +542,7 @@ built = "torch.utils.cpp_extension" in sys.modules
 maps = Path("/proc/self/maps")
 lines = maps.read_text().splitlines() if maps.exists() else ["libomp"]
 pools = {line.split()[-1] for line in lines if re.search("lib[gi]?omp", line)}
-print(json.dumps([_native.status("cpu").kernel, kernel, same, built, len(pools)]))
+print(json.dumps([native.status("cpu").kernel, kernel, same, built, len(pools)]))
 """
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowcli.draw.color import wheel
 from flowcli.ops import paint_flow
-from flowcli.ops._library import FALLBACKS
+from flowcli.ops.library import FALLBACKS
 from tests import reference
 from tests.ops.layouts import LAYOUTS, random
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowcli.geometry import Crop
 from flowcli.ops import unpack_pixels, unshuffle_pixels
-from flowcli.ops._library import FALLBACKS
+from flowcli.ops.library import FALLBACKS
 from tests.ops.layouts import LAYOUTS, random
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from flowcli.ops._library import accumulator
+from flowcli.ops.library import accumulator
 
 OMEGA = 30.0
 """What goes into each sine is multiplied by it."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from flowcli.errors import DeviceError
-from flowcli.ops import _native
+from flowcli.ops import native
 
 _torch_library: Any = torch.library  # Its functions carry no types.
 LIBRARY = _torch_library.Library("flowcli", "FRAGMENT")
@@ -61,7 +61,7 @@ def _build_then(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
     def entry(*args: Any) -> Any:
         first: Tensor = args[0] if isinstance(args[0], Tensor) else args[0][0]
         device = first.device.type
-        if _native.ensure(device).kernel == "native" and _has_kernel(f"flowcli::{name}", device.upper()):
+        if native.ensure(device).kernel == "native" and _has_kernel(f"flowcli::{name}", device.upper()):
             with _trying:
                 if device not in _tried:
                     _tried.add(device)
