@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowcli.api import estimate as estimate
+    from flowcli.api import interpolate as interpolate
     from flowcli.engine.engine import Engine as Engine
     from flowcli.errors import FlowcliError as FlowcliError
     from flowcli.flowfile import read_flow as read_flow
@@ -24,6 +25,7 @@ _HOMES = {
     "FlowcliError": "errors",
     "Frame": "types",
     "estimate": "api",
+    "interpolate": "api",
     "read_flow": "flowfile",
     "write_flow": "flowfile",
 }

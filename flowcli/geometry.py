@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -52,10 +53,13 @@ def backward_warp(image: Tensor, flow: Tensor, margin: float = 0.0) -> tuple[Ten
     return sample(image, grid(flow.shape[-2], flow.shape[-1], flow.device) + flow.float(), margin)
 
 
-def sample(image: Tensor, position: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
-    """`image` sampled bilinearly at `position`, (N, C, h, w) float32, and whether that lies inside, (N, 1, h, w) bool.
+def sample(
+    image: Tensor, position: Tensor, margin: float = 0.0, mode: Literal["bilinear", "bicubic"] = "bilinear"
+) -> tuple[Tensor, Tensor]:
+    """`image` sampled at `position`, (N, C, h, w) float32, and whether that lies inside, (N, 1, h, w) bool.
 
-    image: (N, C, H, W) floating; position: (N, 2, h, w) float32 of x, y, any value. Outside the frame the border is
+    image: (N, C, H, W) floating; position: (N, 2, h, w) float32 of x, y, any value. mode: of interpolation; bicubic is
+    sharper, and may go beyond the values of the image. Outside the frame the border is
     repeated; an unknown position (NaN) samples something finite and is not inside. A sample is inside if it is at most
     `margin` pixels beyond the outermost pixel centres: 0 means that no repeated border enters, 0.5 is the area of the
     pixels.
@@ -67,7 +71,7 @@ def sample(image: Tensor, position: Tensor, margin: float = 0.0) -> tuple[Tensor
     position = torch.minimum(torch.nan_to_num(position).clamp(min=0), last)
     normal = position * (2 / last.clamp(min=1)) - 1
     sampled = F.grid_sample(
-        image.float(), normal.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
+        image.float(), normal.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=True
     )
     return sampled, inside
 

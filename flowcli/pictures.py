@@ -66,6 +66,14 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The picture in another size, as an area: bicubic, or without aliasing where both sides shrink."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
 def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int = 10) -> np.ndarray:
     """A copy of the uint8 RGB or RGBA picture with `text` (ASCII) in white on a black outline.
 

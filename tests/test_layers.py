@@ -18,7 +18,7 @@ LAYERS = """
     flowcli
     api
     output motion evaluation
-    flowsource draw
+    flowsource draw interpolation
     classic
     engine
     video flowfile weights
@@ -69,6 +69,8 @@ LIGHT = {
     "cli",
     "engine.__init__",
     "engine.schedule",
+    "interpolation.__init__",
+    "interpolation.options",
     "models.__init__",
     "models.flavours",
     "models.flow.__init__",

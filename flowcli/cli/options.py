@@ -137,7 +137,7 @@ batch_option = count(
     "source needs.  [default: up to 8, by network, size and memory]",
 )
 
-_network_options = (
+network_flags = (
     refine_option,
     device_option,
     precision_option,
@@ -154,7 +154,7 @@ _network_options = (
     ),
 )
 
-network_options = grouped("engine", EngineOptions, *_network_options)
+network_options = grouped("engine", EngineOptions, *network_flags)
 """For commands that take pairs and have their own options for models."""
 
 flow_options = (
@@ -162,7 +162,7 @@ flow_options = (
     click.option(
         "--weights", metavar="FILE", help="Weights for the network that --model names, as their authors published them."
     ),
-    *_network_options,
+    *network_flags,
     batch_option,
 )
 """For commands without options for the direction of the flow."""
@@ -241,6 +241,16 @@ _drawing_options = (
     click.option("--legend", is_flag=True, help="Draw a legend: the scale, and what the colours mean."),
 )
 
+encoding_flags = (
+    click.option(
+        "--crf",
+        type=click.IntRange(0, 63),
+        metavar="N",
+        help="Quality of written videos: a lower number is better quality and a larger file.",
+    ),
+    click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
+)
+
 _storing_options = (
     value(
         "--bound",
@@ -250,13 +260,7 @@ _storing_options = (
     ),
     choice("--exr", get_args(Layout), "Program whose channel names and signs an .exr follows."),
     value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),
-    click.option(
-        "--crf",
-        type=click.IntRange(0, 63),
-        metavar="N",
-        help="Quality of written videos: a lower number is better quality and a larger file.",
-    ),
-    click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
+    *encoding_flags,
 )
 
 writing_options = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from flowcli.interpolation.options import Multiple
 from flowcli.output.kinds import parse_kind
 
 
@@ -50,6 +51,55 @@ def parse_rate(text: str) -> Fraction:
     if rate <= 0:
         raise ValueError("a number of frames per second (25, 29.97, 30000/1001)")
     return rate
+
+
+def parse_new_rate(text: str) -> Fraction | Multiple:
+    """A rate, or a multiple of the input's: `60`, `24000/1001`, `x2`, `2.5x`. Raises ValueError."""
+    multiple = _multiple(text)
+    try:
+        return parse_rate(text) if multiple is None else multiple
+    except ValueError:
+        raise ValueError("a number of frames per second (60, 24000/1001) or a multiple (x2, x2.5)") from None
+
+
+def parse_slow(text: str) -> Fraction:
+    """A number above 0: `4`, `2.5`, `1/2`. Raises ValueError."""
+    try:
+        return parse_rate(text)
+    except ValueError:
+        raise ValueError("a number above 0") from None
+
+
+def parse_size(text: str) -> tuple[int, int] | Multiple:
+    """Width and height, or a multiple of the input's: `1920x1080`, `x2`, `1.5x`. Raises ValueError."""
+    if match := re.fullmatch(r"([0-9]+)x([0-9]+)", text):
+        return int(match[1]), int(match[2])
+    multiple = _multiple(text)
+    if multiple is None:
+        raise ValueError("a size (1920x1080) or a multiple (x2, 1.5x)")
+    return multiple
+
+
+def parse_times(text: str) -> tuple[Fraction, ...]:
+    """Times with commas between them, none before the one ahead of it: `0.25,1/2,0.75`. Raises ValueError."""
+    try:
+        times = tuple(map(Fraction, text.split(",")))
+    except (ValueError, ZeroDivisionError):
+        times = (Fraction(-1),)
+    if min(times) < 0 or list(times) != sorted(times):
+        raise ValueError("a list of times that go forward (0.25,0.5,0.75)")
+    return times
+
+
+def parse_shutter(text: str) -> Fraction:
+    """A number above 0, and not above 1. Raises ValueError."""
+    try:
+        share = parse_rate(text)
+    except ValueError:
+        share = Fraction(2)
+    if share > 1:
+        raise ValueError("a number above 0, and not above 1")
+    return share
 
 
 def parse_pixels(text: str) -> float:
@@ -105,6 +155,13 @@ def parse_as(text: str) -> str:
     """The word of an `--as`, checked. Raises UsageError."""
     parse_kind(text)
     return text
+
+
+def _multiple(text: str) -> Multiple | None:
+    """`x2` or `2x` as a Multiple; None if it is none, or not above 0."""
+    match = re.fullmatch(r"x([0-9]+(?:\.[0-9]+)?)|([0-9]+(?:\.[0-9]+)?)x", text)
+    factor = Fraction(match[1] or match[2]) if match else Fraction(0)
+    return Multiple(factor) if factor else None
 
 
 def _number(text: str) -> float:

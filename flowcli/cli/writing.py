@@ -17,6 +17,8 @@ from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
     from flowcli.api import Run
+    from flowcli.engine.engine import Engine
+    from flowcli.weights.entries import Entry
 
 Item = TypeVar("Item")
 
@@ -62,11 +64,20 @@ def described_run(run: Run, info: StreamInfo, seconds: float, damaged: str) -> d
         "height": info.height,
         "seconds": round(seconds, 3),
         "damaged": damaged or None,
-        "device": str(run.engine.device),
-        "precision": run.engine.precision,
+        **described_engine(run.engine),
         "model": run.entry.name,
-        "weights": run.entry.file and {"short": run.entry.sha256[:8], "sha256": run.entry.sha256},
+        "weights": described_weights(run.entry),
     }
+
+
+def described_engine(engine: Engine) -> dict[str, Any]:
+    """Device and precision, for --json."""
+    return {"device": str(engine.device), "precision": engine.precision}
+
+
+def described_weights(entry: Entry) -> dict[str, str] | None:
+    """The sums of a file of weights, for --json; None for a method without weights."""
+    return None if entry.file is None else {"short": entry.sha256[:8], "sha256": entry.sha256}
 
 
 def described(writer: Writer[Any]) -> dict[str, Any]:

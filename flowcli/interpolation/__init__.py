@@ -1,0 +1,1 @@
+"""Interpolation: frames at any time, made from the frames before and after it."""

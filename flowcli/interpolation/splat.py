@@ -1,0 +1,159 @@
+"""Frames between two frames, moved along the flow between them; nothing in it is learnt.
+
+The flow of both frames is carried to the wanted time by softmax splatting (Niklaus and Liu 2020, arXiv:2003.05534):
+where several pixels arrive, those count that look the same in the other frame. So each time has two guesses of the
+motion through every pixel, one from each frame. Both frames are sampled along each guess, so that a pixel is
+interpolated once, and a guess counts the more, the better the samples agree. So does the motion a few pixels away, as
+in overlapped block motion compensation (Orchard and Sullivan 1994). What only one frame shows comes from it.
+
+The numbers below were chosen on scenes of flowcli's own generator and on frames of videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowcli.geometry import backward_warp, forward_splat, grid, resize_image, sample
+from flowcli.pictures import resized
+from flowcli.types import FlowPair, Frame
+
+TRUST = 20.0
+"""How fast a pixel loses weight as it differs from the pixel that it moves to; differences are from 0 to 1."""
+AGREEMENT = 40.0
+"""The same for a guess of the motion, as the samples along it differ."""
+AROUND = ((-4, 0), (4, 0), (0, -4), (0, 4))
+"""Where else the motion is taken from, pixels to the right and down."""
+NEIGHBOUR = 0.5
+"""Weight of a guess that is taken from there."""
+WINDOW = 3
+"""Side of the square over which that difference is averaged, pixels."""
+HOLE = 0.3
+"""Pixels on which less than this share of a pixel lands are holes."""
+LEAST = 0.02
+"""Weight of a frame that no pixel comes from, beside 1 for a frame that is seen."""
+
+
+class Splat:
+    """Moves both frames along the flow."""
+
+    flow = True
+
+    def between(
+        self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int
+    ) -> Iterator[np.ndarray]:
+        """Raises ValueError without flow both ways."""
+        if flow is None or flow.backward is None:
+            raise ValueError("flow is needed both ways")
+        forward, backward = (each.known[None] for each in (flow.forward, flow.backward))
+        pair = _Pair(_tensor(first, forward.device), _tensor(second, forward.device), forward, backward)
+        for place in places:
+            yield resized(_image(pair.at(float(place))), height, width)
+
+
+class _Pair:
+    """Two pictures (1, 3, H, W) in [0, 1], and the flow (1, 2, H, W) from each to the other."""
+
+    @torch.inference_mode()
+    def __init__(self, first: Tensor, second: Tensor, forward: Tensor, backward: Tensor) -> None:
+        self._pictures = first, second
+        self._flows = forward, backward
+        self._trust = _trust(first, second, forward), _trust(second, first, backward)
+        self._grid = grid(first.shape[-2], first.shape[-1], first.device)
+
+    @torch.inference_mode()
+    def at(self, place: float) -> Tensor:
+        """The picture (1, 3, H, W) at this place from the first picture, 0, to the second, 1."""
+        shares = 1 - place, place
+        carried = [
+            _carry(flow, trust, share)
+            for flow, trust, share in zip(self._flows, self._trust, reversed(shares), strict=True)
+        ]
+        seen = [share * (cover.clamp(max=1) + LEAST) for share, (_, cover) in zip(shares, carried, strict=True)]
+        mean = _Mean()
+        best = _Mean()
+        # From the first picture to the second, whichever the flow was.
+        for motion, share in zip((carried[0][0], -carried[1][0]), shares, strict=True):
+            mixed, agreement = self._sampled(motion, place, seen)
+            mean.add(mixed, share * agreement)
+            best.add(motion, share * agreement)
+        for across, down in AROUND:
+            mixed, agreement = self._sampled(_shifted(best.value, across, down), place, seen)
+            mean.add(mixed, NEIGHBOUR * agreement)
+        return mean.value
+
+    def _sampled(self, motion: Tensor, place: float, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Both pictures along the motion through each pixel, mixed, and how well they agree there, (1, 1, H, W)."""
+        one, one_inside = sample(self._pictures[0], self._grid - place * motion, 0.5, "bicubic")
+        other, other_inside = sample(self._pictures[1], self._grid + (1 - place) * motion, 0.5, "bicubic")
+        one_weight, other_weight = (seen[0] * one_inside, seen[1] * other_inside)
+        # Where neither is inside, both count alike.
+        mixed = (one_weight * one + other_weight * other + 1e-6 * (one + other)) / (one_weight + other_weight + 2e-6)
+        difference = (one - other).abs().mean(1, keepdim=True)
+        difference = F.avg_pool2d(difference, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+        return mixed, torch.exp(-AGREEMENT * difference)
+
+
+class _Mean:
+    """A weighted mean."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | float = 0.0
+        self._weight: Tensor | float = 0.0
+
+    def add(self, value: Tensor, weight: Tensor) -> None:
+        self._total += weight * value
+        self._weight += weight
+
+    @property
+    def value(self) -> Tensor:
+        return torch.as_tensor(self._total / self._weight)
+
+
+def _trust(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+    """(1, 1, H, W): 1 where a pixel of the first picture looks the same where it goes, near 0 where it does not."""
+    difference = (first - backward_warp(second, flow)[0]).abs().mean(1, keepdim=True)
+    return torch.exp(-TRUST * difference)
+
+
+def _carry(flow: Tensor, trust: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """The flow (1, 2, H, W) of the pixels that are at each place after a share of their way, and how many are."""
+    weighted = torch.cat((flow.nan_to_num() * trust, trust), 1)
+    sums, cover = forward_splat(weighted, share * flow, torch.ones_like(trust))
+    known = cover > HOLE
+    return _filled(sums[:, :2] * known, sums[:, 2:] * known), cover
+
+
+def _filled(sums: Tensor, weights: Tensor) -> Tensor:
+    """sums / weights, and where the weight is 0, what the picture of half the size has there."""
+    hole = weights == 0
+    height, width = sums.shape[-2:]
+    if not hole.any() or height * width == 1:
+        return sums / weights.clamp(min=1e-12)
+    half = [F.interpolate(each, (-(-height // 2), -(-width // 2)), mode="area") for each in (sums, weights)]
+    coarse = resize_image(_filled(*half), height, width)
+    return torch.where(hole, coarse, sums / weights.clamp(min=1e-12))
+
+
+def _shifted(motion: Tensor, across: int, down: int) -> Tensor:
+    """The motion that many pixels to the right and down, the border repeated."""
+    reach = max(abs(across), abs(down))
+    height, width = motion.shape[-2:]
+    wide = F.pad(motion, (reach,) * 4, mode="replicate")
+    return wide[..., reach + down : reach + down + height, reach + across : reach + across + width]
+
+
+def _tensor(frame: Frame, device: torch.device) -> Tensor:
+    """The picture, (1, 3, H, W) float32 in [0, 1]."""
+    return torch.tensor(frame.image, device=device).permute(2, 0, 1)[None].float() / 255
+
+
+def _image(picture: Tensor) -> np.ndarray:
+    """(H, W, 3) uint8, from (1, 3, H, W) in [0, 1]."""
+    pixels = (picture[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
