@@ -31,10 +31,8 @@ AROUND = ((-4, 0), (4, 0), (0, -4), (0, 4))
 """Where else the motion is taken from, pixels to the right and down."""
 NEIGHBOUR = 0.5
 """Weight of a guess that is taken from there."""
-WINDOW = 3
-"""Side of the square over which that difference is averaged, pixels."""
 HOLE = 0.3
-"""Pixels on which less than this share of a pixel lands are holes."""
+"""Where pixels arrive less densely than this is a hole."""
 LEAST = 0.02
 """Weight of a frame that no pixel comes from, beside 1 for a frame that is seen."""
 
@@ -74,16 +72,16 @@ class _Pair:
             _carry(flow, trust, share)
             for flow, trust, share in zip(self._flows, self._trust, reversed(shares), strict=True)
         ]
-        seen = [share * (cover.clamp(max=1) + LEAST) for share, (_, cover) in zip(shares, carried, strict=True)]
-        mean = _Mean()
-        best = _Mean()
+        seen = [share * (cover + LEAST) for share, (_, cover) in zip(shares, carried, strict=True)]
+        mean, agreed = _Mean(), _Mean()
         # From the first picture to the second, whichever the flow was.
         for motion, share in zip((carried[0][0], -carried[1][0]), shares, strict=True):
             mixed, agreement = self._sampled(motion, place, seen)
             mean.add(mixed, share * agreement)
-            best.add(motion, share * agreement)
+            agreed.add(motion, share * agreement)
+        motion = agreed.value
         for across, down in AROUND:
-            mixed, agreement = self._sampled(_shifted(best.value, across, down), place, seen)
+            mixed, agreement = self._sampled(_shifted(motion, across, down), place, seen)
             mean.add(mixed, NEIGHBOUR * agreement)
         return mean.value
 
@@ -94,8 +92,7 @@ class _Pair:
         one_weight, other_weight = (seen[0] * one_inside, seen[1] * other_inside)
         # Where neither is inside, both count alike.
         mixed = (one_weight * one + other_weight * other + 1e-6 * (one + other)) / (one_weight + other_weight + 2e-6)
-        difference = (one - other).abs().mean(1, keepdim=True)
-        difference = F.avg_pool2d(difference, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+        difference = _blurred((one - other).abs().mean(1, keepdim=True), 3)
         return mixed, torch.exp(-AGREEMENT * difference)
 
 
@@ -122,9 +119,11 @@ def _trust(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
 
 
 def _carry(flow: Tensor, trust: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """The flow (1, 2, H, W) of the pixels that are at each place after a share of their way, and how many are."""
+    """The flow (1, 2, H, W) of what is at each place after a share of its way, and how densely pixels are there, 0 to 1."""
     weighted = torch.cat((flow.nan_to_num() * trust, trust), 1)
     sums, cover = forward_splat(weighted, share * flow, torch.ones_like(trust))
+    # Single pixels that miss, or are hit by what moves otherwise, would be seen as specks along edges.
+    sums, cover = _blurred(sums, 3), _blurred(cover.clamp(max=1), 5)
     known = cover > HOLE
     return _filled(sums[:, :2] * known, sums[:, 2:] * known), cover
 
@@ -138,6 +137,11 @@ def _filled(sums: Tensor, weights: Tensor) -> Tensor:
     half = [F.interpolate(each, (-(-height // 2), -(-width // 2)), mode="area") for each in (sums, weights)]
     coarse = resize_image(_filled(*half), height, width)
     return torch.where(hole, coarse, sums / weights.clamp(min=1e-12))
+
+
+def _blurred(values: Tensor, side: int) -> Tensor:
+    """The means over squares of `side` pixels."""
+    return F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
 
 
 def _shifted(motion: Tensor, across: int, down: int) -> Tensor:
