@@ -18,6 +18,7 @@ from flowcli.weights import entries
 
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
+    from flowcli.interpolation.making import Synthesiser
     from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
 
@@ -167,6 +168,15 @@ def needs_flow(method: Method) -> bool:
     return method == "splat"
 
 
+def synthesiser(method: Method) -> Synthesiser:
+    """What makes frames between frames."""
+    from flowcli.interpolation.baselines import Blend, Nearest
+    from flowcli.interpolation.splat import Splat
+
+    known: dict[Method, Callable[[], Synthesiser]] = {"splat": Splat, "blend": Blend, "nearest": Nearest}
+    return known[method]()
+
+
 def mark_frames(frames: Iterable[Frame], duplicates: Duplicates) -> Iterator[Frame]:
     """The frames for `retime`, with cuts marked, and without duplicates where they are skipped."""
     from flowcli.interpolation.duplicates import mark_cuts
@@ -213,12 +223,9 @@ def _make_frames(
     shutter: Fraction | None,
     hold: Fraction | None = None,
 ) -> Iterator[Frame]:
-    from flowcli.interpolation.baselines import Blend, Nearest
-    from flowcli.interpolation.making import Synthesiser, make_frames
-    from flowcli.interpolation.splat import Splat
+    from flowcli.interpolation.making import make_frames
 
-    synthesisers: dict[Method, Callable[[], Synthesiser]] = {"splat": Splat, "blend": Blend, "nearest": Nearest}
-    return make_frames(frames, times, synthesisers[method](), engine, size=size, shutter=shutter, hold=hold)
+    return make_frames(frames, times, synthesiser(method), engine, size=size, shutter=shutter, hold=hold)
 
 
 @contextmanager

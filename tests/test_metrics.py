@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -85,3 +88,29 @@ def test_half_estimates_are_compared_in_float32() -> None:
 def test_unlike_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^shapes differ: estimate \(2, 1, 4\), truth \(1, 2, 1, 4\)$"):
         metrics.endpoint_error(ESTIMATE, TRUTH[None])
+
+
+def test_psnr() -> None:
+    truth = torch.zeros(3, 5, 7, dtype=torch.uint8)
+    assert metrics.psnr(truth + 51, truth).item() == pytest.approx(20 * math.log10(5))
+    assert metrics.psnr(truth, truth).item() == math.inf
+
+
+def test_ssim_is_that_of_loops() -> None:
+    dice = np.random.default_rng(3)
+    truth = dice.integers(0, 256, (2, 13, 15)).astype(float)
+    picture = np.clip(truth + dice.normal(0, 30, truth.shape), 0, 255)
+    bell = np.exp(-(np.arange(-5, 6) ** 2) / 4.5)
+    window = np.outer(bell, bell) / np.outer(bell, bell).sum()
+    found = []
+    for channel in range(2):
+        for y in range(3):
+            for x in range(5):
+                one, other = (each[channel, y : y + 11, x : x + 11] for each in (picture, truth))
+                mean, mean2 = (window * one).sum(), (window * other).sum()
+                var, var2 = (window * (one - mean) ** 2).sum(), (window * (other - mean2) ** 2).sum()
+                covariance = (window * (one - mean) * (other - mean2)).sum()
+                light = (2 * mean * mean2 + 6.5025) / (mean**2 + mean2**2 + 6.5025)
+                found.append(light * (2 * covariance + 58.5225) / (var + var2 + 58.5225))
+    assert metrics.ssim(*map(torch.from_numpy, (picture, truth))).item() == pytest.approx(np.mean(found), abs=1e-9)
+    assert metrics.ssim(*map(torch.from_numpy, (truth, truth))).item() == pytest.approx(1)

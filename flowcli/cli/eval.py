@@ -10,20 +10,23 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from flowcli.api import EngineOptions, open_engine
+from flowcli.api import EngineOptions, find_weights, open_engine, synthesiser
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
-from flowcli.cli.options import TalkOptions, network_options, talk_options
+from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
+from flowcli.interpolation.options import InterpolationOptions, Method
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
-    from flowcli.evaluation.scores import Method, Score, Summary
+    from flowcli.evaluation.scores import Score, Summary
+
+Task = Literal["flow", "frames"]
 
 
 @click.command("eval")
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     metavar="NAME|FILE",
-    help="As for estimate; may be repeated.  [default: rpwc]",
+    help="As for estimate; with --task frames as for interpolate; may be repeated.  [default: rpwc, or splat]",
 )
+@choice("--task", get_args(Task), "What is measured: flow, or frames made between frames.")
 @click.option(
     "--baseline",
     "baselines",
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 def command(
     dataset: Path,
     models: tuple[str, ...],
+    task: Task,
     baselines: tuple[str, ...],
     save: Path | None,
     overwrite: bool,
@@ -60,7 +65,7 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure models on pairs with ground truth.
+    """Measure models on pairs with ground truth, or made frames on recorded ones.
 
     DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as it is distributed, a folder
     of files PAIR_img1.*, PAIR_img2.* and PAIR_flow.*, or a folder of such folders.
@@ -73,14 +78,26 @@ def command(
     1px 3px 5px    share of errors above 1, 3 and 5 px
     AE             mean angular error, degrees (mean over pairs)
 
+    With --task frames, DATASET is a folder of folders SET/NAME with three pictures in a row, 0.*, 1.* and 2.*: the
+    frame that is made between 0 and 2 is compared with 1.
+
+    \b
+    PSNR SSIM      of red, green and blue; PSNR-Y and SSIM-Y of the luma alone
+
     -v lists every pair as well; --json and --csv always do.
 
     \b
     flowcli eval MPI-Sintel/ --baseline dis
+    flowcli eval triplets/ --task frames -m splat -m blend
     flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
+    if task == "frames":
+        if baselines or save:
+            raise UsageError("--baseline and --save are for flow", "leave out --task frames, or the others")
+        _report(_frame_scores(dataset, models or (InterpolationOptions.method,), engine, talk), as_csv, talk)
+        return
     chosen = [entries.resolve(model) for model in models or (EngineOptions.model,)]
     names = [entry.name for entry in chosen] + list(baselines)
     if len(set(names)) < len(names):
@@ -89,17 +106,38 @@ def command(
 
     from flowcli import classic
     from flowcli.evaluation import datasets
-    from flowcli.evaluation.scores import evaluate, network, summarise
+    from flowcli.evaluation.scores import Method as FlowMethod
+    from flowcli.evaluation.scores import evaluate, network
 
     examples = datasets.find_examples(dataset)
     with ExitStack() as stack:
         part = None if save is None else stack.enter_context(Part(save, overwrite, folder=True))
-        methods: dict[str, Method] = {
+        methods: dict[str, FlowMethod] = {
             entry.name: network(open_engine(entry, dataclasses.replace(engine, model=entry.name))) for entry in chosen
         }
         methods |= {name: classic.METHODS[name] for name in baselines}
         running = evaluate(methods, examples, None if part is None else part.path)
         scores = list(track(running, len(examples) * len(methods), "flow", show=not talk.quiet))
+    _report(scores, as_csv, talk)
+
+
+def _frame_scores(dataset: Path, models: Sequence[str], engine: EngineOptions, talk: TalkOptions) -> list[Score]:
+    """The scores of the frames that these models make. Raises UsageError for one that there is not."""
+    known = {name: name for name in get_args(Method)}
+    if unknown := [name for name in models if name not in known]:
+        raise UsageError(f"no model makes frames by the name {unknown[0]}", f"there are: {', '.join(known)}")
+    from flowcli.evaluation.frames import evaluate_frames, find_triplets
+
+    triplets = find_triplets(dataset)
+    methods = {name: synthesiser(known[name]) for name in models}
+    running = open_engine(find_weights(engine), engine) if any(each.flow for each in methods.values()) else None
+    scores = evaluate_frames(methods, running, triplets)
+    return list(track(scores, len(triplets) * len(methods), "frame", show=not talk.quiet))
+
+
+def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions) -> None:
+    from flowcli.evaluation.scores import summarise
+
     summaries = summarise(scores)
     if talk.json:
         click.echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
@@ -122,7 +160,7 @@ def _row(result: Score | Summary) -> dict[str, Any]:
     from flowcli.evaluation.scores import Summary
 
     what = {"pairs": result.pairs} if isinstance(result, Summary) else {"pair": result.name}
-    numbers = {name: None if math.isnan(value) else round(value, 4) for name, value in _values(result).items()}
+    numbers = {name: round(value, 4) if math.isfinite(value) else None for name, value in _values(result).items()}
     return {"set": result.group, **what, "method": result.method, **numbers}
 
 
@@ -136,10 +174,12 @@ def _write_csv(results: Sequence[Score | Summary]) -> None:
 
 
 def _print_table(results: Iterable[Score | Summary]) -> None:
-    from flowcli.evaluation.scores import METRICS, Summary
+    from flowcli.evaluation.scores import Summary
 
     rows = [(each, _values(each)) for each in results]
-    shown = [name for name in METRICS if not all(math.isnan(values[name]) for _, values in rows)]
+    shown = [
+        name for name in rows[0][1] if name != "seconds" and not all(math.isnan(values[name]) for _, values in rows)
+    ]
     what = "pair" if any(not isinstance(each, Summary) for each, _ in rows) else "pairs"
     table = []
     for each, values in rows:
@@ -153,4 +193,4 @@ def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
     share = name == "Fl" or name.endswith("px")
-    return f"{100 * value:.1f}%" if share else f"{value:.2f}"
+    return f"{100 * value:.1f}%" if share else f"{value:.4f}" if name.startswith("SSIM") else f"{value:.2f}"

@@ -28,7 +28,9 @@ METRICS = ("EPE", "noc", "occ", "s0-10", "s10-40", "s40+", "Fl", "1px", "3px", "
 """EPE: mean endpoint error, pixels. noc, occ: the same over pixels that the second frame shows, and does not show.
 s0-10, s10-40, s40+: the same over pixels whose true flow is so many pixels long. Fl: share of errors above 3 pixels and
 5 % of the true length. 1px, 3px, 5px: share of errors above that. AE: mean angular error, degrees."""
-PER_PAIR = ("EPE", "AE")
+FRAME_METRICS = ("PSNR", "SSIM", "PSNR-Y", "SSIM-Y")
+"""Of made frames: PSNR in decibels and SSIM, over red, green and blue, and of the luma alone (BT.601, full range)."""
+PER_PAIR = ("EPE", "AE", *FRAME_METRICS)
 """Metrics of a set that are means over its pairs; all others are means over its pixels."""
 ERROR_RANGE = (0.1, 30.0)
 """Endpoint errors, in pixels, that are black and brightest in error pictures; the scale is logarithmic."""
@@ -46,7 +48,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one method on one pair: `means` has a value for each of METRICS; `seconds` it took."""
+    """Errors of one method on one pair: `means` are for METRICS, or for FRAME_METRICS; `seconds` it took."""
 
     method: str
     group: str
@@ -57,7 +59,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Summary:
-    """Errors of one method on a set: `values` for each of METRICS, NaN over no pixel; mean `seconds` per pair."""
+    """Errors of one method on a set: `values` as in its scores, NaN over no pixel; mean `seconds` per pair."""
 
     method: str
     group: str
@@ -129,7 +131,7 @@ def summarise(scores: Iterable[Score]) -> list[Summary]:
             method,
             group,
             len(found),
-            {name: _pooled(name, [score.means[name] for score in found]) for name in METRICS},
+            {name: _pooled(name, [score.means[name] for score in found]) for name in found[0].means},
             statistics.mean(score.seconds for score in found),
         )
         for (group, method), found in groups.items()

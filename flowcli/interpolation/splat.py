@@ -119,7 +119,7 @@ def _trust(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
 
 
 def _carry(flow: Tensor, trust: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """The flow (1, 2, H, W) of what is at each place after a share of its way, and how densely pixels are there, 0 to 1."""
+    """The flow (1, 2, H, W) of what is at each place after a share of its way, and how dense it is there, 0 to 1."""
     weighted = torch.cat((flow.nan_to_num() * trust, trust), 1)
     sums, cover = forward_splat(weighted, share * flow, torch.ones_like(trust))
     # Single pixels that miss, or are hit by what moves otherwise, would be seen as specks along edges.
