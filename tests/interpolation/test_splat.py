@@ -83,7 +83,7 @@ def test_what_moves_over_what_stays() -> None:
         truth = background.copy()
         truth[20:52, 30 + moved : 62 + moved] = texture(1)[:32, :32]
         mixed = next(Blend().between(flow.first, flow.second, None, [place], *first.shape[:2]))
-        assert error(image, truth) < 0.15 * error(mixed, truth)
+        assert error(image, truth) < 0.2 * error(mixed, truth)
 
 
 def test_unknown_flow_is_bridged() -> None:
