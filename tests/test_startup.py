@@ -42,6 +42,8 @@ def probe(root: Path, table: Path, *arguments: str) -> tuple[int, list[str]]:
         ("", 2),
         ("estimat", 2),
         ("estimate --help", 0),
+        ("interpolate --help", 0),
+        ("interpolate in.mp4 --fps 60", 2),
         ("batch --help", 0),
         ("convert --help", 0),
         ("convert", 2),
