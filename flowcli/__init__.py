@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowcli.api import estimate as estimate
     from flowcli.api import interpolate as interpolate
+    from flowcli.carry.api import propagate as propagate
     from flowcli.engine.engine import Engine as Engine
     from flowcli.errors import FlowcliError as FlowcliError
     from flowcli.flowfile import read_flow as read_flow
@@ -26,6 +27,7 @@ _HOMES = {
     "Frame": "types",
     "estimate": "api",
     "interpolate": "api",
+    "propagate": "carry.api",
     "read_flow": "flowfile",
     "write_flow": "flowfile",
 }

@@ -116,10 +116,10 @@ def estimate(
     options = EngineOptions(
         model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch
     )
-    with ExitStack() as stack:
-        name = fspath(source) if isinstance(source, str | PathLike) else "the frames that were given"
-        frames = stack.enter_context(_opened(source, second, start, stop, every, gaps))
-        run = stack.enter_context(open_run(frames, name, find_weights(options), options))
+    with (
+        open_given(source, second, start=start, stop=stop, every=every, gaps=gaps) as (frames, name),
+        open_run(frames, name, find_weights(options), options) as run,
+    ):
         yield from run.pairs
 
 
@@ -157,7 +157,7 @@ def interpolate(
 
     options = EngineOptions(flow, None, device, precision, max_side, tile=tile, batch=batch)
     with ExitStack() as stack:
-        frames = stack.enter_context(_opened(source, second))
+        frames, _ = stack.enter_context(open_given(source, second))
         engine = open_engine(find_weights(options), options) if needs_flow(model) else None
         ahead = stack.enter_context(prefetch(frames if second is not None else mark_frames(frames, duplicates)))
         yield from _make_frames(ahead, times, model, engine, size=size, shutter=shutter)
@@ -229,26 +229,31 @@ def _make_frames(
 
 
 @contextmanager
-def _opened(
+def open_given(
     source: str | PathLike[str] | Iterable[Frame],
-    second: str | PathLike[str] | None,
+    second: str | PathLike[str] | None = None,
+    *,
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
     gaps: Gaps = "skip",
-) -> Iterator[Iterable[Frame]]:
-    """The frames of a source that is named, or those given; at the end they are closed if they can be."""
+) -> Iterator[tuple[Iterable[Frame], str]]:
+    """The frames that `source` names or is, and their name in messages; leaving it closes them if they can be closed.
+
+    Raises InputError; ValueError for a selection of frames that are given.
+    """
     if isinstance(source, str | PathLike):
         from flowcli.video import open_source
 
+        name = fspath(source)
         other = None if second is None else fspath(second)
-        with open_source(fspath(source), other, start=start, stop=stop, every=every, gaps=gaps) as frames:
-            yield frames
+        with open_source(name, other, start=start, stop=stop, every=every, gaps=gaps) as frames:
+            yield frames, name
         return
     if second is not None or every != 1 or (start, stop) != (None, None):
         raise ValueError("second, start, stop and every are for sources that are named")
     try:
-        yield source
+        yield source, "the frames that were given"
     finally:
         if hasattr(source, "close"):
             source.close()

@@ -16,6 +16,7 @@ LAYERS = """
     cli
     train batch bench doctor
     flowcli
+    carry
     api
     output motion evaluation
     flowsource draw interpolation
@@ -45,6 +46,7 @@ OWNERS = {
     "h5py": {"flowfile"},
     "OpenEXR": {"flowfile"},
     "ray": {"batch"},
+    "PIL": {"carry"},
 }
 """The only modules that may import these packages."""
 
@@ -66,6 +68,10 @@ LIGHT = {
     "api",
     "doctor",
     "batch",
+    "carry.__init__",
+    "carry.api",
+    "carry.naming",
+    "carry.run",
     "cli",
     "engine.__init__",
     "engine.schedule",

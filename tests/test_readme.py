@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import flowcli
 from flowcli.cli.main import commands, main
@@ -70,6 +72,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             subprocess.run([ffmpeg_path(), "-v", "error", *source, name], check=True, stdin=subprocess.DEVNULL)
         else:
             cv2.imwrite(name, dice.integers(0, 256, (64, 96, 3), np.uint8))
+    write_masks(("mask.png", "keys/000000.png", "keys/000020.png"), "L")
+    write_masks(("palette/000000.png",), "P")
     Path("flow_files").mkdir()
     for number in range(2):
         flowcli.write_flow(f"flow_files/{number}.flo", dice.normal(0, 3, (2, 64, 96)).astype(np.float32))
@@ -78,6 +82,18 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+def write_masks(names: Sequence[str], mode: str) -> None:
+    """Masks of a frame of `in.mp4`, with a thing in the middle."""
+    mask = np.zeros((64, 96), np.uint8)
+    mask[20:40, 30:60] = 1 if mode == "P" else 255
+    image = Image.fromarray(mask)
+    if mode == "P":
+        image.putpalette([0, 0, 0, 128, 0, 0])
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        image.save(name)
+
+
 @pytest.mark.parametrize("line", [line for line in examples() if "|" not in line])
 def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(line)
@@ -88,7 +104,7 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
     before = set(place.iterdir())
     assert main([*words[1:], *QUICK.get(words[1], [])]) == 0, capsys.readouterr().err
     out, _ = capsys.readouterr()
-    if words[1] in ("estimate", "interpolate", "convert", "stats", "batch"):
+    if words[1] in ("estimate", "interpolate", "propagate", "convert", "stats", "batch"):
         outputs = {word for option, word in pairwise(words) if option in ("--out", "--occlusion", "--confidence")}
         backward = {"warped_bwd.webm"} & {name.replace(".", "_bwd.") for name in outputs}
         assert {path.name for path in set(place.iterdir()) - before} == {

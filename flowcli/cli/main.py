@@ -22,7 +22,19 @@ from flowcli.cli.streams import drop_stdout, is_of_stdout, open_closed
 from flowcli.environment import share_cores
 from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
 
-COMMANDS = ("estimate", "interpolate", "convert", "batch", "stats", "models", "doctor", "eval", "train", "bench")
+COMMANDS = (
+    "estimate",
+    "interpolate",
+    "propagate",
+    "convert",
+    "batch",
+    "stats",
+    "models",
+    "doctor",
+    "eval",
+    "train",
+    "bench",
+)
 """Modules of this package, in the order of `--help`; each has a click command called `command`."""
 
 COMPLETE = "_FLOWCLI_COMPLETE"

@@ -251,6 +251,12 @@ encoding_flags = (
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
 
+frame_options = (
+    value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),
+    *encoding_flags,
+)
+"""How frames are stored."""
+
 _storing_options = (
     value(
         "--bound",
@@ -259,8 +265,7 @@ _storing_options = (
         "Speed at which flow is clipped in tsn, i3d and .mkv files of flow.  [default: 20, .mkv 512]",
     ),
     choice("--exr", get_args(Layout), "Program whose channel names and signs an .exr follows."),
-    value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),
-    *encoding_flags,
+    *frame_options,
 )
 
 writing_options = (

@@ -17,6 +17,7 @@ from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
     from flowcli.api import Run
+    from flowcli.carry.run import CarryRun
     from flowcli.engine.engine import Engine
     from flowcli.weights.entries import Entry
 
@@ -57,7 +58,7 @@ def needs_reader(paths: Iterable[Path | None]) -> Iterator[None]:
         raise OutputError(f"the reader of stdout went away: {', '.join(files)} not written", hint) from error
 
 
-def described_run(run: Run, info: StreamInfo, seconds: float, damaged: str) -> dict[str, Any]:
+def described_run(run: Run | CarryRun[Any], info: StreamInfo, seconds: float, damaged: str) -> dict[str, Any]:
     """What was estimated, by what and where, for --json."""
     return {
         "width": info.width,

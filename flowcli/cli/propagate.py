@@ -1,0 +1,149 @@
+"""`flowcli propagate`: masks of some frames, carried along the flow to all frames."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
+from flowcli.carry.naming import parse_words, plan_masks
+from flowcli.carry.run import CarryOptions, Sides, open_masks
+from flowcli.cli.options import (
+    TalkOptions,
+    choice,
+    flow_options,
+    frame_options,
+    grouped,
+    source_options,
+    talk_options,
+    targets_option,
+)
+from flowcli.cli.progress import counted
+from flowcli.cli.values import Value
+from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
+from flowcli.output.options import FrameOptions
+from flowcli.types import open_all
+
+if TYPE_CHECKING:
+    from flowcli.carry.report import Tally
+
+
+def _parse_as(text: str) -> str:
+    parse_words(text)
+    return text
+
+
+@click.command("propagate")
+@source_options
+@grouped(
+    "output",
+    FrameOptions,
+    targets_option,
+    click.option(
+        "--as",
+        "kinds",
+        type=Value(_parse_as),
+        multiple=True,
+        metavar="KIND",
+        help="What to write there; one per --out, in the same order.",
+    ),
+    *frame_options,
+)
+@grouped(
+    "carrying",
+    CarryOptions,
+    click.option(
+        "--masks",
+        required=True,
+        type=click.Path(),
+        metavar="MASKS",
+        help="Masks of key frames: a folder of PNG files, or one for the first frame.",
+    ),
+    choice("--content", ("auto", "labels", "soft"), "What grey masks hold: numbers of things, or how much of one."),
+    choice("--keys", get_args(Sides), "Which key frames around a frame its mask comes from; auto: all there are."),
+    click.option(
+        "--ahead",
+        type=click.IntRange(min=1),
+        default=CarryOptions.ahead,
+        show_default=True,
+        metavar="N",
+        help="How many frames wait for the key frame after them; so many are held in memory.",
+    ),
+    click.option("--check", is_flag=True, help="Find what is hidden by the flow both ways, where one would do."),
+)
+@grouped("engine", EngineOptions, *flow_options)
+@talk_options
+def command(
+    source: SourceOptions, output: FrameOptions, carrying: CarryOptions, engine: EngineOptions, talk: TalkOptions
+) -> None:
+    """Carry masks of some frames along the flow to all frames.
+
+    INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files with the names of
+    frames, or with their numbers, counted from 0: label maps with a palette, in grey of 8 or 16 bits, in up to 256
+    colours, in black and white, or soft mattes in grey. Labels are elected, never mixed; masks that are given come
+    out as they are. A cut ends what is carried; where nothing comes to, masks are empty.
+
+    \b
+    OUT                              is
+      masks/                         a folder of PNG files, stored as the given ones
+      masks/    with --as npz        a folder of arrays: labels, or mask from 0 to 1
+      masks.mp4 .mkv .mov .webm      a video of the masks in colours; soft ones in grey
+      out.mp4   with --as overlay    a video of the frames with the masks over them
+      out.webm  with --as alpha      the frames cut out by the masks: .webm, .mov, or a folder of .png
+      sure.mp4  with --as confidence where the masks are surely right, in grey
+      -                              the masks in colours on stdout, as y4m
+
+    KIND is masks, overlay, alpha or confidence, a format, or both: overlay.png.
+
+    \b
+    flowcli propagate in.mp4 --masks first.png --out masks/
+    flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay
+    flowcli propagate frames/ --masks keys/ --out cut.webm --as alpha
+
+    Exit codes: 0 done (also when the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
+    """
+    check_stdout(output)
+    place = Path(source.input) if source.input != "-" else None
+    targets = plan_masks(output, source=place if place and place.exists() else None)
+    entry = find_weights(engine)
+
+    from flowcli.carry.keys import find_masks
+    from flowcli.carry.outputs import open_target
+
+    masks = find_masks(carrying.masks)
+    began = time.perf_counter()
+    with open_input(source) as frames, open_masks(frames, source, masks, entry, engine, carrying) as run:
+        info = frames.info
+        writers = open_all(
+            targets, lambda each: open_target(each, info, output, sys.stdout.buffer, masks.form, run.content)
+        )
+        count = write_all(run.frames, writers, info.frames, "frame", show=not talk.quiet)
+    seconds = time.perf_counter() - began
+    if talk.json:
+        summary = {
+            "frames": count,
+            "keys": run.tally.keys,
+            "empty": run.tally.empty,
+            "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
+            **described_run(run, info, seconds, frames.damage),
+            "outputs": [
+                {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
+            ],
+        }
+        click.echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+    elif not talk.quiet:
+        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        _tell(run.tally)
+
+
+def _tell(tally: Tally) -> None:
+    if tally.empty:
+        click.echo(
+            f"note: no mask reaches {counted(tally.empty, 'frame')}: give a mask for each shot, or more --ahead",
+            err=True,
+        )

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from flowcli.carry.evidence import look_at, weigh
+from flowcli.carry.labels import Labels, carry_labels, elect_of_four, find_labels
+from tests.carry.known import HEIGHT, WIDTH, Scene, evidence, labels, overlap
+
+
+def random_labels(most: int = 60000, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(3).integers(0, most, (height, width), dtype=np.int32))
+
+
+def test_no_motion_copies_every_label() -> None:
+    still = Scene(side=0)
+    given = random_labels()
+    assert torch.equal(carry_labels(given, still.flow(1, 0), evidence(still, 1, 0)), given)
+
+
+@pytest.mark.parametrize("pan", [1, -4])
+def test_whole_pixels_move_labels_exactly(pan: int) -> None:
+    scene = Scene(pan=pan, side=0)
+    given = random_labels(9)
+    carried = carry_labels(given, scene.flow(1, 0), evidence(scene, 1, 0))
+    # Five pixels from the side on which new ground comes in: errors are averaged over a window.
+    reach = abs(pan) + 5
+    inside = np.s_[:, reach:] if pan > 0 else np.s_[:, :-reach]
+    assert torch.equal(carried[inside], torch.roll(given, pan, 1)[inside])
+
+
+def test_uncovered_ground_does_not_take_the_label_of_what_stood_there() -> None:
+    scene = Scene(step=(8, 0))
+    flow = scene.flow(1, 0)
+    ghosts = find_labels(labels(scene, 0), flow)
+    carried = carry_labels(labels(scene, 0), flow, evidence(scene, 1, 0))
+    truth = labels(scene, 1)
+    assert overlap(ghosts, truth) < 0.75
+    assert overlap(carried, truth) > 0.95
+
+
+def test_labels_are_never_mixed() -> None:
+    given = torch.zeros(HEIGHT, WIDTH, dtype=torch.int32)
+    given[:, 40:] = 1000
+    flow = torch.full((2, HEIGHT, WIDTH), 0.4)
+    found = find_labels(given, flow)
+    assert set(found.unique().tolist()) == {0, 1000}
+    expected = torch.zeros(WIDTH, dtype=torch.int32)
+    expected[40:] = 1000  # At 39.4 the label of 39 has more weight.
+    assert torch.equal(found, expected.expand(HEIGHT, WIDTH))
+    flow[0] = 0.6
+    expected[39] = 1000
+    assert torch.equal(find_labels(given, flow), expected.expand(HEIGHT, WIDTH))
+
+
+def test_unknown_and_far_flow_finds_a_label_of_the_map() -> None:
+    given = random_labels(5)
+    flow = torch.full((2, HEIGHT, WIDTH), 1e9)
+    assert torch.equal(find_labels(given, flow), given[-1, -1].expand(HEIGHT, WIDTH))
+    assert torch.equal(find_labels(given, flow * torch.nan), given)
+
+
+def test_the_weights_of_equal_candidates_are_added() -> None:
+    candidates = torch.tensor([[5, 5], [3, 3], [3, 3], [8, 5]])
+    weights = torch.tensor([[0.4, 0.2], [0.3, 0.3], [0.25, 0.15], [0.05, 0.35]])
+    assert elect_of_four(candidates, weights).tolist() == [3, 5]
+
+
+def test_large_pictures_are_judged_by_cells_and_borders_follow_their_pixels() -> None:
+    """Eight times as large: cells of two pixels, and a square whose edges lie within cells."""
+    factor = 8
+    scene = Scene(step=(5, 0), side=20)
+
+    def large(index: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+        image = scene.frame(index).image.repeat(factor, 0).repeat(factor, 1)
+        mask = labels(scene, index).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+        return image, mask, scene.flow(1, 0).repeat_interleave(factor, 1).repeat_interleave(factor, 2) * factor
+
+    frames = [replace(scene.frame(index), image=large(index)[0]) for index in (0, 1)]
+    looks = [look_at(frame, torch.device("cpu")) for frame in frames]
+    assert looks[0].cell == 2
+    flow = large(1)[2]
+    carried = carry_labels(large(0)[1], flow, weigh(looks[1], looks[0], flow))
+    assert carried.shape == (factor * HEIGHT, factor * WIDTH)
+    assert overlap(find_labels(large(0)[1], flow), large(1)[1]) < 0.85
+    assert overlap(carried, large(1)[1]) > 0.93
+
+
+def test_blend_takes_the_surer_label() -> None:
+    one, other = torch.tensor([[1, 2, 3]]), torch.tensor([[4, 5, 6]])
+    assert Labels().blend(one, other, torch.tensor([[0.9, 0.5, 0.2]])).tolist() == [[1, 2, 6]]
