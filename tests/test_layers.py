@@ -21,7 +21,7 @@ LAYERS = """
     output motion evaluation
     flowsource draw interpolation
     classic
-    engine
+    engine nets
     video flowfile weights
     models
     ops
@@ -47,6 +47,8 @@ OWNERS = {
     "OpenEXR": {"flowfile"},
     "ray": {"batch"},
     "PIL": {"carry"},
+    "onnx": {"nets"},
+    "onnxruntime": {"nets"},
 }
 """The only modules that may import these packages."""
 
@@ -85,6 +87,9 @@ LIGHT = {
     "models.frame.published",
     "motion.__init__",
     "motion.tables",
+    "nets.__init__",
+    "nets.convention",
+    "nets.spec",
     "train.__init__",
     "train.options",
     "weights.__init__",
