@@ -44,7 +44,7 @@ def open_function(spec: Spec, convention: Convention) -> Parts:
     layout = "NCHW" if convention.layout == "auto" else convention.layout
     head = _run(parts[1], spec.text) if len(parts) == 2 else None
     backbone = _run(parts[0], spec.text)
-    return Parts(Port(layout=layout), lambda image: backbone((image,)), head)
+    return Parts(Port(layout=layout), lambda image: backbone((image,)), head, inner=layout)
 
 
 def _run(function: Callable[..., Any], name: str) -> Callable[[Tensors], Tensors]:

@@ -44,6 +44,8 @@ class Parts:
     carried: tuple[str, ...] = ()
     """The names of what the backbone gives, as far as they have some."""
     outputs: tuple[str, ...] = ()
+    inner: Layout = "NCHW"
+    """The layout of what the backbone gives, if there is a head; outputs have that of the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,11 @@ class Net:
     def cut(self) -> bool:
         """Whether `finish` does anything."""
         return self.parts.head is not None
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of what `encode` gives."""
+        return self.parts.inner if self.cut else self.parts.port.layout
 
     def encode(self, frame: Frame) -> Tensors:
         """What the network knows of the frame where it is cut, (1, C, h, w) each; its outputs, if it is not cut."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowcli.errors import InputError
 from flowcli.geometry import resize_image
-from flowcli.nets.convention import Convention
+from flowcli.nets.convention import Convention, Layout
 from flowcli.nets.net import Tensors
 
 Meaning = Literal["classes", "probability", "picture", "tensors"]
@@ -40,25 +40,23 @@ def find_meaning(tensors: Tensors, convention: Convention, name: str) -> Meaning
     return kind
 
 
-def as_map(tensor: Tensor, last: bool, name: str) -> Tensor:
-    """(1, C, h, w) floating, to be carried: whole numbers become scores of as many classes as there are.
+def as_map(tensor: Tensor, layout: Layout, name: str) -> Tensor:
+    """(1, C, h, w) float32, to be carried: whole numbers become scores of as many classes as there are.
 
-    last: channels come last. Raises InputError for what is no map.
+    Raises InputError for what is no map.
     """
     whole = not tensor.is_floating_point()
-    if whole and tensor.dim() == 3 and tensor.shape[0] == 1:
+    if whole and tensor.dim() == 3:
         tensor = tensor[:, None]
-    elif last and tensor.dim() == 4:
+    elif layout == "NHWC" and tensor.dim() == 4:
         tensor = tensor.permute(0, 3, 1, 2)
     if tensor.dim() != 4 or tensor.shape[0] != 1:
-        raise InputError(
-            f"{name} gives {tuple(tensor.shape)}, which is no map (1, C, h, w) that can be carried",
-            "cut it elsewhere: --show-splits",
-        )
+        shape = tuple(tensor.shape)
+        raise InputError(f"{name} gives {shape}, which is no map (1, C, h, w)", "cut it elsewhere: --show-splits")
     if not whole:
         return tensor.float()
     if tensor.shape[1] != 1 or not 0 <= int(tensor.min()) <= int(tensor.max()) < MOST_CLASSES:
-        raise InputError(f"{name} gives whole numbers that are no classes", 'set `kind` beside it, as "tensors"')
+        raise InputError(f"{name} gives whole numbers that are no classes", "carry another output: `output` beside it")
     count = int(tensor.max()) + 1
     return (tensor == torch.arange(count, device=tensor.device).view(1, -1, 1, 1)).float()
 

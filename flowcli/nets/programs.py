@@ -53,7 +53,7 @@ def open_programs(spec: Spec, convention: Convention) -> Parts:
     height, width = sizes[1:3] if last else sizes[2:]
     port = Port(height=height, width=width, layout="NHWC" if last else "NCHW")
     runs = [_runner(program, file) for program, file in zip(programs, spec.files, strict=True)]
-    return Parts(port, lambda image: runs[0]((image,)), runs[1] if len(runs) == 2 else None)
+    return Parts(port, lambda image: runs[0]((image,)), runs[1] if len(runs) == 2 else None, inner=port.layout)
 
 
 def load_program(path: Path) -> torch.export.ExportedProgram:

@@ -56,7 +56,8 @@ def segmenter(classes: int = 5, size: tuple[int | str, int | str] = ("h", "w"), 
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *size])
     scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, classes, None, None])
     graph = helper.make_graph(nodes, "segmenter", [image], [scores], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:

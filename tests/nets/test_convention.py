@@ -44,7 +44,8 @@ def test_presets(preset: str, expected: tuple[float, ...]) -> None:
 def test_channels_last_and_bytes() -> None:
     port = Port(torch.uint8, layout="NHWC")
     found = prepared(PRESETS["bytes"], RED, port)
-    assert (found.dtype, found.tolist()) == (np.uint8, [[[[200, 100, 50]]]])
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[[[200, 100, 50]]]]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ pytestmark = [
 
 
 class Front(nn.Module):
+    gain: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, 2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from flowcli.nets.net import Net, open_net
 from flowcli.types import Frame
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
-pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from tests.nets import small  # noqa: E402
 
@@ -103,24 +104,17 @@ def test_a_fixed_size_is_met(tmp_path: Path, frame: Frame) -> None:
     assert scores(net, frame).shape == (1, 5, 8, 12)
 
 
-def test_threads_are_those_of_torch(tmp_path: Path) -> None:
+def test_threads_are_those_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = small.save(small.segmenter(), tmp_path / "net.onnx")
-    import onnxruntime
-
     asked: list[int] = []
+    opened = runtime.InferenceSession
 
-    class Options(onnxruntime.SessionOptions):  # type: ignore[misc]
-        pass
-
-    before = onnxruntime.InferenceSession
-
-    def listening(file: str, options: onnxruntime.SessionOptions, providers: list[str]) -> object:
+    def listening(file: str, options: Any, providers: list[str]) -> Any:
         asked.append(options.intra_op_num_threads)
-        return before(file, options, providers=providers)
+        return opened(file, options, providers=providers)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnxruntime, "InferenceSession", listening)
-        open_net(str(path))
+    monkeypatch.setattr(runtime, "InferenceSession", listening)
+    open_net(str(path))
     assert asked == [torch.get_num_threads()]
 
 
