@@ -73,6 +73,7 @@ LIGHT = {
     "carry.__init__",
     "carry.api",
     "carry.naming",
+    "carry.networks",
     "carry.run",
     "cli",
     "engine.__init__",

@@ -89,16 +89,23 @@ def _refuse(context: click.Context, parameter: click.Parameter, more: tuple[str,
         )
 
 
-_selection_options = (
+_every_option = click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame.")
+_bounds_options = (
     value("--start", parse_time, "TIME", "First frame: a number, 2.5s or 00:01:02.5."),
     value("--stop", parse_time, "TIME", "Frame to stop before, written the same way."),
-    click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame."),
+)
+_reading_options = (
     click.option("--strict", is_flag=True, help="A damaged input is an error; otherwise what can be read is used."),
     choice(
         "--gaps",
         get_args(Gaps),
         "Where numbers of pictures are missing, or another sequence begins: estimate no flow across, do it, or stop.",
     ),
+)
+_selection_options = (*_bounds_options, _every_option, *_reading_options)
+_more_arguments = (
+    click.argument("second", type=click.Path(), required=False),
+    click.argument("more", nargs=-1, metavar="", expose_value=False, callback=_refuse),
 )
 
 selection_options = grouped("source", SourceOptions, *_selection_options)
@@ -108,10 +115,19 @@ source_options = grouped(
     "source",
     SourceOptions,
     click.argument("input", type=click.Path()),
-    click.argument("second", type=click.Path(), required=False),
-    click.argument("more", nargs=-1, metavar="", expose_value=False, callback=_refuse),
+    *_more_arguments,
     *_selection_options,
 )
+
+whole_source_options = grouped(
+    "source",
+    SourceOptions,
+    click.argument("input", type=click.Path(), required=False, default=""),
+    *_more_arguments,
+    *_bounds_options,
+    *_reading_options,
+)
+"""For commands that take every frame, and give --every another meaning; without an input it is empty."""
 
 device_option = value(
     "--device", parse_device, "auto|cpu|cuda[:N]", "Where the network runs; auto is the GPU if there is one.", "auto"

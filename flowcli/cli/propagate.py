@@ -1,4 +1,4 @@
-"""`flowcli propagate`: masks of some frames, carried along the flow to all frames."""
+"""`flowcli propagate`: masks of some frames, or what a network says of them, carried along the flow to all frames."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.naming import parse_words, plan_masks
+from flowcli.carry.networks import NetOptions
 from flowcli.carry.run import CarryOptions, Sides, open_masks
+from flowcli.cli.networks import carry_network, net_options, show_splits
 from flowcli.cli.options import (
     TalkOptions,
     choice,
     flow_options,
     frame_options,
     grouped,
-    source_options,
     talk_options,
     targets_option,
+    whole_source_options,
 )
 from flowcli.cli.progress import counted
 from flowcli.cli.values import Value
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
+from flowcli.errors import UsageError
 from flowcli.output.options import FrameOptions
 from flowcli.types import open_all
 
@@ -39,7 +42,7 @@ def _parse_as(text: str) -> str:
 
 
 @click.command("propagate")
-@source_options
+@whole_source_options
 @grouped(
     "output",
     FrameOptions,
@@ -59,7 +62,7 @@ def _parse_as(text: str) -> str:
     CarryOptions,
     click.option(
         "--masks",
-        required=True,
+        default=CarryOptions.masks,
         type=click.Path(),
         metavar="MASKS",
         help="Masks of key frames: a folder of PNG files, or one for the first frame.",
@@ -76,12 +79,18 @@ def _parse_as(text: str) -> str:
     ),
     click.option("--check", is_flag=True, help="Find what is hidden by the flow both ways, where one would do."),
 )
+@net_options
 @grouped("engine", EngineOptions, *flow_options)
 @talk_options
 def command(
-    source: SourceOptions, output: FrameOptions, carrying: CarryOptions, engine: EngineOptions, talk: TalkOptions
+    source: SourceOptions,
+    output: FrameOptions,
+    carrying: CarryOptions,
+    network: NetOptions,
+    engine: EngineOptions,
+    talk: TalkOptions,
 ) -> None:
-    """Carry masks of some frames along the flow to all frames.
+    """Carry masks of some frames, or what a network says of them, along the flow to all frames.
 
     INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files with the names of
     frames, or with their numbers, counted from 0: label maps with a palette, in grey of 8 or 16 bits, in up to 256
@@ -98,18 +107,30 @@ def command(
       sure.mp4  with --as confidence where the masks are surely right, in grey
       -                              the masks in colours on stdout, as y4m
 
+    NET runs on every Nth frame only. Its output may be scores of classes, or how much of each pixel belongs to
+    something, which are written as masks are; a picture; or any tensors, for --as npz.
+
     KIND is masks, overlay, alpha or confidence, a format, or both: overlay.png.
 
     \b
     flowcli propagate in.mp4 --masks first.png --out masks/
     flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay
     flowcli propagate frames/ --masks keys/ --out cut.webm --as alpha
+    flowcli propagate in.mp4 --net deeplab.onnx --net-input imagenet --every 10 --out labels/
+    flowcli propagate --net deeplab.onnx --show-splits
 
     Exit codes: 0 done (also when the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
     """
+    if network.show_splits:
+        show_splits(network, talk)
+        return
+    _check(source, carrying, network)
     check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
     targets = plan_masks(output, source=place if place and place.exists() else None)
+    if network.net is not None:
+        carry_network(source, output, targets, carrying, network, engine, talk)
+        return
     entry = find_weights(engine)
 
     from flowcli.carry.keys import find_masks
@@ -139,6 +160,17 @@ def command(
     elif not talk.quiet:
         click.echo(told(writers, count, "frame", info, seconds), err=True)
         _tell(run.tally)
+
+
+def _check(source: SourceOptions, carrying: CarryOptions, network: NetOptions) -> None:
+    """Raises UsageError if something is missing, or does not go together."""
+    if not source.input:
+        raise UsageError("no input", "flowcli propagate INPUT --masks MASKS --out OUT; see --help")
+    if bool(carrying.masks) == (network.net is not None):
+        said = "--masks and --net contradict each other" if carrying.masks else "nothing to carry"
+        raise UsageError(said, "give --masks MASKS or --net NET")
+    if network.net is None and network != NetOptions():
+        raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 
 
 def _tell(tally: Tally) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.errors import InputError
+from flowcli.errors import InputError, UsageError
 from flowcli.geometry import resize_image
 from flowcli.nets.convention import MOST_SIDE, Convention, Layout, find_convention
 from flowcli.nets.spec import Spec, parse_spec
 from flowcli.types import Frame
+
+if TYPE_CHECKING:
+    from flowcli.nets.graphs import CutPoint
 
 Tensors = tuple[Tensor, ...]
 Side = int | None
@@ -131,6 +135,16 @@ def open_net(text: str, split: str | None = None, preset: str | None = None, dev
     spec = parse_spec(text, split)
     convention = find_convention(preset, spec.files[0] if spec.files else None)
     return Net(spec.text, convention, _open(spec, convention, device), _scales(spec, convention))
+
+
+def find_cuts(text: str, preset: str | None = None) -> list[CutPoint]:
+    """Good places to cut the ONNX file that `text` names. Raises InputError, and UsageError for other networks."""
+    spec = parse_spec(text)
+    if spec.form != "onnx" or spec.cut:
+        raise UsageError(f"only one ONNX file can be cut: {text}", "give one .onnx")
+    from flowcli.nets.sessions import find_onnx_cuts
+
+    return find_onnx_cuts(spec.files[0], find_convention(preset, spec.files[0]))
 
 
 def _open(spec: Spec, convention: Convention, device: str) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,29 +14,59 @@ from flowcli.nets.convention import Convention, Layout
 from flowcli.nets.net import Tensors
 
 Meaning = Literal["classes", "probability", "picture", "tensors"]
-MOST_CLASSES = 1 << 16
+MOST_CLASSES = 256
+"""In maps of whole numbers."""
 _CHANNELS = 8
 """Scores brought to full size at once."""
 
 
-def find_meaning(tensors: Tensors, convention: Convention, name: str) -> Meaning:
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a network says of a frame."""
+
+    tensors: Tensors
+    """One map (1, C, h, w) float32, or for tensors what there is."""
+    meaning: Meaning
+
+    def shown(self, convention: Convention, height: int, width: int) -> Tensor:
+        """The same for each pixel of the frame.
+
+        (H, W) int32 of classes, (1, H, W) float32 from 0 to 1 of a probability, (3, H, W) float32 RGB from 0 to 1 of a
+        picture; of tensors all numbers, in a row.
+        """
+        first = self.tensors[0]
+        if self.meaning == "classes":
+            return _labels(first, height, width)
+        if self.meaning == "tensors":
+            return torch.cat([each.flatten().double() for each in self.tensors])
+        if self.meaning == "probability":
+            first = first.sigmoid() if convention.activation == "sigmoid" else first
+        else:
+            first = (first.flip(1) if convention.order == "BGR" else first) / convention.range
+        return resize_image(first, height, width)[0].clamp(0, 1)
+
+
+def read_outputs(tensors: Tensors, layout: Layout, meaning: Meaning, name: str) -> Outputs:
+    """What a network gave, as what it means. Raises InputError for what is no map, but has to be one."""
+    return Outputs(tensors if meaning == "tensors" else (as_map(tensors[0], layout, name),), meaning)
+
+
+def find_meaning(tensors: Tensors, convention: Convention, layout: Layout, name: str) -> Meaning:
     """What the outputs mean: as the convention says, else by type and channels. Raises InputError if that cannot be."""
     first = tensors[0]
-    shape = tuple(first.shape)
-    is_map = first.dim() == 4 and shape[0] == 1
+    whole = not first.is_floating_point()
+    is_map = first.shape[:1] == (1,) and (first.dim() == 4 or (whole and first.dim() == 3))
+    channels = first.shape[-1 if layout == "NHWC" else 1] if first.dim() == 4 else 1
     kind = convention.kind
     if kind == "auto":
-        if not is_map:
-            kind = "tensors"
-        elif first.is_floating_point() and shape[1] in (1, 3):
-            kind = "probability" if shape[1] == 1 else "picture"
-        else:
-            kind = "classes"
-    channels = {"probability": (1,), "picture": (3,)}.get(kind)
-    if kind != "tensors" and (not is_map or (channels and shape[1] not in channels)):
-        wanted = {"probability": "(1, 1, h, w)", "picture": "(1, 3, h, w)"}.get(kind, "(1, C, h, w)")
+        usual: dict[int, Meaning] = {1: "probability", 3: "picture"}
+        kind = "tensors" if not is_map else "classes" if whole else usual.get(channels, "classes")
+    needed = {"probability": 1, "picture": 3}.get(kind, channels)
+    if kind != "tensors" and (not is_map or channels != needed):
+        shape = f"(1, {needed if kind != 'classes' else 'C'}, h, w)"
         raise InputError(
-            f"{name} gives {shape}, a {kind} is {wanted}", 'set `kind` in a TOML file beside it: "tensors"'
+            f"{name} gives {tuple(first.shape)}, a {kind} is {shape}",
+            "correct `kind` or `output` in the file beside it",
         )
     return kind
 
@@ -61,26 +92,13 @@ def as_map(tensor: Tensor, layout: Layout, name: str) -> Tensor:
     return (tensor == torch.arange(count, device=tensor.device).view(1, -1, 1, 1)).float()
 
 
-def label(scores: Tensor, height: int, width: int) -> Tensor:
-    """(H, W) int32: the class with the highest of scores (1, C, h, w), brought to the size of the frame."""
+def _labels(scores: Tensor, height: int, width: int) -> Tensor:
+    """(H, W) int32: the class with the highest score, of scores brought to the size of the frame."""
     best = torch.full((height, width), -torch.inf, device=scores.device)
     found = torch.zeros((height, width), dtype=torch.int32, device=scores.device)
     for first in range(0, scores.shape[1], _CHANNELS):
-        full = resize_image(scores[:, first : first + _CHANNELS].float(), height, width)[0]
-        most, place = full.max(0)
+        most, place = resize_image(scores[:, first : first + _CHANNELS], height, width)[0].max(0)
         better = most > best
         found[better] = (place[better] + first).int()
         best = torch.maximum(best, most)
     return found
-
-
-def probability(values: Tensor, convention: Convention, height: int, width: int) -> Tensor:
-    """(1, H, W) float32, 0 to 1."""
-    values = values.float().sigmoid() if convention.activation == "sigmoid" else values.float()
-    return resize_image(values, height, width)[0].clamp(0, 1)
-
-
-def picture(values: Tensor, convention: Convention, height: int, width: int) -> Tensor:
-    """(3, H, W) float32, RGB from 0 to 1, of values in the order and range of the input."""
-    values = values.float().flip(1) if convention.order == "BGR" else values.float()
-    return resize_image(values / convention.range, height, width)[0].clamp(0, 1)

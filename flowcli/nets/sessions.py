@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from flowcli.nets.net import Parts, Port, Tensors
 from flowcli.nets.spec import Spec
 from flowcli.ops._native import cache_folder
 from flowcli.weights.files import sha256
+
+if TYPE_CHECKING:
+    from flowcli.nets.graphs import CutPoint
 
 _VERSION = 1
 """Of what is kept in the cache."""
@@ -98,6 +101,17 @@ def cut_files(path: Path, split: Sequence[str], convention: Convention) -> tuple
         for half, target in zip(graphs.cut(model, split, outputs, path), targets, strict=True):
             _keep(half, target)
     return *targets, outputs
+
+
+def find_onnx_cuts(path: Path, convention: Convention) -> list[CutPoint]:
+    """Good places to cut the network in an ONNX file, for the size of the convention, or 512x512. Raises InputError."""
+    package("onnx")
+    from flowcli.nets import graphs
+
+    model, _ = graphs.load_graph(path)
+    outputs = _chosen(convention, [each.name for each in model.graph.output], path)
+    height, width = convention.size or (512, 512)
+    return graphs.cut_points(model, outputs, height, width)
 
 
 def _kept(path: Path, what: str) -> Path:

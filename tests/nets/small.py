@@ -62,7 +62,7 @@ def segmenter(classes: int = 5, size: tuple[int | str, int | str] = ("h", "w"), 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same with weights in float16, and with casts at the end of the list of nodes, out of order."""
-    made = onnx.ModelProto.FromString(model.SerializeToString())
+    made: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
     graph = made.graph
     for tensor in graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))

@@ -1,0 +1,162 @@
+"""`flowcli propagate --net`: a network of the user, run on key frames, and what it says carried to all frames."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
+from flowcli.carry.naming import Target
+from flowcli.carry.networks import NetOptions, open_network
+from flowcli.carry.run import CarryOptions
+from flowcli.cli.columns import print_columns
+from flowcli.cli.options import TalkOptions, grouped
+from flowcli.cli.progress import counted
+from flowcli.cli.writing import described, described_run, told, write_all
+from flowcli.engine.schedule import Keys
+from flowcli.errors import UsageError
+from flowcli.nets.convention import PRESETS
+from flowcli.output.options import FrameOptions
+from flowcli.types import open_all
+
+if TYPE_CHECKING:
+    from flowcli.carry.networks import NetRun
+
+net_options = grouped(
+    "network",
+    NetOptions,
+    click.option(
+        "--net",
+        metavar="NET",
+        help="Your own network: FILE.onnx, FILE.pt2, two parts as A.onnx,B.onnx, or package.module:function.",
+    ),
+    click.option(
+        "--split",
+        metavar="NAME[,NAME]",
+        help="Tensors where one ONNX file is cut: they are carried, and the rest of it runs on every frame.",
+    ),
+    click.option(
+        "--every",
+        type=click.IntRange(min=1),
+        default=NetOptions.every,
+        show_default=True,
+        metavar="N",
+        help="Run the network on every Nth frame.",
+    ),
+    click.option(
+        "--net-input",
+        "preset",
+        type=click.Choice(list(PRESETS)),
+        help="How frames become its input; a TOML file beside the model says more.  [default: unit]",
+    ),
+    click.option(
+        "--compare",
+        type=click.IntRange(min=0),
+        default=NetOptions.compare,
+        metavar="N",
+        help="Run the network on N frames more, and say how far what was carried agrees with it.",
+    ),
+    click.option("--show-splits", is_flag=True, help="List where an ONNX network is cut well, and stop."),
+)
+
+
+def carry_network(
+    source: SourceOptions,
+    output: FrameOptions,
+    targets: Sequence[Target],
+    carrying: CarryOptions,
+    network: NetOptions,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> None:
+    """Runs the network on key frames, carries what it says to all frames, and writes it."""
+    entry = find_weights(engine)
+
+    from flowcli.carry.netoutputs import open_net_target, show
+
+    began = time.perf_counter()
+    sides: Keys = "both" if carrying.keys == "auto" else carrying.keys
+    with open_input(source) as frames:
+        info = frames.info
+        with open_network(frames, source.input, entry, engine, network, sides, info.frames) as run:
+            writers = open_all(
+                targets,
+                lambda each: open_net_target(each, info, output, sys.stdout.buffer, run.meaning, run.classes),
+            )
+            shown = show(run.frames, run.net.convention)
+            count = write_all(shown, writers, info.frames, "frame", show=not talk.quiet)
+        seconds = time.perf_counter() - began
+        if talk.json:
+            summary = {
+                "frames": count,
+                "keys": run.tally.keys,
+                "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
+                **described_run(run, info, seconds, frames.damage),
+                "net": run.net.name,
+                "meaning": run.meaning,
+                "milliseconds": {name: round(each, 3) for name, each in run.milliseconds.items()},
+                "speed_up": _rounded(run.speed_up(seconds)),
+                "compared": {"frames": run.agreement.frames, **_rounded_all(run.agreement.summary())},
+                "outputs": [
+                    {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
+                ],
+            }
+            click.echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+        elif not talk.quiet:
+            click.echo(told(writers, count, "frame", info, seconds), err=True)
+            _tell(run, seconds)
+
+
+def _tell(run: NetRun, seconds: float) -> None:
+    times, speed_up = run.milliseconds, run.speed_up(seconds)
+    click.echo(
+        f"network on {counted(run.tally.keys, 'frame')}, {times['net']:.0f} ms each; for every frame flow "
+        f"{times['flow']:.0f} ms, carrying {times['carry']:.0f} ms, head {times['head']:.0f} ms",
+        err=True,
+    )
+    if speed_up is not None:
+        click.echo(f"{speed_up:.1f} times as fast as the network on every frame", err=True)
+    if run.agreement.frames:
+        found = ", ".join(f"{name} {_shown(each)}" for name, each in run.agreement.summary().items())
+        click.echo(f"agreement with the network on {counted(run.agreement.frames, 'frame')}: {found}", err=True)
+
+
+def _shown(number: float | None) -> str:
+    return "equal" if number is None else f"{number:.3f}"
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
+
+
+def _rounded_all(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: _rounded(number) for name, number in numbers.items()}
+
+
+def show_splits(network: NetOptions, talk: TalkOptions) -> None:
+    """Prints where the network is cut well. Raises UsageError if it is no ONNX file."""
+    if network.net is None:
+        raise UsageError("--show-splits needs --net", "flowcli propagate --net FILE.onnx --show-splits")
+
+    from flowcli.nets.net import find_cuts
+
+    points = find_cuts(network.net, network.preset)
+    if talk.json:
+        keys = ("names", "shapes", "strides", "share")
+        click.echo(json.dumps([{key: getattr(point, key) for key in keys} for point in points]))
+        return
+    rows = [
+        (
+            f"{point.share:.0%}",
+            ",".join(f"{stride:.3g}" for stride in point.strides),
+            ",".join(str(shape[1]) for shape in point.shapes),
+            ",".join(point.names),
+        )
+        for point in points
+    ]
+    print_columns(("cost before", "stride", "channels", "--split"), rows, 4)
