@@ -75,12 +75,9 @@ def compared(
 
     total: how many frames there are; None if that is unknown: the first ones are compared then.
     """
-    step = max(1, (total or 0) // most)
-    since = step
-    for each in frames:
-        since += 1
-        if not each.key and each.value is not None and agreement.frames < most and since >= step:
-            since = 0
+    for place, each in enumerate(frames):
+        due = agreement.frames < most and agreement.frames * (total or most) <= place * most
+        if due and not each.key and each.value is not None:
             with agreement.watch.timed():
                 layout, meaning = net.parts.port.layout, each.value.meaning
                 own = read_outputs(net.whole(each.frame), layout, meaning, net.name)
