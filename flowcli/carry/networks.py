@@ -31,7 +31,7 @@ class NetOptions:
     net: str | None = None
     split: str | None = None
     """Names of tensors where one ONNX file is cut; what is there is carried, and the rest runs on every frame."""
-    every: int = 10
+    interval: int = 10
     """Every how many frames the network runs."""
     preset: str | None = None
     """What its input is, one of PRESETS; None: what a TOML file beside it says, else 0 to 1."""
@@ -93,7 +93,7 @@ def open_network(
     tally, times, agreement = Tally(), Times(), Agreement()
     with prefetch(change.marked for change in compare(frames)) as ahead:
         engine = open_engine(entry, engine_options)
-        flows = _linked(engine, ahead, Keyed(options.every, sides))
+        flows = _linked(engine, ahead, Keyed(options.interval, sides))
         carried: Iterator[Carried[Outputs]] = carry_network(flows, net, times)
         if options.compare:
             carried = compared(carried, net, agreement, options.compare, total)

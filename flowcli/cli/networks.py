@@ -42,8 +42,9 @@ net_options = grouped(
     ),
     click.option(
         "--every",
+        "interval",
         type=click.IntRange(min=1),
-        default=NetOptions.every,
+        default=NetOptions.interval,
         show_default=True,
         metavar="N",
         help="Run the network on every Nth frame.",
