@@ -17,7 +17,7 @@ from flowcli.errors import InputError
 from flowcli.nets.convention import Convention, Layout
 from flowcli.nets.net import Parts, Port, Tensors
 from flowcli.nets.spec import Spec
-from flowcli.ops._native import cache_folder
+from flowcli.ops.native import cache_folder
 from flowcli.weights.files import sha256
 
 if TYPE_CHECKING:
