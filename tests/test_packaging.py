@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from configparser import ConfigParser
 from email import message_from_bytes
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def tree(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tree, "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def test_every_package_is_listed(root: Path) -> None:
+    setup = ConfigParser()
+    setup.read(root / "setup.cfg", encoding="utf-8")
+    folders = [path.parent.relative_to(root) for path in root.glob("flowcli/**/__init__.py")]
+    assert setup["options"]["packages"].split() == sorted(
+        ["flowcli._weights", *(".".join(folder.parts) for folder in folders)]
+    )
 
 
 @pytest.mark.slow
