@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +21,12 @@ from flowcli import models
 from flowcli.atomic import Part
 from flowcli.errors import InputError
 from flowcli.models.base import FrameModel
+from flowcli.train.checkpoints import read_checkpoint, write_checkpoint
 from flowcli.train.kinds import draw_scene
 from flowcli.train.options import FrameTrainOptions
 from flowcli.train.record import cut_table, table
 from flowcli.train.rendering import render
 from flowcli.train.textures import load_bank
-from flowcli.weights.unpickling import unpickle
 
 CHECKPOINT, LOG, WEIGHTS = "checkpoint.pt", "log.csv", "weights.safetensors"
 LOG_FIELDS = ("step", "seconds", "rate", "loss", "validation_psnr")
@@ -150,7 +149,13 @@ def train_frames(
                 log(step=step, seconds=seconds, rate=rate, loss=loss, validation_psnr=psnr)
                 report(progress)
             if last or time.monotonic() - saved >= checkpoint_every:
-                _save(folder / CHECKPOINT, options, step, seconds, model, optimizer)
+                state = {
+                    "step": step,
+                    "seconds": seconds,
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                }
+                write_checkpoint(folder / CHECKPOINT, options, state)
                 saved = time.monotonic()
             if last:
                 return folder / WEIGHTS
@@ -198,38 +203,13 @@ def _publish(path: Path, options: FrameTrainOptions, model: FrameModel, step: in
         save_file(tensors, part.path, metadata)
 
 
-def _save(
-    path: Path,
-    options: FrameTrainOptions,
-    step: int,
-    seconds: float,
-    model: FrameModel,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    state = {
-        "options": asdict(options),
-        "step": step,
-        "seconds": seconds,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    with Part(path, overwrite=True) as part:
-        torch.save(state, part.path)
-
-
 def _resume(
     path: Path, options: FrameTrainOptions, model: FrameModel, optimizer: torch.optim.Optimizer
 ) -> tuple[int, float]:
     """Step and seconds spent so far: zero without a checkpoint."""
-    if not path.exists():
+    state = read_checkpoint(path, options)
+    if state is None:
         return 0, 0.0
-    state: dict[str, Any] = unpickle(path, "checkpoint", "train in another folder, or remove it")
-    if state["options"] != asdict(options):
-        changed = sorted(name for name, value in asdict(options).items() if state["options"].get(name) != value)
-        raise InputError(
-            f"the run in {path.parent} has other options: {', '.join(changed)}",
-            "train in another folder, or with the same",
-        )
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["seconds"])

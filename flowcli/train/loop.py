@@ -26,6 +26,7 @@ from flowcli.metrics import endpoint_error
 from flowcli.models.base import FlowModel
 from flowcli.models.conv import Ranges, measure_ranges
 from flowcli.pictures import write_picture
+from flowcli.train.checkpoints import read_checkpoint, write_checkpoint
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
 from flowcli.train.options import TrainOptions
@@ -140,7 +141,15 @@ def train(
             if checked is not None:
                 _draw(folder)
             if last or time.monotonic() - saved >= checkpoint_every:
-                _save(folder / CHECKPOINT, options, step, seconds, best, model, average, optimizer)
+                state = {
+                    "step": step,
+                    "seconds": seconds,
+                    "best": best,
+                    "model": model.state_dict(),
+                    "average": average.model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                }
+                write_checkpoint(folder / CHECKPOINT, options, state)
                 saved = time.monotonic()
             if last:
                 break
@@ -261,44 +270,13 @@ def _publish(
         save_file(tensors, part.path, metadata)
 
 
-def _save(
-    path: Path,
-    options: TrainOptions,
-    step: int,
-    seconds: float,
-    best: float,
-    model: FlowModel,
-    average: _Average,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    state = {
-        "options": asdict(options),
-        "step": step,
-        "seconds": seconds,
-        "best": best,
-        "model": model.state_dict(),
-        "average": average.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    with Part(path, overwrite=True) as part:
-        torch.save(state, part.path)
-
-
 def _resume(
     path: Path, options: TrainOptions, model: FlowModel, average: _Average, optimizer: torch.optim.Optimizer
 ) -> tuple[int, float, float]:
     """Step and seconds spent so far, best validation EPE: zero and infinity without a checkpoint."""
-    if not path.exists():
+    state = read_checkpoint(path, options)
+    if state is None:
         return 0, 0.0, math.inf
-    state: dict[str, Any] = unpickle(path, "checkpoint", "train in another folder, or remove it")
-    # A run that began before an option was there took what is now its default.
-    begun = asdict(TrainOptions()) | state["options"]
-    changed = sorted(name for name, value in asdict(options).items() if begun[name] != value)
-    if changed:
-        raise InputError(
-            f"the run in {path.parent} has other options: {', '.join(changed)}",
-            "train in another folder, or with the same",
-        )
     model.load_state_dict(state["model"])
     average.model.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
