@@ -52,7 +52,11 @@ def test_items_flows_time_and_failures(clock: list[float]) -> None:
     board.finish(outcome("x", "done", 40))
     board.finish(outcome("[b]y", "failed"))
     assert shown(board) == ["items 3/5 4.0 fps, 1 failed, 0:00:10 left"]
-    assert (board.counts, board.flows, board.seconds) == ({"done": 1, "skipped": 1, "failed": 1}, 40, 10.0)
+    assert (board.counts, board.flows, board.seconds) == (
+        {"done": 1, "damaged": 0, "skipped": 1, "failed": 1},
+        40,
+        10.0,
+    )
 
 
 def test_reports_come_from_many_threads() -> None:

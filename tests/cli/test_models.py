@@ -70,6 +70,7 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
             "epe": "",
             "measured": "",
             "sha256": "",
+            "file": "",
         }
     ]
     assert found["models"] == [
