@@ -173,6 +173,16 @@ def test_fetch(
     assert capsys.readouterr().err.startswith("error: output exists already: ")
 
 
+def test_a_file_whose_address_does_not_say_what_it_is_called(
+    table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = far(f"{server}/theirs.pth?export=download&id=1")
+    publish(monkeypatch, dataclasses.replace(address, file="spynet.pth"), "theirs")
+    assert main(["models", "fetch", "far", "-q"]) == 0
+    assert [path.name for path in entries.home().iterdir()] == ["far.safetensors"]
+    assert entries.resolve("far").source.endswith(" (spynet.pth)")
+
+
 def test_fetch_of_something_else(
     table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
