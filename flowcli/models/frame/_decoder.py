@@ -73,13 +73,14 @@ class Slabs:
     """
 
     def __init__(self, compute: Callable[[int, int], Tensor], count: int, band: int) -> None:
-        self.side = SLAB * band
-        self.number = -(-count // self.side)
+        side = SLAB * band
 
+        # Without `self`, which would keep all slabs until the next collection of garbage.
         def slab(number: int) -> Tensor:
-            end = min((number + 1) * self.side, count)
-            return torch.cat([compute(row, min(row + band, end)) for row in range(number * self.side, end, band)], 2)
+            end = min((number + 1) * side, count)
+            return torch.cat([compute(row, min(row + band, end)) for row in range(number * side, end, band)], 2)
 
+        self.side, self.number = side, -(-count // side)
         self._slab = lru_cache(SLABS)(slab)
 
     def rows(self, begin: int, end: int) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
+import weakref
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -348,6 +350,27 @@ def test_frames_in_bands_are_those_in_one(
     # A row of the whole output with its padding has 46 pixels.
     assert max(seen) <= max(band, 46)
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
+
+
+def test_slabs_are_let_go_with_the_frame() -> None:
+    """At once: the next frame has some of its own, and two sets of them might be too many."""
+    made: list[weakref.ref[Tensor]] = []
+
+    def compute(begin: int, end: int) -> Tensor:
+        rows = torch.zeros(1, 2, end - begin, 5)
+        made.append(weakref.ref(rows))
+        return rows
+
+    gc.disable()
+    try:
+        slabs = _decoder.Slabs(compute, _decoder.SLAB, 1)
+        kept = weakref.ref(slabs.rows(0, 1)._base)
+        assert len(made) == _decoder.SLAB
+        assert kept() is not None
+        del slabs
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @torch.inference_mode()
