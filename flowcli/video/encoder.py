@@ -136,14 +136,14 @@ class VideoSink:
         self._encoding = encoding
         self._comment = comment
         self._sound = sound
-        self._codec = None if sound is None or encoding.sound is None else audio_codec(sound.path)
         self._encoder = Encoder(info, fps, encoding.even)
         options = {"f": encoding.muxer, **encoding.options}
         if encoding.crf is not None:
             options["crf"] = str(encoding.crf if crf is None else crf)
-        if not self._unfinished:
-            options |= encoding.muxer_options
         try:
+            self._codec = None if sound is None or encoding.sound is None else audio_codec(sound.path)
+            if not self._unfinished:
+                options |= encoding.muxer_options
             self._encoder.start(options, file_url(part.path), subprocess.DEVNULL)
         except BaseException:
             part.discard()
