@@ -19,7 +19,7 @@ logging.basicConfig(format="%(message)s", stream=sys.stdout)
 assert native.ensure("cpu").kernel == "native"
 # Right in everything but the order of channels, as a kernel with a wrong layout would be.
 def wrong(first, second, radius, dilation):
-    return _library.FALLBACKS["correlation"](first, second, radius, dilation).flip(1)
+    return library.FALLBACKS["correlation"](first, second, radius, dilation).flip(1)
 warnings.simplefilter("ignore")
 wrongs = torch.library.Library("flowcli", "IMPL")
 if sys.argv[1] == "wrong":
@@ -27,12 +27,12 @@ if sys.argv[1] == "wrong":
 first, second = torch.rand(2, 1, 3, 5, 7)
 try:
     # Its kernel is asked for as before anything was loaded.
-    entry = _library._build_then("lookup_correlation", _library.FALLBACKS["lookup_correlation"])
+    entry = library._build_then("lookup_correlation", library.FALLBACKS["lookup_correlation"])
     entry(first, second, torch.zeros(1, 2, 5, 7), 1)
 except DeviceError as error:
     print("error:", error.message)
 else:
-    right = torch.allclose(correlation(first, second, 1), _library.FALLBACKS["correlation"](first, second, 1, 1))
+    right = torch.allclose(correlation(first, second, 1), library.FALLBACKS["correlation"](first, second, 1, 1))
     print("right" if right else "wrong")
 """
 
