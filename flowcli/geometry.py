@@ -89,31 +89,6 @@ def sample_isolated(image: Tensor, position: Tensor) -> Tensor:
     return F.grid_sample(image, normal.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def forward_splat(image: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Each pixel carried along its flow and shared among the four nearest: sums of weight * image, and of weight.
-
-    image: (N, C, H, W); flow: (N, 2, H, W); weight: (N, 1, H, W), 0 or more; all float32. Returns (N, C, H, W) and
-    (N, 1, H, W): their quotient is the mean of what arrived, weight 0 a hole. What leaves the frame, or whose flow is
-    unknown (NaN), is dropped. Source: summation splatting, Niklaus and Liu 2020, arXiv:2003.05534, section 3.1.
-    """
-    count, channels, height, width = image.shape
-    values = torch.cat((image * weight, weight), dim=1).flatten(2)
-    position = grid(height, width, flow.device) + flow
-    corner = torch.nan_to_num(position, nan=-9.0).clamp(-9.0, max(height, width) + 9.0).floor()
-    fraction = position - corner
-    total = values.new_zeros(count, channels + 1, height * width)
-    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        x, y = corner[:, 0] + right, corner[:, 1] + below
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        share_x = fraction[:, 0] if right else 1 - fraction[:, 0]
-        share_y = fraction[:, 1] if below else 1 - fraction[:, 1]
-        share = torch.where(inside, share_x * share_y, 0.0).flatten(1)
-        index = torch.where(inside, y * width + x, 0.0).long().flatten(1)
-        total.scatter_add_(2, index[:, None].expand_as(values), values * share[:, None])
-    total = total.view(count, channels + 1, height, width)
-    return total[:, :-1], total[:, -1:]
-
-
 def resize_image(image: Tensor, height: int, width: int, *, smooth: bool = True) -> Tensor:
     """`image` (N, C, H, W) floating in another size, bilinear; `smooth`: without aliasing where it shrinks."""
     if image.shape[-2:] == (height, width):

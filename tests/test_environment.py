@@ -42,6 +42,7 @@ def test_changed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [None, "/opt/a"])
 def test_importing_our_opencv_changes_no_list_of_folders(start: str | None) -> None:
     program = "import json, os, flowcli.pictures, flowcli.classic; print(json.dumps(dict(os.environ)))"

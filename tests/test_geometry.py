@@ -99,23 +99,6 @@ def test_isolated_samples_at_any_position(value: float) -> None:
     assert sampled.flatten().tolist() == [1.0, 0.0]
 
 
-def test_forward_splat_equals_the_oracle() -> None:
-    image, flow = _random(1, 2, 9, 13), _random(1, 2, 9, 13, scale=3)
-    weight = _random(1, 1, 9, 13).abs()
-    total, arrived = geometry.forward_splat(image, flow, weight)
-    expected, expected_weight = reference.splat_forward(image[0].numpy(), flow[0].numpy(), weight[0, 0].numpy())
-    np.testing.assert_allclose(total[0].numpy(), expected, atol=1e-4)
-    np.testing.assert_allclose(arrived[0, 0].numpy(), expected_weight, atol=1e-5)
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -1e30, 1e10])
-def test_forward_splat_drops_what_leaves_the_frame(value: float) -> None:
-    image, weight = _random(1, 1, 4, 5), torch.ones(1, 1, 4, 5)
-    total, arrived = geometry.forward_splat(image, torch.full((1, 2, 4, 5), value), weight)
-    assert total.abs().max() == 0
-    assert arrived.abs().max() == 0
-
-
 @pytest.mark.parametrize(
     ("height", "width"), [(33, 49), (65, 40), (130, 97), pytest.param(131, 203, marks=pytest.mark.slow), (1, 1)]
 )

@@ -164,6 +164,7 @@ def test_prefetch_of_something_that_cannot_be_iterated() -> None:
         next(prefetch(7))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_prefetch_closed_while_its_source_is_stuck_does_not_wait_for_ever() -> None:
     gate = threading.Event()
 
@@ -178,6 +179,7 @@ def test_prefetch_closed_while_its_source_is_stuck_does_not_wait_for_ever() -> N
     gate.set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals between threads on this system")
 @pytest.mark.parametrize("where", ["get", "write", "close"])
 def test_interrupt_while_waiting_is_prompt(where: str) -> None:
@@ -302,6 +304,7 @@ def test_an_error_of_the_sinks_own_close_comes_out() -> None:
     assert record.state == "aborted"
 
 
+@pytest.mark.slow
 def test_abort_frees_a_writer_that_is_stuck() -> None:
     record = Record(threading.Event())
     sink = Background(record, 3)

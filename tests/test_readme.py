@@ -81,7 +81,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def write_masks(names: Sequence[str], mode: str) -> None:
     """Masks of a frame of `in.mp4`, with a thing in the middle."""
     mask = np.zeros((64, 96), np.uint8)
@@ -94,6 +93,7 @@ def write_masks(names: Sequence[str], mode: str) -> None:
         image.save(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in examples() if "|" not in line])
 def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(line)

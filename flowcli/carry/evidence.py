@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import backward_warp, consistency, forward_splat, grid
+from flowcli.geometry import backward_warp, consistency, grid
+from flowcli.ops import forward_splat
+from flowcli.ops.alike import Neighbourhood, neighbourhood
 from flowcli.types import Frame
 
 SIDE = 240
@@ -49,6 +51,11 @@ class Evidence:
     """0 to 1: how well the other frame looks like this one there; 0 where it does not show the same place."""
     same: Tensor
     """bool: what the other frame shows there cannot be told from what this frame shows."""
+
+    @property
+    def neighbourhood(self) -> Neighbourhood:
+        """How alike the cells of the one frame are."""
+        return neighbourhood(self.flow, self.look.small, self.trust)
 
 
 def look_at(frame: Frame, device: torch.device) -> Look:

@@ -7,15 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.carry.evidence import Evidence
-from flowcli.carry.neighbours import COLOUR, RINGS, Neighbourhood
-from flowcli.geometry import grid
+from flowcli.ops.alike import COLOUR, elect
+from flowcli.ops.labels import elect_of_four, mixed, sample_labels
 
 BAND = 12
 """Cells on each side of a border between labels that neighbours have a say in."""
 OWN = 0.7
 """How many alike neighbours what is carried to a cell counts for, at a photometric error of UNSURE; more below it."""
-_MOST = 1 << 23
-"""Votes (cells times labels) counted at once."""
 
 
 class Labels:
@@ -35,49 +33,16 @@ def carry_labels(labels: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
     wrong place, gets the label of cells that look and move like it; so do cells near borders between labels, the more
     the less what is found there looks like them. Where pictures agree exactly, labels are carried as they are.
     """
-    carried = find_labels(labels, flow)
+    carried = sample_labels(labels, flow)
     cell = evidence.look.cell
-    found, small = thinned(carried, cell).unique(return_inverse=True)
-    if len(found) == 1:
+    small = thinned(carried, cell)
+    if bool((small == small[0, 0]).all()):
         return carried
-    elected = _elect(small, len(found), evidence)
+    elected = _elect(small, evidence)
     changed = elected != small
     if cell == 1:
-        return torch.where(changed, found[elected], carried)
-    return _refine(carried, found[elected], changed, evidence)
-
-
-def find_labels(labels: Tensor, flow: Tensor) -> Tensor:
-    """(H, W): the label at the place that the flow leads each pixel to, by a vote of the four nearest pixels.
-
-    Beyond the frame its border counts.
-    """
-    height, width = labels.shape
-    last = torch.tensor((width - 1, height - 1), device=labels.device).view(2, 1, 1)
-    place = (grid(height, width, labels.device) + torch.nan_to_num(flow)).clamp(min=0).minimum(last)
-    corner = place.floor().long()
-    index = (corner[1] * width + corner[0]).flatten()
-    flat = labels.flatten()
-    result = flat[index]
-    # Where all four agree, which is nearly everywhere, there is nothing to vote on.
-    voting = _mixed(labels).flatten()[index].nonzero()[:, 0]
-    column, row = corner.flatten(1)[:, voting]
-    share_x, share_y = (place.flatten(1)[:, voting] - torch.stack((column, row))).unbind()
-    candidates, weights = [], []
-    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        candidates.append(flat[(row + below).clamp(max=height - 1) * width + (column + right).clamp(max=width - 1)])
-        weights.append((share_x if right else 1 - share_x) * (share_y if below else 1 - share_y))
-    result[voting] = elect_of_four(torch.stack(candidates), torch.stack(weights))
-    return result.view_as(labels)
-
-
-def _mixed(labels: Tensor) -> Tensor:
-    """(H, W) bool: whether a pixel and those to the right, below and both have several labels."""
-    mixed = torch.zeros_like(labels, dtype=torch.bool)
-    mixed[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    mixed[:-1] |= labels[:-1] != labels[1:]
-    mixed[:-1, :-1] |= labels[:-1, :-1] != labels[1:, 1:]
-    return mixed
+        return torch.where(changed, elected, carried)
+    return _refine(carried, elected, changed, evidence)
 
 
 def thinned(values: Tensor, cell: int) -> Tensor:
@@ -88,42 +53,14 @@ def thinned(values: Tensor, cell: int) -> Tensor:
     return values[row][:, column]
 
 
-def elect_of_four(candidates: Tensor, weights: Tensor) -> Tensor:
-    """(N,): of the candidates (4, N) the one with the greatest sum of weights (4, N), the first of equals."""
-    votes = (weights[None] * (candidates[None] == candidates[:, None])).sum(1)
-    return candidates.gather(0, votes.argmax(0)[None])[0]
-
-
-def _elect(labels: Tensor, count: int, evidence: Evidence) -> Tensor:
-    """(h, w): the labels, 0 to count - 1, but those near borders, and from nowhere, elected anew."""
+def _elect(labels: Tensor, evidence: Evidence) -> Tensor:
+    """(h, w): the labels, but those near borders, and from nowhere, elected anew."""
     trust = evidence.trust
-    todo = ((trust == 0) | near(_mixed(labels))) & ~evidence.same
+    todo = ((trust == 0) | near(mixed(labels))) & ~evidence.same
+    cells = todo.flatten().nonzero()[:, 0]
     result = labels.flatten().clone()
-    own = own_weight(trust).flatten()
-    around = Neighbourhood(evidence)
-    for cells in todo.flatten().nonzero()[:, 0].split(max(1, _MOST // count)):
-        votes = torch.zeros(len(cells), count, device=labels.device)
-        votes.scatter_(1, result[cells][:, None], own[cells][:, None])
-        _vote(labels.flatten(), cells, votes, around, result)
+    result[cells] = elect(labels, cells, own_weight(trust).flatten()[cells], evidence.neighbourhood)
     return result.view_as(labels)
-
-
-def _vote(labels: Tensor, cells: Tensor, votes: Tensor, around: Neighbourhood, result: Tensor) -> None:
-    """Lets neighbours of the cells (N,) vote, nearer ones first, until farther ones can change nothing.
-
-    labels: (h * w,); votes: (N, labels) so far; result: (h * w,), is changed.
-    """
-    left = sum(ring.most for ring in RINGS)
-    for ring in RINGS:
-        left -= ring.most
-        for each in around.ring(cells, ring):
-            votes.scatter_add_(1, labels[each.index][:, None], each.weight[:, None])
-        most, elected = votes.topk(2, dim=1)
-        result[cells] = elected[:, 0]
-        unsure = (most[:, 1] + left > most[:, 0]).nonzero()[:, 0]
-        cells, votes = cells[unsure], votes[unsure]
-        if not len(cells):
-            return
 
 
 def own_weight(trust: Tensor) -> Tensor:

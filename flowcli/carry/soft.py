@@ -7,8 +7,8 @@ from torch import Tensor
 
 from flowcli.carry.evidence import Evidence, reduced
 from flowcli.carry.labels import near, own_weight
-from flowcli.carry.neighbours import RINGS, Neighbourhood
 from flowcli.geometry import backward_warp
+from flowcli.ops.alike import RINGS
 
 _EDGE = 0.05
 """By how much neighbours differ at a border, of a range from 0 to 1."""
@@ -45,9 +45,8 @@ def _mean_of_alike(planes: Tensor, evidence: Evidence) -> Tensor:
     flat = planes.flatten(1)
     weight = own_weight(trust).flatten()[cells]
     total = weight * flat[:, cells]
-    around = Neighbourhood(evidence)
     for ring in RINGS:
-        for each in around.ring(cells, ring):
+        for each in evidence.neighbourhood.ring(cells, ring):
             total += each.weight * flat[:, each.index]
             weight = weight + each.weight
     result = flat.clone()

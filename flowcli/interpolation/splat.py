@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import backward_warp, forward_splat, grid, resize_image, sample
+from flowcli.geometry import backward_warp, grid, resize_image, sample
+from flowcli.ops import forward_splat
 from flowcli.pictures import resized
 from flowcli.types import FlowPair, Frame
 

@@ -1,25 +1,31 @@
 """Operators of optical flow: one schema each, several kernels (plain torch, C++, CUDA) behind it."""
 
+from flowcli.ops.alike import elect
 from flowcli.ops.brightness import levelled_brightness
 from flowcli.ops.correlation import correlation, lookup_correlation
 from flowcli.ops.deform import deform_conv
 from flowcli.ops.gate import gated_update
+from flowcli.ops.labels import sample_labels
 from flowcli.ops.lucas_kanade import lucas_kanade
 from flowcli.ops.paint import paint_flow
 from flowcli.ops.pixels import unpack_pixels, unshuffle_pixels
 from flowcli.ops.quantise import quantise
+from flowcli.ops.splat import forward_splat
 from flowcli.ops.upsample import convex_upsample
 
 __all__ = [
     "convex_upsample",
     "correlation",
     "deform_conv",
+    "elect",
+    "forward_splat",
     "gated_update",
     "levelled_brightness",
     "lookup_correlation",
     "lucas_kanade",
     "paint_flow",
     "quantise",
+    "sample_labels",
     "unpack_pixels",
     "unshuffle_pixels",
 ]

@@ -125,6 +125,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=500)
 def test_a_line_with_any_value_in_any_place(data: st.DataObject) -> None:

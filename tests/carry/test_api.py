@@ -13,6 +13,7 @@ from tests.carry.known import HEIGHT, WIDTH, Scene
 SCENE = Scene(pan=1, step=(3, 1), side=25)
 
 
+@pytest.mark.slow
 def test_labels_of_frames_by_their_index() -> None:
     keys = {0: SCENE.mask(0) * 4000, 5: SCENE.mask(5) * 4000}
     found = list(flowcli.propagate((SCENE.frame(index) for index in range(6)), keys, device="cpu"))

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from flowcli.carry.evidence import look_at, weigh
-from flowcli.carry.labels import Labels, carry_labels, elect_of_four, find_labels
+from flowcli.carry.labels import Labels, carry_labels
+from flowcli.ops import sample_labels
 from tests.carry.known import HEIGHT, WIDTH, Scene, evidence, labels, overlap
 
 
@@ -35,38 +36,11 @@ def test_whole_pixels_move_labels_exactly(pan: int) -> None:
 def test_uncovered_ground_does_not_take_the_label_of_what_stood_there() -> None:
     scene = Scene(step=(8, 0))
     flow = scene.flow(1, 0)
-    ghosts = find_labels(labels(scene, 0), flow)
+    ghosts = sample_labels(labels(scene, 0), flow)
     carried = carry_labels(labels(scene, 0), flow, evidence(scene, 1, 0))
     truth = labels(scene, 1)
     assert overlap(ghosts, truth) < 0.75
     assert overlap(carried, truth) > 0.95
-
-
-def test_labels_are_never_mixed() -> None:
-    given = torch.zeros(HEIGHT, WIDTH, dtype=torch.int32)
-    given[:, 40:] = 1000
-    flow = torch.full((2, HEIGHT, WIDTH), 0.4)
-    found = find_labels(given, flow)
-    assert set(found.unique().tolist()) == {0, 1000}
-    expected = torch.zeros(WIDTH, dtype=torch.int32)
-    expected[40:] = 1000  # At 39.4 the label of 39 has more weight.
-    assert torch.equal(found, expected.expand(HEIGHT, WIDTH))
-    flow[0] = 0.6
-    expected[39] = 1000
-    assert torch.equal(find_labels(given, flow), expected.expand(HEIGHT, WIDTH))
-
-
-def test_unknown_and_far_flow_finds_a_label_of_the_map() -> None:
-    given = random_labels(5)
-    flow = torch.full((2, HEIGHT, WIDTH), 1e9)
-    assert torch.equal(find_labels(given, flow), given[-1, -1].expand(HEIGHT, WIDTH))
-    assert torch.equal(find_labels(given, flow * torch.nan), given)
-
-
-def test_the_weights_of_equal_candidates_are_added() -> None:
-    candidates = torch.tensor([[5, 5], [3, 3], [3, 3], [8, 5]])
-    weights = torch.tensor([[0.4, 0.2], [0.3, 0.3], [0.25, 0.15], [0.05, 0.35]])
-    assert elect_of_four(candidates, weights).tolist() == [3, 5]
 
 
 def test_large_pictures_are_judged_by_cells_and_borders_follow_their_pixels() -> None:
@@ -85,7 +59,7 @@ def test_large_pictures_are_judged_by_cells_and_borders_follow_their_pixels() ->
     flow = large(1)[2]
     carried = carry_labels(large(0)[1], flow, weigh(looks[1], looks[0], flow))
     assert carried.shape == (factor * HEIGHT, factor * WIDTH)
-    assert overlap(find_labels(large(0)[1], flow), large(1)[1]) < 0.85
+    assert overlap(sample_labels(large(0)[1], flow), large(1)[1]) < 0.85
     assert overlap(carried, large(1)[1]) > 0.93
 
 

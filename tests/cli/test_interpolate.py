@@ -126,6 +126,7 @@ def test_speed_ramp(tmp_path: Path) -> None:
     assert levels("out") == [0, 25, 100, 200, 200, 200]
 
 
+@pytest.mark.slow
 def test_shutter_without_another_rate(clip: Path) -> None:
     """As if each frame had been exposed from half way after the one before to half way to the next, in nine parts."""
     run(clip, "--shutter", "1", "--out", "blurred/", *DIS)
@@ -224,6 +225,7 @@ def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith(f"wrote again.mp4: 14 frames, {WIDTH}x{HEIGHT}, ")
 
 
+@pytest.mark.slow
 def test_pipes(clip: Path) -> None:
     """y4m on both ends."""
     command = [sys.executable, "-m", "flowcli", "interpolate", "-", "--fps", "20", "--out", "-", "-q", *BLEND]

@@ -154,6 +154,7 @@ def far(url: str, sha256: str = "") -> Download:
     return Download("far", url, "far away", 1440300, 146.7, "1 or 2", "3", sha256)
 
 
+@pytest.mark.slow
 def test_fetch(
     table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def cut(tmp_path: Path) -> Path:
     return write(tmp_path / "cut.mkv", np.concatenate([camera(7, pan=1), camera(6, tilt=1, number=1)]))
 
 
+@pytest.mark.slow
 def test_no_motion_across_a_cut(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(cut, "--cuts", *DIS)
     assert [row["frame"] for row in found if row["cut"]] == [7]
@@ -169,6 +170,7 @@ def test_json(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pan["mean"] == pytest.approx(10, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_all_outputs_in_one_pass(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = ["rows.csv", "rows.jsonl", "rows.parquet", "plot.png", "plot.svg"]
     assert main(["stats", str(pictures), *CPU, "-q", *(word for name in outputs for word in ("-o", name))]) == 0

@@ -64,6 +64,7 @@ def test_lookup_is_the_loop(device: str, radius: int) -> None:
         )
 
 
+@pytest.mark.slow
 def test_odd_sizes(device: str) -> None:
     first, second = random(1, 2, 65, 97), random(1, 2, 65, 97, seed=1)
     flow = smooth_flow(1, 65, 97)

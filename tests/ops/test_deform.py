@@ -120,6 +120,7 @@ def test_no_map_at_all(device: str) -> None:
     assert deform_conv(*changed(given(count=0), lambda each: each.to(device))).shape == (0, 3, 5, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 3)])
 def test_gradients(device: str, kernel: tuple[int, int]) -> None:
     small = given(4, 3, 4, 2, kernel, count=1)
@@ -178,6 +179,7 @@ def test_native_kernel_checks_too(library: object) -> None:
         run(features, offsets, mask, weight, bias.float())
 
 
+@pytest.mark.slow
 def test_opcheck(device: str) -> None:
     torch.library.opcheck(
         torch.ops.flowcli.deform_conv, changed(given(), lambda each: each.to(device).requires_grad_())

@@ -142,6 +142,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failure_is_one_warning_or_with_require_an_error(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: str
@@ -174,6 +175,7 @@ def test_a_failure_is_one_warning_or_with_require_an_error(
     assert caught.value.hint == hint
 
 
+@pytest.mark.slow
 def test_a_build_that_failed_is_not_tried_again(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -274,6 +276,7 @@ def test_a_folder_without_room_or_rights_costs_no_build(compiler: Compiler, monk
     assert native.ensure("cpu").reason == f"nothing can be run from {compiler.cache} (noexec)"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners")
 def test_a_library_that_others_may_write_is_not_loaded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     path = native.ensure("cpu").path
@@ -292,6 +295,7 @@ def test_a_library_that_others_may_write_is_not_loaded(compiler: Compiler, monke
     assert not path.is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
 def test_what_another_user_owns_is_not_loaded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     path = native.ensure("cpu").path
@@ -353,6 +357,7 @@ def test_a_cache_that_cannot_be_written(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["go", "", "good but longer"])
 def test_a_damaged_library_is_not_loaded_but_built_anew(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, damage: str
@@ -480,6 +485,7 @@ def test_cuda_kernels_are_built_for_all_gpus(two_gpus: Path, monkeypatch: pytest
     assert os.environ["TORCH_CUDA_ARCH_LIST"] == "7.5"
 
 
+@pytest.mark.slow
 def test_the_key_names_the_gpus(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvcc(two_gpus, "13.0")
     first = native.ensure("cuda").path

@@ -239,6 +239,7 @@ def test_scenes_of_some_kinds_are_kept_apart(bank: Tensor, tmp_path: Path) -> No
     assert (rendered.flow == 0).float().mean() > 0.5
 
 
+@pytest.mark.slow
 def test_some_scenes_go_through_a_codec(bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 

@@ -42,6 +42,7 @@ def test_the_loss_of_numbers_that_one_can_work_out() -> None:
     assert float(charbonnier(made, truth)) == pytest.approx(math.sqrt(0.09 + 1e-6) + 1e-3)
 
 
+@pytest.mark.slow
 def test_clips_follow_from_seed_and_number() -> None:
     bank = load_bank(None)
     options = dataclasses.replace(SMALL, steps=100, crop=64)
@@ -59,6 +60,7 @@ def test_clips_follow_from_seed_and_number() -> None:
         assert image.max() <= 1
 
 
+@pytest.mark.slow
 def test_the_first_frame_is_the_truth_at_time_zero_made_small() -> None:
     bank = load_bank(None)
     options = dataclasses.replace(SMALL, steps=1000, crop=64)
@@ -68,6 +70,7 @@ def test_the_first_frame_is_the_truth_at_time_zero_made_small() -> None:
     assert (small - found.second).abs().mean() > (small - found.first).abs().mean()
 
 
+@pytest.mark.slow
 def test_towards_the_end_the_factor_varies() -> None:
     bank = load_bank(None)
     sides = [draw_clips(bank, SMALL, number).frames[0].shape[-1] for number in range(3)]
@@ -78,6 +81,7 @@ def test_towards_the_end_the_factor_varies() -> None:
     assert len(set(sides)) > 3
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss() -> None:
     clips = draw_clips(load_bank(None), SMALL, 0)
     torch.manual_seed(0)
@@ -103,6 +107,7 @@ def test_a_short_run_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum(losses[12:]) / 12 < 0.6 * sum(losses[:2]) / 2
 
 
+@pytest.mark.slow
 def test_the_course_of_a_run(tmp_path: Path) -> None:
     seen: list[FrameProgress] = []
     train_frames(SMALL, tmp_path, validate_every=2, report=seen.append)
@@ -115,6 +120,7 @@ def test_the_course_of_a_run(tmp_path: Path) -> None:
     assert [progress.rate for progress in seen] == [1e-4, 1e-4], "too short for the rate to fall"
 
 
+@pytest.mark.slow
 def test_the_loss_is_summed_or_averaged() -> None:
     clips = draw_clips(load_bank(None), SMALL, 0)
     gradients = []
@@ -128,6 +134,7 @@ def test_the_loss_is_summed_or_averaged() -> None:
     torch.testing.assert_close(gradients[0], numbers * gradients[1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
     train_frames(SMALL, tmp_path / "whole")
     for _ in range(4):
@@ -141,6 +148,7 @@ def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
     assert (tmp_path / "whole/weights.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_weights_name_their_network(tmp_path: Path) -> None:
     path = train_frames(dataclasses.replace(SMALL, steps=1), tmp_path)
     entry = entries.resolve(str(path))
@@ -153,6 +161,7 @@ def test_weights_name_their_network(tmp_path: Path) -> None:
         assert torch.equal(tensor, state[name]), name
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^crop 30 is not a multiple of 4$") as caught:
         train_frames(dataclasses.replace(SMALL, crop=30), tmp_path)
@@ -165,6 +174,7 @@ def test_what_cannot_be_trained(tmp_path: Path) -> None:
         train_frames(SMALL, tmp_path)
 
 
+@pytest.mark.slow
 def test_validation_is_the_mean_of_the_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     bank = load_bank(None)
 

@@ -187,6 +187,7 @@ def test_y4m(tmp_path: Path, height: int, width: int, fps: Fraction | None) -> N
     assert len(clips.times(path)) == 6
 
 
+@pytest.mark.slow
 def test_y4m_comes_as_it_is_made() -> None:
     """A viewer at the other end sees frames long before the end, and a slow one holds us back."""
     end, start = os.pipe()

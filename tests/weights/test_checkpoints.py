@@ -337,6 +337,7 @@ def test_a_storage_that_is_longer_than_the_file(tmp_path: Path) -> None:
         assert failure(file).message == message
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_string(tmp_path: Path) -> None:
     file = save(STATE, tmp_path / "x.pth", new=False)
     data = file.read_bytes()

@@ -399,6 +399,7 @@ def test_a_stall_is_a_broken_connection(remote: Remote, target: Path) -> None:
     assert remote.sent == [120_000, 280_000]
 
 
+@pytest.mark.slow
 def test_a_server_that_only_stalls(remote: Remote, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "_PAUSES", (0.01,))
     remote.cuts, remote.stalls = [120_000, 0], True

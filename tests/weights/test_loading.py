@@ -30,6 +30,7 @@ def test_loads_by_name_and_by_file(table: Path) -> None:
         assert not model.training
 
 
+@pytest.mark.slow
 def test_ranges_of_what_goes_into_convolutions(tmp_path: Path) -> None:
     def written(ranges: str) -> str:
         metadata = {"network": "rpwc", "ranges": ranges}

@@ -114,6 +114,7 @@ def test_weights_come_back(name: str, model: FlowModel) -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (65, 97), (40, 200)])
 def test_pictures_of_any_size(model: FlowModel, height: int, width: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)

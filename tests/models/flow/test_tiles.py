@@ -33,6 +33,7 @@ def flows(pairs: list[FlowPair]) -> torch.Tensor:
     return torch.stack([field.uv for pair in pairs for field in (pair.forward, pair.backward) if field is not None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 3e-4), pytest.param("bf16", 0.01, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("tile", "batch"),

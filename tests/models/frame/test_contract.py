@@ -46,6 +46,7 @@ def test_names_are_known_and_others_are_refused() -> None:
         models.create("videoinr")
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (65, 97), (5, 40)])
 @pytest.mark.parametrize("factor", [Fraction(1), Fraction(5, 2), Fraction(4)])
@@ -82,6 +83,7 @@ def test_frames_are_made_when_they_are_asked_for(name: str) -> None:
     assert not torch.equal(first, second)
 
 
+@pytest.mark.slow
 @every_model
 @torch.inference_mode()
 def test_pairs_of_a_batch_do_not_mix(name: str) -> None:

@@ -84,6 +84,7 @@ def made(model: FrameModel, first: Tensor, second: Tensor, cases: dict[str, tupl
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["torch", "cpp"], indirect=True)
 def test_frames_are_the_golden_ones(model: FrameModel, device: str) -> None:
     goldens = np.load(PATH)
@@ -125,6 +126,7 @@ MISTAKES: dict[str, tuple[Callable[[Given], Given], Callable[[Patch], None]]] = 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_typical_mistakes_are_far_from_the_golden_ones(
     model: FrameModel, monkeypatch: pytest.MonkeyPatch, mistake: str

@@ -99,6 +99,7 @@ def assert_near(actual: np.ndarray, expected: np.ndarray, tolerance: tuple[float
     assert difference.max() <= tolerance[1]
 
 
+@pytest.mark.slow
 @each_set
 @torch.inference_mode()
 def test_features_are_those_of_the_authors_code(model: VideoINR, pairs: dict[str, Any], pictures: str) -> None:
@@ -151,6 +152,7 @@ def test_what_is_between_is_that_of_the_authors_code(
     assert_near(seen["motion"].transpose(1, 2, 0), pairs[pictures]["flow_x2_t050"], FLOW)
 
 
+@pytest.mark.slow
 @each_set
 @torch.inference_mode()
 def test_odd_sizes_without_their_padding(model: VideoINR, goldens: Path, pictures: str) -> None:
@@ -283,6 +285,7 @@ MISTAKES: dict[str, tuple[Callable[[Pair], Pair], Callable[[Patch], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_as_far_off_as_the_table_says(
     model: VideoINR, pairs: dict[str, Any], goldens: Path, monkeypatch: Patch, mistake: str

@@ -212,6 +212,7 @@ def test_the_lstm_is_the_loop(monkeypatch: pytest.MonkeyPatch, tile: int) -> Non
 # Coordinates.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", [1, 2, 3, 7, 36, 99])
 @pytest.mark.parametrize("outputs", [1, 3, 8, 90, 252])
 def test_nearest_pixels_are_those_of_exact_fractions(inputs: int, outputs: int) -> None:
@@ -330,6 +331,7 @@ def test_padding_is_zeros_below_and_to_the_right(small: VideoINR) -> None:
         torch.testing.assert_close(frame, whole[..., :14, :20], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("band", "slab", "slabs"), [(64, 1, 1), (64, 1, 2), (200, 2, 2), (1, 3, 1)])
 @torch.inference_mode()
 def test_frames_in_bands_are_those_in_one(
