@@ -5,6 +5,8 @@ All is at a fraction of full size: what is decided by colours and motion needs n
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +64,28 @@ def look_at(frame: Frame, device: torch.device) -> Look:
     """The frame, reduced so that its shorter side is about SIDE."""
     image = torch.from_numpy(np.ascontiguousarray(frame.image)).to(device)
     cell = max(1, round(min(image.shape[:2]) / SIDE))
-    return Look(frame, reduced(image.permute(2, 0, 1).float(), cell), cell)
+    return Look(frame, reduced(image.permute(2, 0, 1).float().contiguous(), cell), cell)
 
 
 def reduced(image: Tensor, cell: int) -> Tensor:
     """(C, h, w): means of (C, H, W) over cells; the last ones may be smaller."""
-    return image if cell == 1 else F.avg_pool2d(image[None], cell, ceil_mode=True, count_include_pad=False)[0]
+    if cell == 1:
+        return image
+    height, width = image.shape[1:]
+    whole = F.pad(image, (0, -width % cell, 0, -height % cell)) if height % cell or width % cell else image
+    # Sums of whole slices are eight times as fast as avg_pool2d.
+    rows = _sum(whole[:, first::cell] for first in range(cell))
+    cells = _sum(rows[..., first::cell] for first in range(cell))
+    return cells / (_sides(height, cell, image.device)[:, None] * _sides(width, cell, image.device))
+
+
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, tensors)
+
+
+def _sides(length: int, cell: int, device: torch.device) -> Tensor:
+    """(ceil(length / cell),): pixels of each cell along one side."""
+    return (length - torch.arange(0, length, cell, device=device)).clamp(max=cell)
 
 
 def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> Evidence:

@@ -3,6 +3,7 @@
 #include "native.h"
 #include "parallel.h"
 
+#include <ATen/cpu/vec/vec.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ struct Around {
   const int64_t* offsets;  // x, y and radius, nearest first.
   int64_t height, width, count;
   float motion, share;
+  float most;  // What all neighbours can weigh.
 };
 
 struct Candidate {
@@ -26,14 +28,14 @@ struct Candidate {
   float votes;
 };
 
-// How alike two cells are that look like `mine` and `other`; scale: of squares of differences in motion.
-float alike(const float* mine, const float* other, float scale) {
-  float unlike = 0;
+// How unlike two cells are that look like `mine` and `other`; scale: of squares of differences in motion.
+float unlike(const float* mine, const float* other, float scale) {
+  float sum = 0;
   for (int64_t k = 0; k < kLook; ++k) {
     const float difference = other[k] - mine[k];
-    unlike += difference * difference * (k < 2 ? scale : 1.0f);
+    sum += difference * difference * (k < 2 ? scale : 1.0f);
   }
-  return std::exp(-unlike);
+  return sum;
 }
 
 void add(std::vector<Candidate>& candidates, int32_t label, float votes) {
@@ -53,25 +55,45 @@ bool decided(std::vector<Candidate>& candidates, float left) {
   return (second == candidates.end() ? 0 : second->votes) + left <= candidates[0].votes;
 }
 
-int32_t elect_one(const Around& around, const int32_t* labels, int64_t cell, float own,
+// The neighbours of a ring that are inside of the picture and known.
+struct Voters {
+  static constexpr int64_t kMost = 64;  // A multiple of what a vector holds.
+  int64_t count = 0;
+  int32_t labels[kMost];
+  float unlike[kMost], weight[kMost];
+};
+
+void vote(const Voters& voters, std::vector<Candidate>& candidates) {
+  using at::vec::Vectorized;
+  float alike[Voters::kMost];
+  for (int64_t k = 0; k < voters.count; k += Vectorized<float>::size())
+    (Vectorized<float>::loadu(voters.unlike + k).neg().exp_u20() * Vectorized<float>::loadu(voters.weight + k))
+        .store(alike + k);
+  for (int64_t k = 0; k < voters.count; ++k) add(candidates, voters.labels[k], alike[k]);
+}
+
+int32_t elect_one(const Around& around, const int32_t* labels, int64_t cell, float own, Voters& voters,
                   std::vector<Candidate>& candidates) {
   const float* mine = around.looks + cell * kLook;
   const float allowed = around.motion + around.share * std::hypot(mine[0], mine[1]);
   const float scale = 0.5f / (allowed * allowed);
   const int64_t row = cell / around.width, column = cell % around.width;
   candidates.assign(1, {labels[cell], own});
-  float left = 0;
-  for (int64_t k = 0; k < around.count; ++k) left += 1.0f / static_cast<float>(around.offsets[3 * k + 2]);
+  float left = around.most;
   for (int64_t k = 0; k < around.count; ++k) {
     const int64_t *offset = around.offsets + 3 * k, x = column + offset[0], y = row + offset[1];
+    const int64_t there = y * around.width + x;
     const float weight = 1.0f / static_cast<float>(offset[2]);
     left -= weight;
-    if (x >= 0 && x < around.width && y >= 0 && y < around.height) {
-      const int64_t there = y * around.width + x;
-      if (around.known[there] > 0)
-        add(candidates, labels[there], weight * around.known[there] * alike(mine, around.looks + there * kLook, scale));
+    if (x >= 0 && x < around.width && y >= 0 && y < around.height && around.known[there] > 0) {
+      voters.labels[voters.count] = labels[there];
+      voters.unlike[voters.count] = unlike(mine, around.looks + there * kLook, scale);
+      voters.weight[voters.count++] = weight * around.known[there];
     }
     const bool last_of_ring = k + 1 == around.count || offset[5] != offset[2];
+    if (!last_of_ring && voters.count < Voters::kMost) continue;
+    vote(voters, candidates);
+    voters.count = 0;
     if (last_of_ring && decided(candidates, left)) break;
   }
   return candidates[0].label;
@@ -95,8 +117,11 @@ Tensor elect(const Tensor& labels, const Tensor& cells, const Tensor& own, const
   check(offsets, "offsets", at::kLong, {offsets.size(0), 3});
   const Tensor whole = labels.contiguous(), which = cells.contiguous(), weights = own.contiguous();
   const Tensor seen = looks.contiguous(), sure = known.contiguous(), steps = offsets.contiguous();
-  const Around around{seen.const_data_ptr<float>(),     sure.const_data_ptr<float>(), steps.const_data_ptr<int64_t>(),
-                      height, width, steps.size(0), static_cast<float>(motion), static_cast<float>(share)};
+  const int64_t* step = steps.const_data_ptr<int64_t>();
+  float most = 0;
+  for (int64_t k = 0; k < steps.size(0); ++k) most += 1.0f / static_cast<float>(step[3 * k + 2]);
+  const Around around{seen.const_data_ptr<float>(), sure.const_data_ptr<float>(), step, height, width, steps.size(0),
+                      static_cast<float>(motion), static_cast<float>(share), most};
   const int64_t* cell = which.const_data_ptr<int64_t>();
   TORCH_CHECK(std::all_of(cell, cell + count, [=](int64_t each) { return each >= 0 && each < places; }),
               "a cell lies outside of ", height, "x", width);
@@ -104,8 +129,10 @@ Tensor elect(const Tensor& labels, const Tensor& cells, const Tensor& own, const
   int32_t* to = elected.mutable_data_ptr<int32_t>();
   parallel_for(0, count, 256, [&](int64_t begin, int64_t end) {
     std::vector<Candidate> candidates;
+    Voters voters{};
     for (int64_t k = begin; k < end; ++k)
-      to[k] = elect_one(around, whole.const_data_ptr<int32_t>(), cell[k], weights.const_data_ptr<float>()[k], candidates);
+      to[k] = elect_one(around, whole.const_data_ptr<int32_t>(), cell[k], weights.const_data_ptr<float>()[k], voters,
+                        candidates);
   });
   return elected;
 }

@@ -49,6 +49,7 @@ def test_rows_on_a_full_disk(clip: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-", "2>&-", "2>/dev/full", ">/dev/null 2>/dev/full"]
 )
