@@ -84,6 +84,7 @@ def test_a_line_is_on_disk_before_append_returns(tmp_path: Path, monkeypatch: py
     assert len(set(sizes)) == 2
 
 
+@pytest.mark.slow
 def test_a_line_torn_anywhere_counts_as_not_written(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     with Manifest(tmp_path) as manifest:

@@ -132,6 +132,7 @@ def test_without_ffmpeg_the_pipeline_is_left_out(
     assert json.loads(out)["pipeline"] == {"skipped": "FLOWCLI_FFMPEG is not a program: no-such-program"}
 
 
+@pytest.mark.slow
 def test_without_the_package_ffmpeg_python(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "flowcli.video", None)
     assert main(["bench", "pipeline", *SMALL]) == 1

@@ -80,6 +80,7 @@ def converted(*arguments: Any) -> None:
 HOLD_FLOW = [name for name, form in CONTAINERS.items() if "flow" in form.whats and form.place != "stdout"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", HOLD_FLOW)
 @pytest.mark.parametrize("both", [False, True])
 def test_flow_comes_through_every_format(form: str, both: bool, folder: Path) -> None:

@@ -155,6 +155,7 @@ def test_masks_back_in_time(pictures: Path) -> None:
     assert not read_unscaled(Path("both/f4.png")).any()
 
 
+@pytest.mark.slow
 def test_masks_as_videos_and_of_one_pair(pictures: Path, clip: Path) -> None:
     assert main(["estimate", str(clip), "--occlusion", "o.mkv", "--confidence", "c.gif", *CPU, "--crf", "0"]) == 0
     assert [frame_count(Path(name)) for name in ("o.mkv", "c.gif")] == [11, 11]

@@ -74,6 +74,7 @@ def test_twice_the_rate(clip: Path) -> None:
     np.testing.assert_array_equal(made[13], given[6])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "expected"), [("25", 25), ("x2.5", 25), ("24000/1001", Fraction(24000, 1001)), ("4", 4), ("0.5x", 5)]
 )
@@ -139,6 +140,7 @@ def test_shutter_without_another_rate(clip: Path) -> None:
     assert clips.times(Path("blurred.mkv")) == clips.times(clip)
 
 
+@pytest.mark.slow
 def test_duplicates(tmp_path: Path) -> None:
     """Animation on twos: without its duplicates it moves evenly."""
     write(tmp_path / "twos.mkv", camera(6, pan=3)[np.arange(12) // 2])
@@ -177,6 +179,7 @@ def seconds_of_sound(path: Path) -> float:
     return len(raw) / 2 / 8000
 
 
+@pytest.mark.slow
 def test_sound(loud: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(loud, "--fps", "20", "--out", "copy.mp4", *BLEND)
     assert seconds_of_sound(Path("copy.mp4")) == pytest.approx(1, abs=0.1)

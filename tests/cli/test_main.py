@@ -206,6 +206,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_memory_that_is_freed_is_not_asked_for_again(root: Path) -> None:
     def faults(way: str) -> int:

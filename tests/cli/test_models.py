@@ -174,6 +174,7 @@ def test_fetch(
     assert capsys.readouterr().err.startswith("error: output exists already: ")
 
 
+@pytest.mark.slow
 def test_a_file_whose_address_does_not_say_what_it_is_called(
     table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

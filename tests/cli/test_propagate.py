@@ -101,6 +101,7 @@ def frames_of(path: str) -> list[np.ndarray]:
         return [frame.image for frame in source]
 
 
+@pytest.mark.slow
 def test_all_kinds_of_outputs() -> None:
     folder = keys(0, 3)
     outs = {"m.mkv": "masks", "o/": "overlay.png", "cut/": "alpha", "cut.mov": "alpha", "a/": "npz", "c/": "confidence"}

@@ -33,6 +33,7 @@ def medians(found: list[dict[str, Any]], *columns: str) -> list[float]:
     return [float(np.median([row[column] for row in known])) for column in columns]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["dis", pytest.param("rpwc", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "motion",
@@ -68,6 +69,7 @@ def test_a_thing_that_moves_before_a_camera_that_does_not(tmp_path: Path) -> Non
     assert medians(found, "speed_median")[0] < 0.2
 
 
+@pytest.mark.slow
 def test_duplicates_and_a_flash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = camera(10, pan=3)[[0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9]]
     images[8] = 255

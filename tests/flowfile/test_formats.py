@@ -132,6 +132,7 @@ def test_damaged_files_never_give_anything_but_an_input_error(
     assert valid is None or valid.shape == uv.shape[1:]
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=100))
 def test_random_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     for suffix in FORMATS:

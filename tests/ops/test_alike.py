@@ -73,6 +73,7 @@ def test_colour_counts_as_the_docstring_says() -> None:
     assert there
 
 
+@pytest.mark.slow
 def test_many_labels_are_counted_in_parts(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     labels, around = cells_of(device)
     cells = torch.arange(HEIGHT * WIDTH, device=device)

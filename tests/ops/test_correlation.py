@@ -93,6 +93,7 @@ def test_few_and_many_tiles(device: str, dtype: torch.dtype, shape: tuple[int, .
         assert_close(lookup_correlation(one, two, moved, 1), narrow, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [10, *(pytest.param(radius, marks=pytest.mark.slow) for radius in (15, 16, 33))])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_large_radii_and_any_number_of_channels(device: str, dtype: torch.dtype, radius: int) -> None:
@@ -114,6 +115,7 @@ def exact(dtype: torch.dtype, radius: int, channels: int) -> tuple[Tensor, Tenso
     return first, second, flow, fixed, FALLBACKS["lookup_correlation"](*wide, flow.double(), radius)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_dtypes_and_layouts(device: str, dtype: torch.dtype, layout: str) -> None:

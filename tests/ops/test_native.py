@@ -73,6 +73,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
         yield fake
 
 
+@pytest.mark.slow
 def test_builds_and_loads_once_and_says_so(compiler: Compiler, caplog: pytest.LogCaptureFixture) -> None:
     assert native.status("cpu") == NativeStatus("unused", "no operator has run")
     environment = dict(os.environ)
@@ -530,8 +531,8 @@ def test_the_sources_register_every_operator(root: Path, suffix: str, key: str) 
         if "{ implement(library); }" in text:
             text = source.with_suffix(".h").read_text(encoding="utf-8")
         found += re.findall(r'\.impl\("(\w+)", (\w+)\)', text)
-    # Numbers of 8 bits are for CPUs; plain torch makes them elsewhere.
-    expected = set(FALLBACKS) - ({"quantise"} if key == "CUDA" else set())
+    # Plain torch does these on a GPU: numbers of 8 bits are for CPUs, and what is carried takes little time there.
+    expected = set(FALLBACKS) - ({"quantise", "elect", "sample_labels", "splat"} if key == "CUDA" else set())
     assert sorted(found) == sorted((operator, operator) for operator in expected)
 
 

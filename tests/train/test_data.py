@@ -230,6 +230,7 @@ def test_crops_that_are_no_squares(seed: int, monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_array_equal(cut.second[0, :, y + v, x + u], cut.first[0, :, y, x])
 
 
+@pytest.mark.slow
 def test_scenes_of_some_kinds_are_kept_apart(bank: Tensor, tmp_path: Path) -> None:
     every, stills = (CachedScenes(bank, tmp_path, 1, 3, (64, 64), kinds=kinds) for kinds in (KINDS, ("stills",)))
     assert every.folder != stills.folder

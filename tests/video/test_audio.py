@@ -127,6 +127,7 @@ def test_sound_beside_a_comment(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.mkv", "in.mp4"]
 
 
+@pytest.mark.slow
 def test_where_there_is_no_sound(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     silent = clips.lavfi(tmp_path / "in.mkv", "testsrc=size=64x48:rate=10:duration=1", "-c:v", "libx264")
     assert audio_codec(silent) is None
@@ -139,6 +140,7 @@ def test_where_there_is_no_sound(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert caplog.messages == [f"{gif} has no sound: GIF holds none"]
 
 
+@pytest.mark.slow
 def test_sound_that_ends_early(tmp_path: Path) -> None:
     source = sweep(tmp_path / "in.mp4", "aac", seconds=0.5)
     path = write(tmp_path / "a.mp4", Soundtrack(source), count=20)
@@ -167,6 +169,7 @@ def test_sound_that_cannot_be_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-a %03d.mp4", "http:x.mp4", 'it\'s "b".mkv', "a\udcff.mp4"])
 def test_any_name_is_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -67,6 +67,7 @@ def test_ffmpeg_finds_kittis_numbers_in_16_bits(tmp_path: Path) -> None:
         np.testing.assert_array_equal(blue, valid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "error"),
     [

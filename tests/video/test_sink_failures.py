@@ -96,6 +96,7 @@ def test_no_frames(tmp_path: Path, suffix: str) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("count", [0, 1, 30])
 def test_abort_leaves_nothing(tmp_path: Path, suffix: str, count: int) -> None:

@@ -168,6 +168,7 @@ def test_colours_and_what_is_said_of_them(tmp_path: Path, wheel: np.ndarray, suf
             assert np.abs(frame.image.astype(int) - wheel).mean() < 3
 
 
+@pytest.mark.slow
 def test_quality(tmp_path: Path, wheel: np.ndarray) -> None:
     noise = np.random.default_rng(0).integers(-20, 20, (8, *wheel.shape))
     images = np.clip(wheel + noise, 0, 255).astype(np.uint8)
@@ -186,6 +187,7 @@ def test_gif_has_a_palette_per_frame(tmp_path: Path, wheel: np.ndarray) -> None:
     assert path.read_bytes().count(b"\x21\xf9\x04") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".webm", ".mov"])
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (65, 97)])
 def test_alpha(tmp_path: Path, suffix: str, height: int, width: int) -> None:
@@ -235,6 +237,7 @@ def test_index_comes_first(tmp_path: Path, suffix: str, comment: object) -> None
 NAMES = ["a b;c.mp4", "http:x.mp4", "-x.mp4", "x%03d.mp4", "it's.mkv", 'a"b\nc.mkv', "ünï.MP4", "a\udcff.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_is_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)

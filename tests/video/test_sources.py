@@ -119,6 +119,7 @@ def test_uneven_times(tmp_path: Path, suffix: str) -> None:
     assert [clips.number(frame.image) for frame in frames] == list(range(len(UNEVEN)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize(
     ("start", "stop"),
@@ -143,6 +144,7 @@ def test_selection_at_uneven_times(
     ]
 
 
+@pytest.mark.slow
 def test_number_of_frames_is_known_beforehand(tmp_path: Path) -> None:
     path = clips.lavfi(tmp_path / "a.mp4", "testsrc=size=64x48:rate=30000/1001", "-frames:v", 30)
     cases: list[tuple[dict[str, int | Fraction], int]] = [

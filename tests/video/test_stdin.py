@@ -46,6 +46,7 @@ def encoded(frames: np.ndarray, *options: object) -> bytes:
     return clips.ffmpeg(*raw, *options, "-", data=frames.tobytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "rate"),
     [
@@ -93,6 +94,7 @@ def test_index_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert caught.value.hint == "pass the file, or use mkv"
 
 
+@pytest.mark.slow
 def test_redirected_file_can_have_its_index_at_the_end(tmp_path: Path, root: Path) -> None:
     path = clips.write(tmp_path / "a.mp4", clips.numbered(3), "-c:v", "libx264")
     code = "from flowcli.video import open_source\nwith open_source('-') as frames: print(len(list(frames)))"
@@ -179,6 +181,7 @@ def test_named_pipe(tmp_path: Path) -> None:
     writer.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/fd and bash")
 def test_process_substitution(tmp_path: Path, root: Path) -> None:
     path = clips.write(tmp_path / "a.mkv", clips.numbered(5))

@@ -51,6 +51,7 @@ NAMES_OTHERS: list[Callable[[Path], bytes]] = [hls, dash, script, sdp, subtitles
 SUFFIXES = (".mp4", ".m3u8", ".mpd", ".ffconcat", ".idx", ".sdp", ".svg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", NAMES_OTHERS)
 def test_what_names_other_files_is_refused(

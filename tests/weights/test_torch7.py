@@ -189,6 +189,7 @@ def test_deep_and_endless_files(tmp_path: Path) -> None:
     assert failure(file, many).endswith("'nn.Sequential' is used twice")
 
 
+@pytest.mark.slow
 def test_a_truncated_file(tmp_path: Path) -> None:
     content = level(Lua())
     for length in range(9, len(content), 37):

@@ -49,6 +49,7 @@ def test_flow_in_tiles_is_that_of_whole_frames(
     assert (got - expected).norm(dim=1).mean() < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tile", "cells"), [(0, 96), (384, 96), (64, 16), (41, 11), (13, 4)])
 def test_cells_that_are_worked_on_at_once(clip: list[Frame], tile: int, cells: int) -> None:
     tiled = engine(tile=tile)

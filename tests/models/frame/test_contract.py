@@ -105,6 +105,7 @@ def test_what_it_makes_of_two_pictures_is_the_frame_between_them(name: str) -> N
     assert model.makes == "frames"
 
 
+@pytest.mark.slow
 @every_model
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = fresh(name)

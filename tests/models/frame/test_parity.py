@@ -108,6 +108,7 @@ def test_features_are_those_of_the_authors_code(model: VideoINR, pairs: dict[str
     assert_near(maps.unflatten(1, (3, 64))[0, :, :8].numpy(), golden["features"], FEATURES)
 
 
+@pytest.mark.slow
 @each_set
 @pytest.mark.parametrize("size", ["x1", "x2", "x4", "84x56"])
 def test_frames_are_those_of_the_authors_code(
