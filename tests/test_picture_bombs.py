@@ -96,6 +96,7 @@ def test_a_video_of_too_many_pixels(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+@pytest.mark.slow
 def test_the_limit_can_be_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     write_picture(path, np.zeros((20, 30, 3), np.uint8))

@@ -167,6 +167,7 @@ def test_masks_as_videos_and_of_one_pair(pictures: Path, clip: Path) -> None:
     assert read_unscaled(Path("o.png"))[0].tolist() == [0] * 8 + [255] * 10
 
 
+@pytest.mark.slow
 def test_many_outputs_in_one_pass(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outs = ("-o", "a.mp4", "-o", "b.webm", "-o", "c/", "-o", "d/", "-o", "e.gif")
     kinds = [word for kind in ("color", "warp", "flo", "png", "color") for word in ("--as", kind)]

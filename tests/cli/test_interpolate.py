@@ -101,6 +101,7 @@ def test_variable_times_in_a_constant_rate_out(tmp_path: Path) -> None:
     assert levels("out")[:10] == [0, 50, *(round(100 + 12.5 * number) for number in range(8))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["x1.5", "1.5x", "216x144"])
 def test_size_alone_keeps_the_times(tmp_path: Path, size: str, capsys: pytest.CaptureFixture[str]) -> None:
     times = [Fraction(0), Fraction(1, 10), Fraction(1, 2)]
@@ -206,6 +207,7 @@ def test_sound_that_is_left_out(
     assert sound(Path("out.mp4")) == []
 
 
+@pytest.mark.slow
 def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["interpolate", str(clip), "--fps", "20", "--out", "out.mp4", "--json", *DIS]) == 0
     summary: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -157,6 +157,7 @@ def test_a_missing_network_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert error(capsys, "in", "--net", "x.onnx", "--out", "o/") == (1, "no such network: x.onnx")
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_cut_and_carried(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def run(folder: Path, words: str, streams: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["--help", "--version", "models", "estimate --help"])
 def test_a_full_disk_behind_stdout(tmp_path: Path, words: str) -> None:
     done = run(tmp_path, words, ">/dev/full")

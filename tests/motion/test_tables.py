@@ -115,6 +115,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_exists_is_replaced_only_when_asked(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"rows.{kind}"

@@ -151,6 +151,7 @@ def test_silence(stand_in: Stand) -> None:
     assert child.cause() == "ffmpeg ended with 7 and said nothing"
 
 
+@pytest.mark.slow
 @posix
 def test_a_flood_of_lines_does_not_block(stand_in: Stand) -> None:
     """60 MB on stderr before the first byte on stdout, which a pipe that nobody reads would stop for ever."""

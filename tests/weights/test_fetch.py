@@ -391,6 +391,7 @@ def test_a_part_that_was_damaged_is_removed(remote: Remote, target: Path) -> Non
     assert fetch(remote.url, target, sha256=SHA256, most=MOST) == SHA256
 
 
+@pytest.mark.slow
 def test_a_stall_is_a_broken_connection(remote: Remote, target: Path) -> None:
     remote.cuts, remote.stalls = [120_000], True
     started = time.monotonic()
@@ -409,6 +410,7 @@ def test_a_server_that_only_stalls(remote: Remote, target: Path, monkeypatch: py
     assert part(target).stat().st_size == 120_000
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing(target: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/file"
