@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowcli.api import estimate as estimate
     from flowcli.api import interpolate as interpolate
+    from flowcli.arrays import flow as flow
+    from flowcli.arrays import flow_to_rgb as flow_to_rgb
     from flowcli.carry.api import propagate as propagate
     from flowcli.engine.engine import Engine as Engine
     from flowcli.errors import FlowcliError as FlowcliError
@@ -26,6 +28,8 @@ _HOMES = {
     "FlowcliError": "errors",
     "Frame": "types",
     "estimate": "api",
+    "flow": "arrays",
+    "flow_to_rgb": "arrays",
     "interpolate": "api",
     "propagate": "carry.api",
     "read_flow": "flowfile",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from os import PathLike, fspath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowcli.errors import InputError, UsageError, WeightsError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Method
@@ -78,7 +78,7 @@ class Run:
 
 
 def estimate(
-    source: str | PathLike[str] | Iterable[Frame],
+    source: str | PathLike[str] | Iterable[Any],
     second: str | PathLike[str] | None = None,
     *,
     model: str = "rpwc",
@@ -98,8 +98,8 @@ def estimate(
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
-    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames.
-    No flow is estimated to a frame that is marked as a cut.
+    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), frames, or
+    pictures as `flowcli.flow` takes them. No flow is estimated to a frame that is marked as a cut.
     start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes every nth frame.
     gaps: "skip" leads no flow across gaps in the numbers of pictures, nor from one sequence to another; "bridge" does;
     "error" raises InputError.
@@ -230,7 +230,7 @@ def _make_frames(
 
 @contextmanager
 def open_given(
-    source: str | PathLike[str] | Iterable[Frame],
+    source: str | PathLike[str] | Iterable[Any],
     second: str | PathLike[str] | None = None,
     *,
     start: int | Fraction | None = None,
@@ -240,7 +240,8 @@ def open_given(
 ) -> Iterator[tuple[Iterable[Frame], str]]:
     """The frames that `source` names or is, and their name in messages; leaving it closes them if they can be closed.
 
-    Raises InputError; ValueError for a selection of frames that are given.
+    Pictures without numbers and times are frames as `given.as_frames` makes them. Raises InputError; ValueError for a
+    selection of frames that are given.
     """
     if isinstance(source, str | PathLike):
         from flowcli.video import open_source
@@ -252,8 +253,10 @@ def open_given(
         return
     if second is not None or every != 1 or (start, stop) != (None, None):
         raise ValueError("second, start, stop and every are for sources that are named")
+    from flowcli.given import as_frames
+
     try:
-        yield source, "the frames that were given"
+        yield as_frames(source), "the frames that were given"
     finally:
         if hasattr(source, "close"):
             source.close()

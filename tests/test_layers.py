@@ -16,7 +16,7 @@ LAYERS = """
     cli
     train batch bench doctor
     flowcli
-    carry
+    carry arrays
     api
     output motion evaluation
     flowsource draw interpolation
@@ -26,7 +26,7 @@ LAYERS = """
     models
     ops
     geometry
-    metrics pictures packing sequences shots targets
+    metrics pictures given packing sequences shots targets
     pipeline atomic opencv inputs pages
     private renames
     types environment
