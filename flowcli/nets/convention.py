@@ -45,7 +45,10 @@ class Convention:
     activation: Activation = "none"
     """What makes a probability of the output."""
     scale: str = ""
-    """A safetensors file beside the model: a factor for each channel of carried tensors, (C,) or (C, h, w), by name."""
+    """A safetensors file beside the model: factors for the channels of carried tensors, (C,) or (C, h, w), by name.
+
+    Tensors between two programs have no names but their numbers: "0".
+    """
 
 
 PRESETS: Mapping[str, Convention] = {
