@@ -6,23 +6,13 @@ import dataclasses
 import json
 import sys
 import time
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from flowcli.api import (
-    EngineOptions,
-    SourceOptions,
-    find_weights,
-    mark_frames,
-    needs_flow,
-    open_engine,
-    open_input,
-    retime,
-)
+from flowcli.api import EngineOptions, SourceOptions, open_input
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
@@ -36,10 +26,11 @@ from flowcli.cli.options import (
     value,
 )
 from flowcli.cli.values import parse_new_rate, parse_shutter, parse_size, parse_slow, parse_times
-from flowcli.cli.writing import check_stdout, described, described_engine, described_weights, told, write_all
+from flowcli.cli.writing import check_stdout, described, described_weights, told, write_all
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
-from flowcli.interpolation.options import Duplicates, InterpolationOptions, Method
+from flowcli.interpolation.options import Duplicates, InterpolationOptions
+from flowcli.interpolation.run import find_method, open_making
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
@@ -65,10 +56,11 @@ Audio = Literal["copy", "stretch", "none"]
     click.option(
         "--model",
         "method",
-        type=click.Choice(get_args(Method)),
         default=InterpolationOptions.method,
         show_default=True,
-        help="How frames are made: moved along the flow, mixed, or repeated.",
+        metavar="NAME|FILE",
+        help="How frames are made: splat moves them along the flow, blend mixes, nearest repeats; or a network that "
+        "makes frames, such as videoinr, or a file of its weights.",
     ),
 )
 @click.option(
@@ -144,46 +136,38 @@ def command(
     place = Path(source.input) if source.input != STDIN else None
     one = wanted.times is not None and len(wanted.times) == 1
     outputs = plan_frames(output, one=one, source=place if place and place.exists() else None)
-    entry = find_weights(engine) if needs_flow(wanted.method) else None
-
-    from flowcli.pipeline import Stopwatch, prefetch
+    method = find_method(wanted.method, engine)
 
     began = time.perf_counter()
-    decode = Stopwatch()
-    with ExitStack() as stack:
-        frames = stack.enter_context(open_input(source))
-        rate, (height, width) = wanted.rate(frames.info), wanted.shape(frames.info)
-        info = dataclasses.replace(frames.info, height=height, width=width, rate=rate or frames.info.rate)
+    with open_input(source) as frames, open_making(frames, method, engine, wanted, pair=pair) as run:
         track, why = None, ""
         if frames.info.audio and not no_audio and audio != "none" and any(each.video for each in outputs):
             track, why = _find_sound(Path(source.input), wanted, audio == "stretch")
         if why and not talk.quiet:
             click.echo(f"note: {why}", err=True)
-        ahead = stack.enter_context(prefetch(frames if pair else mark_frames(frames, wanted.duplicates), watch=decode))
-        running = None if entry is None else open_engine(entry, engine)
-        stored = dataclasses.replace(output, fps=rate)
-        writers = open_all(outputs, lambda each: open_frames(each, info, stored, sys.stdout.buffer, sound=track))
-        made = retime(ahead, frames.info, wanted, running, pair=pair)
-        count = write_all(made, writers, wanted.count(frames.info), "frame", show=not talk.quiet)
+        stored = dataclasses.replace(output, fps=wanted.rate(frames.info))
+        writers = open_all(outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=track))
+        count = write_all(run.frames, writers, run.info.frames, "frame", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
-            "frames_in": decode.items,
+            "frames_in": run.decode.items,
             "frames": count,
-            "rate": None if rate is None else str(rate),
-            "width": width,
-            "height": height,
+            "rate": None if stored.fps is None else str(stored.fps),
+            "width": run.info.width,
+            "height": run.info.height,
             "seconds": round(seconds, 3),
             "damaged": frames.damage or None,
-            "model": wanted.method,
-            "flow": entry and {"model": entry.name, "weights": described_weights(entry)},
-            **({} if running is None else described_engine(running)),
+            "model": method.name,
+            "weights": method.weights and described_weights(method.weights),
+            "flow": method.flow and {"model": method.flow.name, "weights": described_weights(method.flow)},
+            **run.tools.described(),
             "audio": track is not None,
             "outputs": [described(each) for each in writers],
         }
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        click.echo(told(writers, count, "frame", run.info, seconds), err=True)
 
 
 def _read_times(path: Path) -> tuple[Fraction, ...]:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.geometry import backward_warp, grid, resize_image, sample
+from flowcli.interpolation.pixels import as_image, as_tensor
 from flowcli.ops import forward_splat
 from flowcli.pictures import resized
 from flowcli.types import FlowPair, Frame
@@ -42,6 +43,7 @@ class Splat:
     """Moves both frames along the flow."""
 
     flow = True
+    resizes = False
 
     def between(
         self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int
@@ -50,9 +52,10 @@ class Splat:
         if flow is None or flow.backward is None:
             raise ValueError("flow is needed both ways")
         forward, backward = (each.known[None] for each in (flow.forward, flow.backward))
-        pair = _Pair(_tensor(first, forward.device), _tensor(second, forward.device), forward, backward)
+        pictures = [as_tensor(each.image, forward.device) for each in (first, second)]
+        pair = _Pair(pictures[0], pictures[1], forward, backward)
         for place in places:
-            yield resized(_image(pair.at(float(place))), height, width)
+            yield resized(as_image(pair.at(float(place)), first.image.dtype), height, width)
 
 
 class _Pair:
@@ -151,14 +154,3 @@ def _shifted(motion: Tensor, across: int, down: int) -> Tensor:
     height, width = motion.shape[-2:]
     wide = F.pad(motion, (reach,) * 4, mode="replicate")
     return wide[..., reach + down : reach + down + height, reach + across : reach + across + width]
-
-
-def _tensor(frame: Frame, device: torch.device) -> Tensor:
-    """The picture, (1, 3, H, W) float32 in [0, 1]."""
-    return torch.tensor(frame.image, device=device).permute(2, 0, 1)[None].float() / 255
-
-
-def _image(picture: Tensor) -> np.ndarray:
-    """(H, W, 3) uint8, from (1, 3, H, W) in [0, 1]."""
-    pixels = (picture[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -220,6 +220,7 @@ def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "height": HEIGHT,
         "damaged": None,
         "model": "splat",
+        "weights": None,
         "flow": {"model": "dis", "weights": None},
         "device": "cpu",
         "precision": "fp32",
