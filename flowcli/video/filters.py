@@ -10,7 +10,7 @@ import ffmpeg
 import numpy as np
 
 from flowcli.errors import FfmpegError
-from flowcli.video.ffmpeg import Child
+from flowcli.video.ffmpeg import Child, every_frame
 
 
 def minterpolate(images: Sequence[np.ndarray], factor: int) -> list[np.ndarray]:
@@ -27,9 +27,9 @@ def minterpolate(images: Sequence[np.ndarray], factor: int) -> list[np.ndarray]:
         for image in images:
             file.write(np.ascontiguousarray(image).data)
         file.seek(0)
-        child = Child(made.output("pipe:1", f="rawvideo", pix_fmt="rgb24"), file, subprocess.PIPE)
+        child = Child(made.output("pipe:1", f="rawvideo", pix_fmt="rgb24", **every_frame()), file, subprocess.PIPE)
         assert child.process.stdout is not None
         pixels = child.process.stdout.read()
         if child.wait():
             raise FfmpegError(f"minterpolate failed: {child.cause()}", "leave it out")
-    return list(np.frombuffer(pixels, np.uint8).reshape(-1, height, width, 3))
+    return list(np.frombuffer(bytearray(pixels), np.uint8).reshape(-1, height, width, 3))
