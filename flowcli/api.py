@@ -32,6 +32,8 @@ class SourceOptions:
     strict: bool = False
     """Damage is an error."""
     gaps: Gaps = "skip"
+    deep: bool = False
+    """Frames are uint16 where the source has more than 8 bits."""
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -129,6 +131,7 @@ def open_given(
     stop: int | Fraction | None = None,
     every: int = 1,
     gaps: Gaps = "skip",
+    deep: bool = False,
 ) -> Iterator[tuple[Iterable[Frame], str]]:
     """The frames that `source` names or is, and their name in messages; leaving it closes them if they can be closed.
 
@@ -140,7 +143,7 @@ def open_given(
 
         name = fspath(source)
         other = None if second is None else fspath(second)
-        with open_source(name, other, start=start, stop=stop, every=every, gaps=gaps) as frames:
+        with open_source(name, other, start=start, stop=stop, every=every, gaps=gaps, deep=deep) as frames:
             yield frames, name
         return
     if second is not None or every != 1 or (start, stop) != (None, None):
@@ -215,6 +218,7 @@ def open_input(source: SourceOptions) -> FrameSource:
         every=source.every,
         gaps=source.gaps,
         strict=source.strict,
+        deep=source.deep,
     )
 
 

@@ -31,6 +31,7 @@ from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
 from flowcli.interpolation.options import Duplicates, InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making
+from flowcli.output.kinds import CONTAINERS
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
@@ -87,7 +88,11 @@ Audio = Literal["copy", "stretch", "none"]
     FrameOptions,
     targets_option,
     click.option(
-        "--as", "kinds", multiple=True, metavar="KIND", help="Format of an output: png, jpg, mp4, y4m; one per --out."
+        "--as",
+        "kinds",
+        multiple=True,
+        metavar="KIND",
+        help="Format of an output: png, jpg, tif, mp4, y4m; one per --out.",
     ),
     *encoding_flags,
 )
@@ -114,6 +119,9 @@ def command(
       middle.png                     one picture, for one time
       -                              y4m on stdout
 
+    Inputs of more than 8 bits per channel are worked on in 16: .mp4, .mkv, .mov, .webm and y4m get 10 of them, .png and
+    .tif all.
+
     A frame of the input whose time is asked for comes out as it is. Nothing is mixed across a cut: the nearer frame is
     repeated. Frame times of the input may vary; with --fps or --slow the output has a constant rate.
 
@@ -139,12 +147,17 @@ def command(
     method = find_method(wanted.method, engine)
 
     began = time.perf_counter()
-    with open_input(source) as frames, open_making(frames, method, engine, wanted, pair=pair) as run:
+    with (
+        open_input(dataclasses.replace(source, deep=True)) as frames,
+        open_making(frames, method, engine, wanted, pair=pair) as run,
+    ):
         track, why = None, ""
         if frames.info.audio and not no_audio and audio != "none" and any(each.video for each in outputs):
             track, why = _find_sound(Path(source.input), wanted, audio == "stretch")
-        if why and not talk.quiet:
-            click.echo(f"note: {why}", err=True)
+        shallow = [each for each in outputs if frames.info.bits > 8 and not CONTAINERS[each.format].deep]
+        notes = [why, *(f"{each} has 8 bits per channel, the input more" for each in shallow)]
+        if not talk.quiet:
+            click.echo("".join(f"note: {note}\n" for note in notes if note), err=True, nl=False)
         stored = dataclasses.replace(output, fps=wanted.rate(frames.info))
         writers = open_all(outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=track))
         count = write_all(run.frames, writers, run.info.frames, "frame", show=not talk.quiet)
@@ -156,6 +169,7 @@ def command(
             "rate": None if stored.fps is None else str(stored.fps),
             "width": run.info.width,
             "height": run.info.height,
+            "bits": run.info.bits,
             "seconds": round(seconds, 3),
             "damaged": frames.damage or None,
             "model": method.name,

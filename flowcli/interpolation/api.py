@@ -21,6 +21,7 @@ def interpolate(
     size: tuple[int, int] | None = None,
     shutter: Fraction | None = None,
     duplicates: Duplicates = "keep",
+    deep: bool = False,
     flow: str = EngineOptions.model,
     device: str = "auto",
     precision: Precision = "auto",
@@ -40,6 +41,7 @@ def interpolate(
     shutter: share of the time between two frames for which one is exposed, 0 to 1, for motion blur; None for none.
     duplicates: "skip" leaves out frames that repeat the one before, so that motion is even where animation holds each
     drawing for several frames.
+    deep: frames are uint16 where the source has more than 8 bits; frames that are given stay what they are.
     flow: the model that estimates the flow; device to batch: as for `estimate`.
     Raises FlowcliError as `estimate` does, and ValueError for times that go back.
     """
@@ -49,7 +51,7 @@ def interpolate(
     options = EngineOptions(flow, None, device, precision, max_side, tile=tile, batch=batch)
     method = find_method(model, options)
     with (
-        open_given(source, second) as (frames, _),
+        open_given(source, second, deep=deep) as (frames, _),
         prefetch(frames if second is not None else mark_frames(frames, duplicates)) as ahead,
     ):
         tools = open_method(method, options)

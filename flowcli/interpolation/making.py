@@ -14,7 +14,7 @@ import numpy as np
 
 from flowcli.engine.schedule import BETWEEN
 from flowcli.interpolation.gaps import Gap, exposures, find_gaps
-from flowcli.pictures import resized
+from flowcli.pictures import in_bytes, resized
 from flowcli.types import FlowPair, Frame
 
 if TYPE_CHECKING:
@@ -167,13 +167,13 @@ def _with_flow(gaps: Iterable[Gap], engine: Engine | None) -> Iterator[tuple[Gap
 
 
 def _ends(run: Iterable[Gap]) -> Iterator[Frame]:
-    """The frames of gaps that follow each other."""
+    """The frames of gaps that follow each other, in 8 bits, of which flow is estimated."""
     last: Frame | None = None
     for gap in run:
-        yield gap.first
+        yield replace(gap.first, image=in_bytes(gap.first.image))
         last = gap.second
     if last is not None:
-        yield last
+        yield replace(last, image=in_bytes(last.image))
 
 
 def _exposed(made: Iterable[_Made]) -> Iterator[_Made]:

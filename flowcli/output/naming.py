@@ -172,7 +172,7 @@ def _place(target: str, what: Content | None, form: str | None, word: str, pair:
 
 def _form(path: Path, what: Content | None, form: str | None, word: str) -> str:
     """The format of a file: `form` if it fits the suffix of the path. word: the `--as` that named it, for messages."""
-    suffix = path.suffix.lower().replace(".jpeg", ".jpg")
+    suffix = path.suffix.lower().replace(".jpeg", ".jpg").replace(".tiff", ".tif")
     files = {name: each for name, each in CONTAINERS.items() if each.place != "stdout" and not each.suffix}
     known = {f".{name}": name for name, each in files.items() if what != "frames" or each.pictures}
     if suffix not in known:
