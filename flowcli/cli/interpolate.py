@@ -8,7 +8,7 @@ import sys
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import get_args
 
 import click
 
@@ -19,28 +19,25 @@ from flowcli.cli.options import (
     choice,
     encoding_flags,
     grouped,
+    making_flags,
     network_flags,
     source_options,
     talk_options,
     targets_option,
     value,
 )
-from flowcli.cli.values import parse_new_rate, parse_shutter, parse_size, parse_slow, parse_times
+from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
 from flowcli.cli.writing import check_stdout, described, described_weights, told, write_all
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
-from flowcli.interpolation.options import Duplicates, InterpolationOptions
-from flowcli.interpolation.run import find_method, open_making
+from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.run import find_method, open_making, open_method
+from flowcli.interpolation.sound import Audio, find_sound
 from flowcli.output.kinds import CONTAINERS
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
 from flowcli.types import open_all
-
-if TYPE_CHECKING:
-    from flowcli.video import Soundtrack
-
-Audio = Literal["copy", "stretch", "none"]
 
 
 @click.command("interpolate")
@@ -49,11 +46,9 @@ Audio = Literal["copy", "stretch", "none"]
     "wanted",
     InterpolationOptions,
     value("--fps", parse_new_rate, "RATE|xN", "Frame rate of the output: 60, 24000/1001, x2, x2.5."),
-    value("--slow", parse_slow, "N", "Make it last N times as long."),
     value("--times", parse_times, "T,T,...", "Frames at these times: for two pictures 0 to 1, otherwise seconds."),
-    value("--size", parse_size, "WxH|xN", "Size of the output: 1920x1080, x2, 1.5x."),
     value("--shutter", parse_shutter, "0...1", "Motion blur: the share of a frame's time for which it is exposed."),
-    choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
+    *making_flags,
     click.option(
         "--model",
         "method",
@@ -147,20 +142,21 @@ def command(
     method = find_method(wanted.method, engine)
 
     began = time.perf_counter()
-    with (
-        open_input(dataclasses.replace(source, deep=True)) as frames,
-        open_making(frames, method, engine, wanted, pair=pair) as run,
-    ):
-        track, why = None, ""
-        if frames.info.audio and not no_audio and audio != "none" and any(each.video for each in outputs):
-            track, why = _find_sound(Path(source.input), wanted, audio == "stretch")
+    with open_input(dataclasses.replace(source, deep=True)) as frames:
+        sound, why = None, ""
+        if any(each.video for each in outputs):
+            sound, why = find_sound(Path(source.input), frames.info, wanted, "none" if no_audio else audio)
         shallow = [each for each in outputs if frames.info.bits > 8 and not CONTAINERS[each.format].deep]
         notes = [why, *(f"{each} has 8 bits per channel, the input more" for each in shallow)]
         if not talk.quiet:
             click.echo("".join(f"note: {note}\n" for note in notes if note), err=True, nl=False)
         stored = dataclasses.replace(output, fps=wanted.rate(frames.info))
-        writers = open_all(outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=track))
-        count = write_all(run.frames, writers, run.info.frames, "frame", show=not talk.quiet)
+        tools = open_method(method, engine)
+        with open_making(frames, tools, wanted, pair=pair) as run:
+            writers = open_all(
+                outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=sound)
+            )
+            count = write_all(run.frames, writers, run.info.frames, "frame", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
@@ -175,8 +171,8 @@ def command(
             "model": method.name,
             "weights": method.weights and described_weights(method.weights),
             "flow": method.flow and {"model": method.flow.name, "weights": described_weights(method.flow)},
-            **run.tools.described(),
-            "audio": track is not None,
+            **tools.described(),
+            "audio": sound is not None,
             "outputs": [described(each) for each in writers],
         }
         click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
@@ -204,16 +200,3 @@ def _read_times(path: Path) -> tuple[Fraction, ...]:
     if not times:
         raise InputError(f"no times in {path}", "write one in each line")
     return tuple(times)
-
-
-def _find_sound(path: Path, wanted: InterpolationOptions, stretch: bool) -> tuple[Soundtrack | None, str]:
-    """The sound of the input for the videos, or None and why it is left out."""
-    if not path.is_file():
-        return None, "audio is not copied: it is taken from files only"
-    if wanted.times is not None:
-        return None, "audio is not copied: --times changes the pace"
-    if wanted.slow is not None and not stretch:
-        return None, "audio is not copied: --slow changes the pace; add --audio stretch"
-    from flowcli.video import Soundtrack
-
-    return Soundtrack(path, tempo=1 / (wanted.slow or Fraction(1))), ""

@@ -19,6 +19,7 @@ from flowcli.weights import entries
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.interpolation.making import Synthesiser
+    from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
 
 
@@ -34,18 +35,6 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False)
-class Making:
-    """An interpolation that is ready to start: `frames` makes them, once."""
-
-    info: StreamInfo
-    """Of the frames that are made."""
-    frames: Iterator[Frame]
-    tools: Tools
-    decode: Stopwatch
-    """Counts the frames read, and the time for decoding them."""
-
-
-@dataclass(frozen=True, eq=False)
 class Tools:
     """What makes frames, and the engine that estimates the flow, if it needs one."""
 
@@ -58,6 +47,17 @@ class Tools:
             return {"device": str(self.engine.device), "precision": self.engine.precision}
         device = getattr(self.synthesiser, "device", None)
         return {} if device is None else {"device": str(device), "precision": "fp32"}
+
+
+@dataclass(frozen=True, eq=False)
+class Making:
+    """An interpolation that is ready to start: `frames` makes them, once."""
+
+    info: StreamInfo
+    """Of the frames that are made."""
+    frames: Iterator[Frame]
+    decode: Stopwatch
+    """Counts the frames read, and the time for decoding them."""
 
 
 def find_method(name: str, options: EngineOptions, *, along: bool = False) -> Method:
@@ -80,14 +80,17 @@ def _makes_frames(entry: entries.Entry) -> bool:
     return entry.network in models.frame_names()
 
 
-def open_method(method: Method, options: EngineOptions) -> Tools:
-    """What makes frames by that method, which `find_method` found for `options`. Raises WeightsError, DeviceError."""
+def open_method(method: Method, options: EngineOptions, model: FlowModel | None = None) -> Tools:
+    """What makes frames by that method, which `find_method` found for `options`.
+
+    model: the network for flow, if it is already loaded. Raises WeightsError, DeviceError.
+    """
     from flowcli.interpolation.baselines import Blend, Nearest
 
     if method.flow is not None:
         from flowcli.interpolation.splat import Splat
 
-        return Tools(Splat(), open_engine(method.flow, options))
+        return Tools(Splat(), open_engine(method.flow, options, model))
     if method.weights is not None:
         return Tools(_network(method.weights, options.device), None)
     return Tools(Blend() if method.name == "blend" else Nearest(), None)
@@ -114,12 +117,12 @@ def mark_frames(frames: Iterable[Frame], duplicates: Duplicates) -> Iterator[Fra
 
 @contextmanager
 def open_making(
-    frames: FrameSource, method: Method, engine: EngineOptions, options: InterpolationOptions, *, pair: bool
+    frames: FrameSource, tools: Tools, options: InterpolationOptions, *, pair: bool = False
 ) -> Iterator[Making]:
     """A Making of the frames that `options` ask for; leaving it ends its work. `frames` are read ahead from now on.
 
-    method: found by `find_method` for `engine`. pair: the frames are two pictures. Raises UsageError for a size that
-    cannot be, WeightsError, DeviceError; and InputError, when frames are taken, if there are none.
+    pair: the frames are two pictures. Raises UsageError for a size that cannot be; and InputError, when frames are
+    taken, if there are none.
     """
     from flowcli.pipeline import Stopwatch, prefetch
 
@@ -128,8 +131,7 @@ def open_making(
     info = replace(frames.info, height=height, width=width, rate=rate, frames=options.count(frames.info))
     decode = Stopwatch()
     with prefetch(frames if pair else mark_frames(frames, options.duplicates), watch=decode) as ahead:
-        tools = open_method(method, engine)
-        yield Making(info, _retimed(ahead, frames.info, options, tools, pair), tools, decode)
+        yield Making(info, _retimed(ahead, frames.info, options, tools, pair), decode)
 
 
 def _retimed(

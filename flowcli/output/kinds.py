@@ -81,10 +81,20 @@ def sequence_kind(word: str) -> tuple[What, str, str]:
     """
     what, form = parse_kind(word)
     form = form or ("flo" if what == "flow" else "mp4")
+    return what or CONTAINERS[form].whats[0], form, _end(form, word, "name a kind of file: --as color --as flo")
+
+
+def frames_kind(word: str) -> tuple[str, str, str]:
+    """The same for frames that are made otherwise, whose content is "frames"."""
+    form = parse_pictures(word)
+    return "frames", form, _end(form, word, "name a kind of file: --as mp4 --as png")
+
+
+def _end(form: str, word: str, hint: str) -> str:
     place = CONTAINERS[form].place
     if place == "stdout":
-        raise UsageError(f"{form} is for stdout: --as {word}", "name a kind of file: --as color --as flo --as warp.png")
-    return what or CONTAINERS[form].whats[0], form, "/" if place in ("files", "folder") else suffix_of(form)
+        raise UsageError(f"{form} is for stdout: --as {word}", hint)
+    return "/" if place in ("files", "folder") else suffix_of(form)
 
 
 def parse_kind(word: str) -> tuple[What | None, str | None]:

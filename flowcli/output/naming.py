@@ -89,6 +89,11 @@ def plan_frames(
 
     alpha: the frames are RGBA. one: exactly one frame will come.
     """
+    return _free(name_frames(options, alpha=alpha, one=one), options, source)
+
+
+def name_frames(options: FrameOptions, *, alpha: bool = False, one: bool = False) -> list[Output]:
+    """The outputs, as from `plan_frames`, without the check of their places."""
     named = _named(options, "add --out out.mp4, --out frames/ (a folder of .png files) or --out -")
     outputs = [_place(target, "frames", parse_pictures(word) if word else None, word, one) for target, word in named]
     for output in outputs:
@@ -98,7 +103,7 @@ def plan_frames(
         if alpha and not CONTAINERS[output.format].alpha:
             raise UsageError(f"{output.format} has no transparency: {output}", f"write {_with_alpha()}")
     check_distinct((each.path, each.tag + each.format if each.folder else "") for each in outputs)
-    return _free(outputs, options, source)
+    return outputs
 
 
 def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = False) -> list[Output]:
