@@ -86,6 +86,7 @@ LIGHT = {
     "interpolation.api",
     "interpolation.options",
     "interpolation.run",
+    "interpolation.sound",
     "models.__init__",
     "models.flavours",
     "models.flow.__init__",

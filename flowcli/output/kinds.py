@@ -81,7 +81,11 @@ def sequence_kind(word: str) -> tuple[What, str, str]:
     """
     what, form = parse_kind(word)
     form = form or ("flo" if what == "flow" else "mp4")
-    return what or CONTAINERS[form].whats[0], form, _end(form, word, "name a kind of file: --as color --as flo")
+    return (
+        what or CONTAINERS[form].whats[0],
+        form,
+        _end(form, word, "name a kind of file: --as color --as flo --as warp.png"),
+    )
 
 
 def frames_kind(word: str) -> tuple[str, str, str]:

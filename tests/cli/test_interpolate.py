@@ -218,6 +218,7 @@ def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "rate": "20",
         "width": WIDTH,
         "height": HEIGHT,
+        "bits": 8,
         "damaged": None,
         "model": "splat",
         "weights": None,
