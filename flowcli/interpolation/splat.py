@@ -27,7 +27,7 @@ from flowcli.types import FlowPair, Frame
 
 TRUST = 20.0
 """How fast a pixel loses weight as it differs from the pixel that it moves to; differences are from 0 to 1."""
-AGREEMENT = 20.0
+AGREEMENT = 30.0
 """The same for a guess of the motion, as the samples along it differ."""
 AROUND = ((-8, 0), (8, 0), (0, -8), (0, 8))
 """Where else the motion is taken from, pixels to the right and down."""
@@ -35,7 +35,7 @@ NEIGHBOUR = 0.5
 """Weight of a guess that is taken from there."""
 STILL = 0.1
 """Weight of the guess that nothing moves, as titles do, and what has no texture."""
-DOUBT = 0.1
+DOUBT = 0.2
 """Difference of the samples, 0 to 1, at which half of a pixel is taken from around it."""
 HOLE = 0.3
 """Where pixels arrive less densely than this is a hole."""
