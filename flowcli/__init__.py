@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowcli.api import estimate as estimate
-    from flowcli.api import interpolate as interpolate
     from flowcli.arrays import flow as flow
     from flowcli.arrays import flow_to_rgb as flow_to_rgb
     from flowcli.carry.api import propagate as propagate
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from flowcli.errors import FlowcliError as FlowcliError
     from flowcli.flowfile import read_flow as read_flow
     from flowcli.flowfile import write_flow as write_flow
+    from flowcli.interpolation.api import interpolate as interpolate
     from flowcli.types import FlowField as FlowField
     from flowcli.types import FlowPair as FlowPair
     from flowcli.types import Frame as Frame
@@ -30,7 +30,7 @@ _HOMES = {
     "estimate": "api",
     "flow": "arrays",
     "flow_to_rgb": "arrays",
-    "interpolate": "api",
+    "interpolate": "interpolation.api",
     "propagate": "carry.api",
     "read_flow": "flowfile",
     "write_flow": "flowfile",

@@ -24,17 +24,24 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")
 """Suffixes of formats that keep 16 bits."""
 
 
-def read_picture(path: Path, page: int | None = None) -> np.ndarray:
+def read_picture(path: Path, page: int | None = None, *, deep: bool = False) -> np.ndarray:
     """The picture as (H, W, 3) uint8 RGB, upright: EXIF orientation applied, grey and palettes expanded, alpha dropped.
 
-    page: of a TIFF, as `picture_pages` numbers them. Raises InputError with the path if the file cannot be opened or
-    decoded, or if it holds several pictures and no page is named.
+    deep: uint16 if the file has 16 bits. page: of a TIFF, as `picture_pages` numbers them. Raises InputError with the
+    path if the file cannot be opened or decoded, or if it holds several pictures and no page is named.
     """
     data = _bytes(path)
     pages = picture_pages(data)
     if page is None and (len(pages) > 1 or is_animation(data)):
         raise InputError(f"several pictures in one file: {path}", "name it alone: its pictures are frames then")
-    return _decode(path, data, cv2.IMREAD_COLOR_RGB, pages[0] if page is None else page)
+    number = pages[0] if page is None else page
+    if not deep:
+        return _decode(path, data, cv2.IMREAD_COLOR_RGB, number)
+    # OpenCV 5 gives memory it has not written for IMREAD_COLOR_RGB of a TIFF of 16 bits.
+    image = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, number)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise _unusual(path, image)
+    return _swap(image)
 
 
 def read_unscaled(path: Path) -> np.ndarray:
@@ -54,8 +61,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     if image.shape[2:] == (4,) and suffix not in ALPHA_SUFFIXES:
         raise OutputError(f"{suffix} cannot hold transparency: {path}", f"use one of {' '.join(ALPHA_SUFFIXES)}")
     if image.dtype == np.uint16 and suffix not in DEEP_SUFFIXES:
-        # 65535 / 255 is 257.
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        image = in_bytes(image)
     try:
         encoded, data = cv2.imencode(suffix, _swap(image))
     except cv2.error:
@@ -64,6 +70,12 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         raise OutputError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
     path.write_bytes(data.tobytes())
+
+
+def in_bytes(image: np.ndarray) -> np.ndarray:
+    """The picture in uint8, rounded if it is uint16."""
+    # 65535 / 255 is 257.
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -193,9 +205,13 @@ def _decode(path: Path, data: bytes, flags: int, page: int = 0) -> np.ndarray:
     if image is None:
         stored = _decoded(path, data, cv2.IMREAD_UNCHANGED, page)
         if stored is not None:
-            raise InputError(f"a picture of {stored.dtype} values: {path}", "convert it to 8 or 16 bits, as PNG")
+            raise _unusual(path, stored)
         raise InputError(f"not a picture, or a damaged one: {path}", "remove it, or convert it to PNG")
     return image
+
+
+def _unusual(path: Path, image: np.ndarray) -> InputError:
+    return InputError(f"a picture of {image.dtype} values: {path}", "convert it to 8 or 16 bits, as PNG")
 
 
 def _decoded(path: Path, data: bytes, flags: int, page: int) -> np.ndarray | None:

@@ -16,10 +16,14 @@ LAYERS = """
     cli
     train batch bench doctor
     flowcli
-    carry arrays
+    evaluation
+    carry interpolation arrays
     api
-    output motion evaluation
-    flowsource draw interpolation
+    output motion
+    flowsource draw
+    api
+    output motion
+    flowsource draw
     classic
     engine nets
     video flowfile weights
@@ -79,7 +83,10 @@ LIGHT = {
     "engine.__init__",
     "engine.schedule",
     "interpolation.__init__",
+    "interpolation.api",
     "interpolation.options",
+    "interpolation.run",
+    "interpolation.sound",
     "models.__init__",
     "models.flavours",
     "models.flow.__init__",

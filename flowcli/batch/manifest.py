@@ -58,6 +58,7 @@ class Record:
     """When this record was written, seconds since 1970."""
     frames: int = 0
     flows: int = 0
+    """Or frames that were made."""
     seconds: float = 0.0
     error: str = ""
     hint: str = ""

@@ -14,38 +14,48 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from flowcli.api import EngineOptions, find_weights, open_engine, synthesiser
+from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
-from flowcli.interpolation.options import InterpolationOptions, Method
+from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.run import find_method, open_method
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
+    from flowcli.evaluation.frames import Example
     from flowcli.evaluation.scores import Score, Summary
 
 Task = Literal["flow", "frames"]
 
 
 @click.command("eval")
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path())
 @click.option(
     "-m",
     "--model",
     "models",
     multiple=True,
     metavar="NAME|FILE",
-    help="As for estimate; with --task frames as for interpolate; may be repeated.  [default: rpwc, or splat]",
+    help="As for estimate; with --task frames as for interpolate, or a model of flow, along whose flow splat moves "
+    "frames; may be repeated.  [default: rpwc, or splat]",
 )
 @choice("--task", get_args(Task), "What is measured: flow, or frames made between frames.")
 @click.option(
     "--baseline",
     "baselines",
-    type=click.Choice(list(entries.CLASSIC)),
     multiple=True,
-    help="Measure a method of OpenCV on the same pairs; may be repeated.",
+    metavar="NAME",
+    help=f"Measure another method on the same pairs: {', '.join(entries.CLASSIC)}; for frames also minterpolate, or "
+    "your own package.module:function; may be repeated.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="For frames: of the videos or folders of frames that DATASET names, keep each Nth frame, and make the others.",
 )
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="DIR", help="Folder for flow, error pictures and contact sheets."
@@ -55,10 +65,11 @@ Task = Literal["flow", "frames"]
 @network_options
 @talk_options
 def command(
-    dataset: Path,
+    dataset: str,
     models: tuple[str, ...],
     task: Task,
     baselines: tuple[str, ...],
+    every: int | None,
     save: Path | None,
     overwrite: bool,
     as_csv: bool,
@@ -79,7 +90,8 @@ def command(
     AE             mean angular error, degrees (mean over pairs)
 
     With --task frames, DATASET is a folder of folders SET/NAME with three pictures in a row, 0.*, 1.* and 2.*: the
-    frame that is made between 0 and 2 is compared with 1.
+    frame that is made between 0 and 2 is compared with 1. With --every N it is a video, a folder of frames, or a
+    quoted glob of such, and there is a row for each place between the frames that are kept.
 
     \b
     PSNR SSIM      of red, green and blue; PSNR-Y and SSIM-Y of the luma alone
@@ -88,16 +100,22 @@ def command(
 
     \b
     flowcli eval MPI-Sintel/ --baseline dis
-    flowcli eval triplets/ --task frames -m splat -m blend
+    flowcli eval triplets/ --task frames -m splat -m blend --baseline dis
+    flowcli eval in.mp4 --task frames --every 4
     flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
     if task == "frames":
-        if baselines or save:
-            raise UsageError("--baseline and --save are for flow", "leave out --task frames, or the others")
-        _report(_frame_scores(dataset, models or (InterpolationOptions.method,), engine, talk), as_csv, talk)
+        if save:
+            raise UsageError("--save is for flow", "leave out one of --save and --task frames")
+        models = models or (InterpolationOptions.method,)
+        _report(_frame_scores(dataset, models, baselines, every, engine, talk), as_csv, talk)
         return
+    if every is not None:
+        raise UsageError("--every is for frames", "add --task frames")
+    if other := [name for name in baselines if name not in entries.CLASSIC]:
+        raise UsageError(f"no baseline has the name {other[0]}", f"there are: {', '.join(entries.CLASSIC)}")
     chosen = [entries.resolve(model) for model in models or (EngineOptions.model,)]
     names = [entry.name for entry in chosen] + list(baselines)
     if len(set(names)) < len(names):
@@ -109,7 +127,7 @@ def command(
     from flowcli.evaluation.scores import Method as FlowMethod
     from flowcli.evaluation.scores import evaluate, network
 
-    examples = datasets.find_examples(dataset)
+    examples = datasets.find_examples(Path(dataset))
     with ExitStack() as stack:
         part = None if save is None else stack.enter_context(Part(save, overwrite, folder=True))
         methods: dict[str, FlowMethod] = {
@@ -121,18 +139,29 @@ def command(
     _report(scores, as_csv, talk)
 
 
-def _frame_scores(dataset: Path, models: Sequence[str], engine: EngineOptions, talk: TalkOptions) -> list[Score]:
-    """The scores of the frames that these models make. Raises UsageError for one that there is not."""
-    known = {name: name for name in get_args(Method)}
-    if unknown := [name for name in models if name not in known]:
-        raise UsageError(f"no model makes frames by the name {unknown[0]}", f"there are: {', '.join(known)}")
-    from flowcli.evaluation.frames import evaluate_frames, find_triplets
+def _frame_scores(
+    dataset: str,
+    models: Sequence[str],
+    baselines: Sequence[str],
+    every: int | None,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> list[Score]:
+    """The scores of the frames that these methods make."""
+    chosen = {name: find_method(name, engine, along=True) for name in models}
+    from flowcli.evaluation.frames import evaluate_frames, find_triplets, leave_out, made_by
+    from flowcli.evaluation.middles import find_baseline
 
-    triplets = find_triplets(dataset)
-    methods = {name: synthesiser(known[name]) for name in models}
-    running = open_engine(find_weights(engine), engine) if any(each.flow for each in methods.values()) else None
-    scores = evaluate_frames(methods, running, triplets)
-    return list(track(scores, len(triplets) * len(methods), "frame", show=not talk.quiet))
+    examples: Iterable[Example]
+    if every is None:
+        triplets = find_triplets(Path(dataset))
+        examples, count = (each.read() for each in triplets), len(triplets)
+    else:
+        examples, count = leave_out(dataset, every), None
+    methods = {name: made_by(open_method(method, engine)) for name, method in chosen.items()}
+    methods |= {f"baseline {name}": find_baseline(name) for name in baselines}
+    scores = evaluate_frames(methods, examples)
+    return list(track(scores, count and count * len(methods), "frame", show=not talk.quiet))
 
 
 def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions) -> None:

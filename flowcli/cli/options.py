@@ -21,10 +21,13 @@ from flowcli.cli.values import (
     parse_percentile,
     parse_pixels,
     parse_rate,
+    parse_size,
+    parse_slow,
     parse_tile,
     parse_time,
 )
 from flowcli.errors import UsageError
+from flowcli.interpolation.options import Duplicates
 from flowcli.output.kinds import STYLES
 from flowcli.output.options import OutputOptions
 from flowcli.types import Gaps, Holes, Last, Layout, Precision
@@ -266,6 +269,13 @@ encoding_flags = (
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
+
+making_flags = (
+    value("--slow", parse_slow, "N", "Make it last N times as long."),
+    value("--size", parse_size, "WxH|xN", "Size of the output: 1920x1080, x2, 1.5x."),
+    choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
+)
+"""Which frames are made, beside their rate."""
 
 frame_options = (
     value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),

@@ -9,10 +9,11 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import ffmpeg
 import numpy as np
@@ -46,18 +47,20 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Pixels:
-    """The form in which ffmpeg delivers pictures: (H, W, 3) arrays of `dtype`."""
+    """The form in which ffmpeg delivers pictures: (H, W, 3) arrays."""
 
     codec: str
-    format: str
-    depth: bytes
-    """The third line of each picture's header."""
-    dtype: str
+    formats: str
+    """ffmpeg's names, of which it takes the one that loses least and is smallest."""
+    dtypes: Mapping[bytes, str]
+    """By the third line of each picture's header."""
 
 
-RGB24 = Pixels("ppm", "rgb24", b"255\n", "u1")
-RGB48 = Pixels("ppm", "rgb48be", b"65535\n", ">u2")
-FLOATS = Pixels("pfm", "gbrpf32le", b"-1.000000\n", "<f4")
+RGB24 = Pixels("ppm", "rgb24", {b"255\n": "u1"})
+RGB48 = Pixels("ppm", "rgb48be", {b"65535\n": ">u2"})
+DEEP = Pixels("ppm", "rgb24|rgb48be", {**RGB24.dtypes, **RGB48.dtypes})
+"""16 bits for a video of more than 8, otherwise 8."""
+FLOATS = Pixels("pfm", "gbrpf32le", {b"-1.000000\n": "<f4"})
 
 
 def open_source(
@@ -69,6 +72,7 @@ def open_source(
     every: int = 1,
     strict: bool = False,
     gaps: Gaps = "skip",
+    deep: bool = False,
 ) -> FrameSource:
     """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
@@ -80,11 +84,11 @@ def open_source(
     """
     selection = Selection(start, stop, every)
     if second is not None:
-        return PictureSource(picture_pair(source, second), selection)
+        return PictureSource(picture_pair(source, second), selection, deep=deep)
     given = find_input(source)
     if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
-        return open_video(source, selection, strict=strict)
-    return open_pictures(given, selection, gaps)
+        return open_video(source, selection, DEEP if deep else RGB24, strict)
+    return open_pictures(given, selection, gaps, deep=deep)
 
 
 def _is_still(file: Path) -> bool:
@@ -156,7 +160,8 @@ class VideoSource(Closes):
         frames = None
         if facts.duration is not None:
             frames = len(selection.indices(round(facts.duration * facts.rate), facts.rate))
-        self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio)
+        bits: Literal[8, 16] = 16 if self._next.image.dtype == np.uint16 else 8
+        self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio, bits=bits)
         self.comment, self.stored = facts.comment, facts.pixels
         """The file's `comment` tag, "" if it has none, and the pixel format of what it holds, as ffmpeg calls it."""
 
@@ -196,10 +201,11 @@ class VideoSource(Closes):
         header = [stdout.readline() for _ in range(3)]
         if not header[0]:
             return None
-        if header[2] == self._pixels.depth:
+        if dtype := self._pixels.dtypes.get(header[2]):
             width, height = map(int, header[1].split())
-            image = np.empty((height, width, 3), self._pixels.dtype)
+            image = np.empty((height, width, 3), dtype)
             if stdout.readinto(image.data) == image.nbytes:  # type: ignore[attr-defined]
+                image = image.astype(image.dtype.newbyteorder("="), copy=False)
                 # The bottom row of a PFM comes first.
                 return image[::-1] if self._pixels.codec == "pfm" else image
         self._child.wait()
@@ -281,7 +287,7 @@ def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:
     }
     source = ffmpeg.input(url, reinit_filter=0, **trust)
     chain = f"showinfo@all=checksum=0,select='{selection.expression()}',showinfo@kept=checksum=0,scale"
-    chain += ",settb=1/25,setpts=N"
-    picture = {"c:v": pixels.codec, "pix_fmt": pixels.format, "f": "image2pipe"}
+    chain += f",format={pixels.formats},settb=1/25,setpts=N"
+    picture = {"c:v": pixels.codec, "f": "image2pipe"}
     timing = {"enc_time_base": "1/25", **every_frame()}
     return ffmpeg.output(source["V:0"], "pipe:1", vf=chain, **picture, **timing)
