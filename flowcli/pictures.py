@@ -174,6 +174,14 @@ def draw_trails(image: np.ndarray, paths: np.ndarray, colours: np.ndarray, thick
     return cv2.blendLinear(paint, image, seen, 1 - seen)
 
 
+def draw_rings(image: np.ndarray, places: np.ndarray, colours: np.ndarray, radius: float) -> np.ndarray:
+    """A copy of the uint8 RGB picture with thin rings around the places (N, 2) x, y; colours: (N, 3) uint8 RGB."""
+    drawn = image.copy()
+    for place, colour in zip(np.rint(places * 16).astype(np.int32).tolist(), colours.tolist(), strict=True):
+        cv2.circle(drawn, place, round(16 * radius), colour, 1, cv2.LINE_AA, 4)
+    return drawn
+
+
 def heat(values: np.ndarray) -> np.ndarray:
     """A heat map (H, W, 3) uint8 RGB of (H, W) values: black up to 0, then violet and orange to pale yellow at 1."""
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

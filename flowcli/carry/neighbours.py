@@ -57,15 +57,17 @@ class Neighbourhood:
 
     def __init__(self, evidence: Evidence) -> None:
         self._height, self._width = evidence.trust.shape
-        colours = evidence.look.small * (1 / (math.sqrt(6) * COLOUR))
         # One row for each cell: what is compared of it lies together.
-        self._looks = torch.cat((evidence.flow, colours)).flatten(1).T.contiguous()
+        self._looks = comparable(evidence.flow, evidence.look.small).flatten(1).T.contiguous()
         self._known = evidence.trust.flatten()
 
-    def ring(self, cells: Tensor, ring: Ring) -> Iterator[Neighbours]:
-        """In each direction the neighbours of `cells` (N,), indices row * width + column; none weighs over 1/radius."""
+    def ring(self, cells: Tensor, ring: Ring, mine: Tensor | None = None) -> Iterator[Neighbours]:
+        """In each direction the neighbours of `cells` (N,), indices row * width + column; none weighs over 1/radius.
+
+        mine: (N, 5), as from `comparable`, what they should be alike; None: the cells themselves.
+        """
         row, column = cells // self._width, cells % self._width
-        mine = self._looks[cells]
+        mine = self._looks[cells] if mine is None else mine
         motion = 0.5 / (MOTION[0] + MOTION[1] * mine[:, :2].norm(dim=1)) ** 2
         scale = torch.stack((motion, motion, *(torch.ones_like(motion),) * 3), dim=1)
         for x, y in ring.offsets:
@@ -75,3 +77,8 @@ class Neighbourhood:
             unlike = (self._looks[index] - mine).square_().mul_(scale).sum(1)
             weight = torch.exp(-unlike).mul_(self._known[index]).mul_(inside).div_(ring.radius)
             yield Neighbours(index, weight)
+
+
+def comparable(motion: Tensor, colour: Tensor) -> Tensor:
+    """(5, ...): what is compared of cells, of their motion (2, ...) in cells and colour (3, ...) in grey levels."""
+    return torch.cat((motion, colour * (1 / (math.sqrt(6) * COLOUR))))

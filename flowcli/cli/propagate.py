@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
-from flowcli.carry.naming import parse_words, plan_masks
+from flowcli.carry.given import GivenOptions
+from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
 from flowcli.carry.run import CarryOptions, Sides, open_masks
+from flowcli.cli.given import carry_given, given_options
 from flowcli.cli.networks import carry_network, net_options, show_splits
 from flowcli.cli.options import (
     TalkOptions,
@@ -79,6 +81,7 @@ def _parse_as(text: str) -> str:
     ),
     click.option("--check", is_flag=True, help="Find what is hidden by the flow both ways, where one would do."),
 )
+@given_options
 @net_options
 @grouped("engine", EngineOptions, *flow_options)
 @talk_options
@@ -86,6 +89,7 @@ def command(
     source: SourceOptions,
     output: FrameOptions,
     carrying: CarryOptions,
+    given: GivenOptions,
     network: NetOptions,
     engine: EngineOptions,
     talk: TalkOptions,
@@ -124,10 +128,14 @@ def command(
     if network.show_splits:
         show_splits(network, talk)
         return
-    _check(source, carrying, network)
+    _check(source, carrying, given, network)
     check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
-    targets = plan_masks(output, source=place if place and place.exists() else None)
+    whats = given.whats if given != GivenOptions() else MASKS
+    targets = plan_carried(output, whats, source=place if place and place.exists() else None)
+    if given != GivenOptions():
+        carry_given(source, output, targets, carrying, given, engine, talk)
+        return
     if network.net is not None:
         carry_network(source, output, targets, carrying, network, engine, talk)
         return
@@ -162,13 +170,21 @@ def command(
         _tell(run.tally)
 
 
-def _check(source: SourceOptions, carrying: CarryOptions, network: NetOptions) -> None:
+def _check(source: SourceOptions, carrying: CarryOptions, given: GivenOptions, network: NetOptions) -> None:
     """Raises UsageError if something is missing, or does not go together."""
     if not source.input:
         raise UsageError("no input", "flowcli propagate INPUT --masks MASKS --out OUT; see --help")
-    if bool(carrying.masks) == (network.net is not None):
-        said = "--masks and --net contradict each other" if carrying.masks else "nothing to carry"
-        raise UsageError(said, "give --masks MASKS or --net NET")
+    said = {
+        "--masks": carrying.masks,
+        "--points": given.points,
+        "--picture": given.pictures,
+        "--tensors": given.tensors,
+        "--net": network.net,
+    }
+    named = [option for option, value in said.items() if value]
+    if len(named) != 1:
+        what = f"{' and '.join(named)} contradict each other" if named else "nothing to carry"
+        raise UsageError(what, f"give one of {' '.join(said)}")
     if network.net is None and network != NetOptions():
         raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 
