@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from flowcli.train.kinds import draw_scene
 from flowcli.train.rendering import render, true_flow
-from flowcli.train.textures import load_bank
 from flowcli.types import Frame
 
 SEED = 20_000_029

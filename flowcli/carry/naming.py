@@ -77,7 +77,9 @@ def _target(target: str, word: str, options: FrameOptions, whats: Sequence[What]
     if form in TABLES:
         raise UsageError(f"{form} cannot hold {what}: {target}", f"{form} holds tracks of points")
     if what == "tensors" or form == ARRAYS:
-        if what not in ("masks", "tensors") or form not in ("", ARRAYS) or not _is_folder(target):
+        if what not in ("masks", "tensors") or form not in ("", ARRAYS):
+            raise UsageError(f"{form} cannot hold {what}: {target}", "npz files hold masks and tensors, and only they do")
+        if not _is_folder(target):
             raise UsageError(f"npz files of {what} need a folder: {target}", f"use --out {what}/ --as npz")
         # Planned as a folder of pictures: the same checks.
         return Target(what, replace(_planned(target, "png", options, source, what), format=ARRAYS))

@@ -6,12 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
-from flowcli.carry.given import GivenOptions, open_points
+from flowcli.carry.given import GivenOptions, open_given_run
 from flowcli.carry.naming import Target
 from flowcli.carry.run import CarryOptions
 from flowcli.cli.options import TalkOptions, grouped
@@ -25,6 +24,7 @@ given_options = grouped(
     GivenOptions,
     click.option(
         "--points",
+        default=GivenOptions.points,
         type=click.Path(),
         metavar="POINTS",
         help="Points of key frames: a .csv or .json file with frame, id, x and y.",
@@ -37,7 +37,11 @@ given_options = grouped(
         help="A picture painted over one frame, named or numbered; may be repeated.",
     ),
     click.option(
-        "--tensors", type=click.Path(), metavar="TENSORS", help="Arrays of key frames: a folder of .npz files."
+        "--tensors",
+        default=GivenOptions.tensors,
+        type=click.Path(),
+        metavar="TENSORS",
+        help="Arrays of key frames: a folder of .npz files.",
     ),
 )
 
@@ -56,10 +60,10 @@ def carry_given(
     began = time.perf_counter()
     with (
         open_input(source) as frames,
-        open_points(frames, source, Path(given.points or ""), entry, engine, carrying) as run,
+        open_given_run(frames, source, given, entry, engine, carrying) as run,
     ):
         info = frames.info
-        writers = open_all(targets, lambda each: run.open(each, info, output, sys.stdout))
+        writers = open_all(targets, lambda each: run.open_target(each, info, output, sys.stdout))
         count = write_all(run.frames, writers, info.frames, "frame", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:

@@ -8,7 +8,7 @@ from collections import deque
 
 import numpy as np
 
-from flowcli.pictures import draw_rings, draw_trails
+from flowcli.pictures import draw_circles, draw_trails
 
 LENGTH = 25
 """Frames that a trail reaches back."""
@@ -38,10 +38,8 @@ class PointTrails:
         thickness = max(1.5, math.sqrt(image.shape[0] * image.shape[1]) / 280)
         colours = np.broadcast_to(self._colours, (LENGTH - 1, *self._colours.shape))
         drawn = draw_trails(image, np.array(self._ways), colours, thickness)
-        hidden = ~seen & np.isfinite(place[:, 0]) & _inside(place, image)
-        return draw_rings(drawn, place[hidden], self._colours[hidden], 1.5 * thickness)
-
-
-def _inside(place: np.ndarray, image: np.ndarray) -> np.ndarray:
-    inside: np.ndarray = ((place > -1) & (place < (image.shape[1], image.shape[0]))).all(axis=1)
-    return inside
+        # A trail has its dot from the second frame on.
+        near = ((place > -1) & (place < (image.shape[1], image.shape[0]))).all(axis=1)
+        for shown, filled in ((near & seen, True), (near & ~seen, False)):
+            drawn = draw_circles(drawn, place[shown], self._colours[shown], 1.5 * thickness, filled=filled)
+        return drawn

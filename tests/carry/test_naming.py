@@ -60,7 +60,7 @@ def test_unknown_words(word: str, hint: str) -> None:
     [
         ("out.mp4", "alpha", UsageError, "mp4 has no transparency: out.mp4"),
         ("out.npz", "npz", UsageError, "npz files of masks need a folder: out.npz"),
-        ("out/", "overlay.npz", UsageError, "npz files of masks need a folder: out/"),
+        ("out/", "overlay.npz", UsageError, "npz cannot hold overlay: out/"),
         ("out.png", "masks", UsageError, "one file cannot hold the frames of a sequence: out.png"),
         ("no/where/", "masks", OutputError, "no such folder for the output: no"),
     ],
