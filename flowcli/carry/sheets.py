@@ -133,7 +133,7 @@ def _taken(route: Route, evidence: Evidence) -> Tensor:
     cover, _ = forward_splat(weight[None], shift[None], torch.ones_like(weight)[None])
     own = F.max_pool2d(weight, 3, 1, 1)
     there, _ = backward_warp(F.max_pool2d(cover, 3, 1, 1), shift[None])
-    return enlarged((there[0] - own).clamp(0, 1), cell, route.shift)[0]
+    return enlarged((2 * (there[0] - own)).clamp(0, 1), cell, route.shift)[0]
 
 
 def lay(given: np.ndarray, image: np.ndarray, device: torch.device) -> Laid:

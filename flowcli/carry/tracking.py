@@ -162,7 +162,10 @@ def _with_alike(points: Tracked, which: Tensor, look: Look, other: Look, flow: T
         for each in around.ring(cells, ring, mine):
             total += each.weight[:, None] * moves[each.index]
             weight += each.weight[:, None]
-    return torch.where(weight > _LEAST, total / weight.clamp(min=_LEAST), motion)
+    # Without any, what is outside the picture moves as its border does, and what is behind something as it did.
+    place = points.place[which]
+    inside = _inside(place, View.of(look))[:, None]
+    return torch.where(weight > _LEAST, total / weight.clamp(min=_LEAST), motion.where(inside, _at(flow, place)))
 
 
 def _without_drift(place: Tensor, which: Tensor, unlike: Tensor, keys: Tensor, view: View) -> Tensor:
