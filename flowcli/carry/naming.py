@@ -78,7 +78,7 @@ def _target(target: str, word: str, options: FrameOptions, whats: Sequence[What]
         raise UsageError(f"{form} cannot hold {what}: {target}", f"{form} holds tracks of points")
     if what == "tensors" or form == ARRAYS:
         if what not in ("masks", "tensors") or form not in ("", ARRAYS):
-            raise UsageError(f"{form} cannot hold {what}: {target}", "npz files hold masks and tensors, and only they do")
+            raise UsageError(f"{form} cannot hold {what}: {target}", "npz files hold masks, and tensors")
         if not _is_folder(target):
             raise UsageError(f"npz files of {what} need a folder: {target}", f"use --out {what}/ --as npz")
         # Planned as a folder of pictures: the same checks.

@@ -15,13 +15,13 @@ from flowcli.geometry import backward_warp, forward_splat, grid, sample
 
 SAME = 2
 """Levels of 255 by which a picture without alpha may differ from its frame, and not be painted."""
-KEPT = 25.0
+KEPT = 12.0
 """Grey levels by which what shows may differ from the key frame, near what is hidden..."""
 AGAIN = 10.0
 """...and by which what shows again may."""
 STEP = 5.0
 """The same from the frame before: pictures decide where flow and its way back disagree."""
-WINDOW = 5
+WINDOW = 3
 """Side of the square over which that is averaged, pixels."""
 NEAR = 2
 """Cells around what is hidden in which flow alone does not decide."""

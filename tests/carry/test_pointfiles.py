@@ -98,7 +98,7 @@ def test_bad_files(tmp_path: Path, name: str, text: str, message: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^cannot read .*: No such file or directory$"):
+    with pytest.raises(InputError, match=r"^cannot read .*: No such file or directory$"):
         read_points(tmp_path / "gone.csv")
     (tmp_path / "p.csv").write_bytes(b"\xff\xfe\x00x")
     with pytest.raises(InputError, match=r"^.*p\.csv is not text in UTF-8$"):

@@ -44,6 +44,11 @@ def places(frames: list[Carried[Places]], point: int = 0) -> list[list[float] | 
     return [None if place is None or place.isnan().any() else place.tolist() for place in found]
 
 
+def way(frames: list[Carried[Places]], point: int = 0) -> np.ndarray:
+    """(T, 2): the same, NaN where that is not known."""
+    return np.array([place or (np.nan, np.nan) for place in places(frames, point)])
+
+
 def seen(frames: list[Carried[Places]], point: int = 0) -> list[bool]:
     return [each.value is not None and bool(each.value.seen[point]) for each in frames]
 
@@ -59,7 +64,7 @@ def test_whole_pixels_move_points_exactly_both_ways() -> None:
 def test_no_flow_copies_points_bit_by_bit() -> None:
     place = (40.123456789, 30.1 + 0.2)
     frames = run(Scene(side=0), 6, {0: {0: place}})
-    single = np.float32(place).tolist()
+    single = np.array(place, np.float32).tolist()
     assert places(frames) == [list(place)] + [single] * 5
     assert all(each.confidence is not None and each.confidence.tolist() == [1] for each in frames)
 
@@ -72,7 +77,7 @@ def test_a_point_is_hidden_behind_a_square_and_found_again() -> None:
     frames = run(scene, 14, {0: {0: (44, 28), 1: (12, 27)}})
     # Beside the square, too little of what is around the point shows to know it again.
     assert seen(frames) == [True] * 7 + [False] * 3 + seen(frames)[10:12] + [True] * 2
-    np.testing.assert_allclose(places(frames), [[44, 28]] * 14, atol=0.1)
+    np.testing.assert_allclose(way(frames), [[44, 28]] * 14, atol=0.1)
     sure = [float(each.value.confidence[0]) for each in frames if each.value is not None]
     assert max(sure[7:10]) < min(sure[:7] + sure[12:])
     # A point on the square shows all the time.
@@ -103,7 +108,7 @@ class Sway(Scene):
 def test_points_outside_the_picture_are_hidden_and_come_back() -> None:
     frames = run(Sway(), 9, {0: {0: (20, 30)}})
     assert seen(frames) == [True, True, False, False, False, False, False, True, True]
-    np.testing.assert_allclose(places(frames), [[20 + Sway().shift(index), 30] for index in range(9)], atol=0.01)
+    np.testing.assert_allclose(way(frames), [[20 + Sway().shift(index), 30] for index in range(9)], atol=0.01)
 
 
 def test_given_places_stay_and_those_between_come_from_both_sides() -> None:
@@ -151,7 +156,7 @@ def test_points_begun_outside_the_picture_move_with_it_and_stay_hidden() -> None
     """What is around them has never been seen."""
     frames = run(Scene(pan=3, side=0), 4, {0: {0: (-5, 20)}})
     assert seen(frames) == [False] * 4
-    np.testing.assert_allclose(places(frames), [[-5 + 3 * index, 20] for index in range(4)], atol=0.01)
+    np.testing.assert_allclose(way(frames), [[-5 + 3 * index, 20] for index in range(4)], atol=0.01)
 
 
 @pytest.mark.parametrize(("last", "most"), [(0, 3), (30, 5 + 3)])
