@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,18 +92,23 @@ def chain(clip: Clip, flows: Sequence[FrameFlows]) -> Found:
     """Flow after flow; a point is hidden for good where flow and its way back disagree."""
     place, seen = np.empty_like(clip.truth), np.empty_like(clip.seen)
     (key,) = clip.keys
-    for way in (range(key, LENGTH), range(key, -1, -1)):
+    for way in ways(key):
         at, shows = torch.from_numpy(clip.truth[key]).float(), torch.from_numpy(clip.seen[key])
-        for index in way:
-            if index != key:
-                pair = flows[min(index, last)].pairs[0]
-                pair = pair if index > last else pair.reversed()
-                there, back = pair.forward.uv[None], pair.reversed().forward.uv[None]
-                layers = torch.cat((there, consistency(there, back).float()), dim=1)
-                sampled = sample(layers, at.T[None, :, None])[0][0, :, 0]
-                at, shows = at + sampled[:2].T, shows & (sampled[2] < 0.5)
-            place[index], seen[index], last = at.numpy(), shows.numpy(), index
+        place[key], seen[key] = clip.truth[key], clip.seen[key]
+        for before, index in pairwise(way):
+            pair = flows[min(index, before)].pairs[0]
+            pair = pair if index > before else pair.reversed()
+            there, back = pair.forward.uv[None], pair.reversed().forward.uv[None]
+            layers = torch.cat((there, consistency(there, back).float()), dim=1)
+            sampled = sample(layers, at.T[None, :, None])[0][0, :, 0]
+            at, shows = at + sampled[:2].T, shows & (sampled[2] < 0.5)
+            place[index], seen[index] = at.numpy(), shows.numpy()
     return Found(place, seen)
+
+
+def ways(key: int) -> tuple[range, range]:
+    """The frames from the key on, and back."""
+    return range(key, LENGTH), range(key, -1, -1)
 
 
 def score(clips: Sequence[tuple[Clip, Found]]) -> dict[str, float]:
@@ -117,8 +123,8 @@ def score(clips: Sequence[tuple[Clip, Found]]) -> dict[str, float]:
         free = [index for index in range(LENGTH) if index not in clip.keys]
         far = np.nan_to_num(np.linalg.norm(found.place - clip.truth, axis=2), nan=np.inf)
         was_hidden = np.zeros_like(clip.seen)
-        for way in (range(clip.keys[0], LENGTH), range(clip.keys[0], -1, -1)):
-            for before, index in zip(way, way[1:], strict=False):
+        for way in ways(clip.keys[0]):
+            for before, index in pairwise(way):
                 was_hidden[index] = was_hidden[before] | ~clip.seen[before]
         distances.append(far[free][clip.seen[free]])
         again.append(far[clip.seen & was_hidden])

@@ -23,6 +23,8 @@ STEP = 5.0
 """The same from the frame before: pictures decide where flow and its way back disagree."""
 WINDOW = 3
 """Side of the square over which that is averaged, pixels."""
+FAR = 3.0
+"""Cells from the mean of all that come from one place of the key frame, from which on they cannot be one thing."""
 NEAR = 2
 """Cells around what is hidden in which flow alone does not decide."""
 
@@ -127,13 +129,15 @@ def _error(image: np.ndarray, other: Tensor, flow: Tensor) -> tuple[Tensor, Tens
 
 
 def _taken(route: Route, evidence: Evidence) -> Tensor:
-    """(H, W), 0 to 1: whether several pixels, far apart, come from the place on the key frame."""
+    """(H, W), 0 to 1: whether pixels far away come from the same place on the key frame."""
     cell = evidence.look.cell
-    shift, weight = reduced(route.shift, cell) / cell, (evidence.trust > 0)[None].float()
-    cover, _ = forward_splat(weight[None], shift[None], torch.ones_like(weight)[None])
-    own = F.max_pool2d(weight, 3, 1, 1)
-    there, _ = backward_warp(F.max_pool2d(cover, 3, 1, 1), shift[None])
-    return enlarged((2 * (there[0] - own)).clamp(0, 1), cell, route.shift)[0]
+    shift, known = reduced(route.shift, cell) / cell, (evidence.trust > 0)[None].float()
+    here = grid(shift.shape[1], shift.shape[2], shift.device)
+    total, weight = forward_splat(here[None], shift[None], known[None])
+    mean, _ = backward_warp(torch.cat((total, weight), dim=1), shift[None])
+    away = mean[0, :2] / mean[0, 2:].clamp(min=1e-3) - here
+    taken = (away.norm(dim=0, keepdim=True) > FAR) & (mean[0, 2:] > 0.1)
+    return enlarged(taken, cell, route.shift)[0]
 
 
 def lay(given: np.ndarray, image: np.ndarray, device: torch.device) -> Laid:

@@ -33,7 +33,7 @@ given_options = grouped(
         "--picture",
         "pictures",
         multiple=True,
-        metavar="FRAME=PNG",
+        metavar="FRAME=PICTURE",
         help="A picture painted over one frame, named or numbered; may be repeated.",
     ),
     click.option(

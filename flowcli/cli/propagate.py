@@ -1,4 +1,4 @@
-"""`flowcli propagate`: masks of some frames, or what a network says of them, carried along the flow to all frames."""
+"""`flowcli propagate`: what is known of some frames, or what a network says, carried along the flow to all frames."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Carry masks of some frames, or what a network says of them, along the flow to all frames.
+    """Carry masks, points or paint of some frames, or what a network says of them, along the flow to all frames.
 
     INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files with the names of
     frames, or with their numbers, counted from 0: label maps with a palette, in grey of 8 or 16 bits, in up to 256
@@ -114,12 +114,20 @@ def command(
     NET runs on every Nth frame only. Its output may be scores of classes, or how much of each pixel belongs to
     something, which are written as masks are; a picture; or any tensors, for --as npz.
 
-    KIND is masks, overlay, alpha or confidence, a format, or both: overlay.png.
+    POINTS is a table with frame, id, x and y, in pixels from the centre of the first one. They are written as tracks,
+    .csv .json .jsonl, or as trails over the frames. PICTURE is painted over its frame, with alpha, and is composited
+    over the video, or --as layer written alone. TENSORS are .npz files with the names of frames.
+
+    KIND is masks, overlay, alpha or confidence; tracks or trails; composite or layer; tensors; a format, or both:
+    overlay.png.
 
     \b
     flowcli propagate in.mp4 --masks first.png --out masks/
     flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay
     flowcli propagate frames/ --masks keys/ --out cut.webm --as alpha
+    flowcli propagate in.mp4 --points points.csv --out tracks.csv --out trails.mp4
+    flowcli propagate in.mp4 --picture 120=painted.png --out painted.mp4
+    flowcli propagate in.mp4 --tensors features/ --out all/
     flowcli propagate in.mp4 --net deeplab.onnx --net-input imagenet --every 10 --out labels/
     flowcli propagate --net deeplab.onnx --show-splits
 
