@@ -186,6 +186,17 @@ def draw_trails(image: np.ndarray, paths: np.ndarray, colours: np.ndarray, thick
     return cv2.blendLinear(paint, image, seen, 1 - seen)
 
 
+def draw_circles(
+    image: np.ndarray, places: np.ndarray, colours: np.ndarray, radius: float, *, filled: bool
+) -> np.ndarray:
+    """A copy of the uint8 RGB picture with dots, or thin rings, at places (N, 2) x, y; colours: (N, 3) uint8 RGB."""
+    drawn = image.copy()
+    width = -1 if filled else 1
+    for place, colour in zip(np.rint(places * 16).astype(np.int32).tolist(), colours.tolist(), strict=True):
+        cv2.circle(drawn, place, round(16 * radius), colour, width, cv2.LINE_AA, 4)
+    return drawn
+
+
 def heat(values: np.ndarray) -> np.ndarray:
     """A heat map (H, W, 3) uint8 RGB of (H, W) values: black up to 0, then violet and orange to pale yellow at 1."""
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

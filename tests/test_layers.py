@@ -76,6 +76,7 @@ LIGHT = {
     "batch",
     "carry.__init__",
     "carry.api",
+    "carry.given",
     "carry.naming",
     "carry.networks",
     "carry.run",

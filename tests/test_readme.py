@@ -74,6 +74,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             cv2.imwrite(name, dice.integers(0, 256, (64, 96, 3), np.uint8))
     write_masks(("mask.png", "keys/000000.png", "keys/000020.png"), "L")
     write_masks(("palette/000000.png",), "P")
+    for name in ("painted.png", "again.png"):
+        cv2.imwrite(name, np.pad(dice.integers(0, 256, (20, 30, 4), np.uint8), ((20, 24), (30, 36), (0, 0))))
+    Path("points.csv").write_text("frame,id,x,y\n0,nose,41.5,30\n20,nose,55,31.25\n0,ear,37,22\n")
+    Path("features").mkdir()
+    for number in (0, 20):
+        np.savez(f"features/{number:06d}.npz", features=dice.normal(size=(4, 8, 12)))
     Path("flow_files").mkdir()
     for number in range(2):
         flowcli.write_flow(f"flow_files/{number}.flo", dice.normal(0, 3, (2, 64, 96)).astype(np.float32))

@@ -62,7 +62,7 @@ def command(
 
     \b
     OUT                            is
-      rows.csv .jsonl .parquet       rows (Parquet: pip install 'flowcli[parquet]')
+      rows.csv .json .jsonl .parquet rows (Parquet: pip install 'flowcli[parquet]')
       motion.png .svg                a plot over time (pip install 'flowcli[plot]')
       -                              rows on stdout, as csv or --as jsonl
 

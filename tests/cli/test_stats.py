@@ -238,7 +238,7 @@ def test_errors(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
             1, "output exists already: there.csv", "pass -y to replace it, or choose another name",
         ),
         (str(pictures), "-o", "a.txt"): (
-            1, "unknown suffix .txt: a.txt", "use .csv .jsonl .parquet .png .svg, or name it by --as",
+            1, "unknown suffix .txt: a.txt", "use .csv .json .jsonl .parquet .png .svg, or name it by --as",
         ),
         (str(pictures), "-o", "a.csv", "-m", "rpcw"): (
             1, "unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file",
