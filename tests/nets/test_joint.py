@@ -64,14 +64,9 @@ def clip(seed: int) -> Clip:
     origin, pan = dice.uniform(100, 150, 2), dice.uniform(-1, 1, 2)
     things = []
     for _ in range(dice.integers(2, 5)):
-        kind, radius, start = (
-            dice.integers(1, CLASSES),
-            dice.uniform(8, 18),
-            dice.uniform((8, 8), (WIDTH - 8, HEIGHT - 8)),
-        )
-        things.append(
-            (int(chosen), radius, start, dice.uniform(-2, 2, 2), dice.uniform(0, 100, 2), dice.random() < 0.5)
-        )
+        radius, start = dice.uniform(8, 18), dice.uniform((8, 8), (WIDTH - 8, HEIGHT - 8))
+        step, place = dice.uniform(-2, 2, 2), dice.uniform(0, 100, 2)
+        things.append((int(dice.integers(1, CLASSES)), radius, start, step, place, dice.random() < 0.5))
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     images, labels = [], []
     for time in (0, *DISTANCES):
