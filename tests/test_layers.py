@@ -21,9 +21,6 @@ LAYERS = """
     api
     output motion
     flowsource draw
-    api
-    output motion
-    flowsource draw
     classic
     engine nets
     video flowfile weights

@@ -55,8 +55,25 @@ class Commands(click.Group):
             close = difflib.get_close_matches(name, COMMANDS, 1)
             hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
             raise UsageError(f"no such command: {name}", hint)
-        command: click.Command = importlib.import_module(f"flowcli.cli.{name}").command
-        return command
+        return _load(name)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but an input in the place of a command is drawn: `flowcli in.mp4`."""
+        if args[0] not in COMMANDS and looks_like_input(args[0]):
+            return args[0], _load("draw"), args
+        return super().resolve_command(context, args)
+
+
+def looks_like_input(word: str) -> bool:
+    """Whether it names a file, a folder or a pattern, there or not; other words are commands, misspelt or not."""
+    return any(sign in word for sign in "./\\*?%#") or os.path.exists(word)
+
+
+def _load(name: str) -> click.Command:
+    command: click.Command = importlib.import_module(f"flowcli.cli.{name}").command
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -65,6 +82,7 @@ def commands() -> None:
     """Optical flow: how every pixel moves from one frame of a video to the next.
 
     \b
+      flowcli in.mp4                             writes in_flow.mp4: the video beside its flow
       flowcli estimate in.mp4 --out flow.mp4     a video of colour-coded flow
       flowcli estimate a.png b.png --out ab.flo  the flow between two pictures
       flowcli doctor                             checks the installation

@@ -175,7 +175,7 @@ def test_many_outputs_in_one_pass(clip: Path, capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert out == ""
     note, wrote = err.splitlines()
-    assert note == "note: audio is not copied"
+    assert note == "note: audio is not copied: add --audio copy"
     assert wrote.startswith("wrote a.mp4, b.webm, c/, d/, e.gif: 11 flows, 64x48, ")
     assert [frame_count(Path(name)) for name in ("a.mp4", "b.webm", "e.gif")] == [11, 11, 11]
     assert names(Path("c")) == [f"{index:06d}.flo" for index in range(11)]
