@@ -28,7 +28,7 @@ LAYERS = """
     geometry
     metrics pictures packing sequences shots targets
     pipeline atomic opencv inputs pages
-    private renames
+    private renames headers avif complaints
     types environment
     errors
 """

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_stdout()
         return 0
-    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+    except _outside() as error:
         if settings.get(DEBUG):
             raise
         if is_memory_error(error):
@@ -126,6 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     return 0
+
+
+def _outside() -> tuple[type[Exception], ...]:
+    """What the system and libraries raise; OpenCV's errors have no ancestor but Exception."""
+    opencv = sys.modules.get("cv2")
+    return (MemoryError, RuntimeError, ImportError, OSError, *([] if opencv is None else [opencv.error]))
 
 
 def _keep_memory() -> None:

@@ -80,11 +80,11 @@ def open_source(
     """
     selection = Selection(start, stop, every)
     if second is not None:
-        return PictureSource(picture_pair(source, second), selection)
+        return PictureSource(picture_pair(source, second), selection, strict=strict)
     given = find_input(source)
     if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
         return open_video(source, selection, strict=strict)
-    return open_pictures(given, selection, gaps)
+    return open_pictures(given, selection, gaps, strict)
 
 
 def _is_still(file: Path) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from flowcli.cli.main import main
@@ -82,6 +83,7 @@ MEMORY = {
     "import": ImportError("libtorch_cpu.so: failed to map segment from shared object"),
     "fork": OSError(12, "Cannot allocate memory"),
     "threads": RuntimeError("can't start new thread"),
+    "OpenCV": cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 71663616 bytes"),
 }
 
 
