@@ -35,6 +35,8 @@ class SourceOptions:
     strict: bool = False
     """Damage is an error."""
     gaps: Gaps = "skip"
+    deinterlace: bool = False
+    """Make whole pictures of interlaced ones."""
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -320,6 +322,7 @@ def open_input(source: SourceOptions) -> FrameSource:
         every=source.every,
         gaps=source.gaps,
         strict=source.strict,
+        deinterlace=source.deinterlace,
     )
 
 

@@ -96,6 +96,7 @@ _bounds_options = (
 )
 _reading_options = (
     click.option("--strict", is_flag=True, help="A damaged input is an error; otherwise what can be read is used."),
+    click.option("--deinterlace", is_flag=True, help="Make whole pictures of the two half ones in each frame."),
     choice(
         "--gaps",
         get_args(Gaps),
