@@ -11,7 +11,7 @@ import numpy as np
 
 from flowcli.avif import Turn, stored_turn
 from flowcli.complaints import overheard
-from flowcli.environment import PIXELS, max_pixels
+from flowcli.environment import MORE_PIXELS, max_pixels
 from flowcli.errors import InputError, OutputError, first_line, is_memory_error
 from flowcli.headers import brightest, straight
 from flowcli.opencv import cv2
@@ -233,7 +233,7 @@ def _decoded(path: Path, data: bytes, flags: int, page: int) -> np.ndarray | Non
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             limit = max_pixels()
-            raise InputError(f"picture of more than {limit} pixels: {path}", f"{PIXELS}=N allows more") from error
+            raise InputError(f"picture of more than {limit} pixels: {path}", MORE_PIXELS) from error
         if is_memory_error(error):
             raise MemoryError(first_line(error)) from error
         return None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowcli.environment import PIXELS
+from flowcli.environment import MORE_PIXELS
 from flowcli.errors import FfmpegError, InputError
 from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
@@ -37,7 +37,7 @@ _WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", "
 _HINTS = {
     r"\btrex\b|\btfhd\b": "it is a segment of a stream: put the init segment first, as in cat init.mp4 1.m4s > a.mp4",
     r"(?i)encrypt|decrypt|\bcenc\b": "it is encrypted: decrypt it first",
-    r"max pixel count": f"{PIXELS}=N allows more",
+    r"max pixel count": MORE_PIXELS,
     r"(?i)palette": "its palette is missing: get the file again, or convert it where it came from",
 }
 """What to do, by what ffmpeg complains of."""
@@ -59,8 +59,8 @@ def open_source(
     start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
     `start` on. A frame keeps its number in the source. gaps: how pictures follow on each other where the numbers in
     their names have gaps, or another sequence begins; both are logged. deinterlace: makes whole pictures of frames of
-    two fields. Raises InputError, at once or from the iterator; ValueError for bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one
-    logged warning, or with `strict` InputError.
+    two fields. Raises InputError, at once or from the iterator; ValueError for bounds below 0. A stream that is
+    damaged, or cut off, gives the frames that can be decoded, then one logged warning, or with `strict` InputError.
     """
     selection = Selection(start, stop, every)
     if second is not None:
