@@ -16,6 +16,7 @@ from flowcli.errors import InputError, OutputError, first_line, is_memory_error
 from flowcli.headers import brightest, straight
 from flowcli.opencv import cv2
 from flowcli.pages import is_animation, picture_pages
+from flowcli.regular import read_regular
 
 # A picture that cannot be read or written is reported by the exception raised here, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -203,7 +204,7 @@ def heat(values: np.ndarray) -> np.ndarray:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
 

@@ -28,7 +28,7 @@ LAYERS = """
     geometry
     metrics pictures packing sequences shots targets
     pipeline atomic opencv inputs pages
-    private renames headers avif complaints
+    private renames headers avif complaints regular
     types environment
     errors
 """
@@ -61,6 +61,7 @@ LIGHT = {
     "environment",
     "atomic",
     "private",
+    "regular",
     "renames",
     "inputs",
     "pipeline",
@@ -96,6 +97,7 @@ LIGHT = {
     "weights.__init__",
     "weights.entries",
     "weights.fetch",
+    "weights.known",
     "weights.files",
 }
 """Modules and whole packages that `flowcli --help` loads: they import SLOW packages inside functions only."""

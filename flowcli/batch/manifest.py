@@ -63,6 +63,8 @@ class Record:
     hint: str = ""
     damaged: str = ""
     """What of the input could not be read, if the status says so: its outputs hold the rest."""
+    arithmetic: str = ""
+    """What decides the last bits of its flow beside settings and weights; no reason to do it anew."""
     outputs: tuple[Written, ...] = ()
 
     @property

@@ -17,6 +17,7 @@ from flowcli.output.options import OutputOptions
 from flowcli.types import FlowPair, drain, open_all
 
 if TYPE_CHECKING:
+    from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
     from flowcli.weights.entries import Entry
 
@@ -73,6 +74,8 @@ class Result:
     hint: str = ""
     damaged: str = ""
     """What of the input could not be read, if its outputs were made all the same."""
+    arithmetic: str = ""
+    """What decides the last bits of the flow, beside weights and options."""
 
 
 class Worker:
@@ -125,7 +128,20 @@ class Worker:
             info = frames.info
             writers = open_all(job.outputs, lambda each: open_flows(each, info, task.output, sys.stdout.buffer))
             flows = drain(_watched(run.pairs, count_pairs(info, task.engine), watch), writers)
-        return Result(run.decode.items, flows, damaged=frames.damage)
+        return Result(run.decode.items, flows, damaged=frames.damage, arithmetic=_arithmetic(self.engine))
+
+
+def _arithmetic(engine: Engine) -> str:
+    """In words: precision, frames per step, device, threads, instructions, kernels, and the version of torch."""
+    import torch
+
+    from flowcli.ops import native
+
+    where = str(engine.device)
+    if engine.device.type == "cpu":
+        where += f" with {torch.get_num_threads()} threads of {torch.backends.cpu.get_cpu_capability()}"
+    kernel = native.status(engine.device.type).kernel
+    return f"{engine.precision}, {engine.batch} at once, {where}, {kernel} kernels, torch {torch.__version__}"
 
 
 def _watched(pairs: Iterator[FlowPair], total: int | None, watch: Watch) -> Iterator[FlowPair]:

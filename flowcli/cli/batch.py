@@ -30,6 +30,7 @@ from flowcli.cli.options import (
     talk_options,
     writing_options,
 )
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value, parse_as
 from flowcli.errors import BatchError
 from flowcli.output.options import OutputOptions
@@ -175,7 +176,7 @@ def command(
                     failed.append(outcome.record)
                 _tell(outcome, talk, stdout)
     if not talk.quiet:
-        click.echo(f"{_items(len(plans))}: {_summary(seen)}", err=True)
+        echo(f"{_items(len(plans))}: {_summary(seen)}", err=True)
         _tell_left_out(found.left_out, 1 if not talk.verbose else len(found.left_out))
         if failed:
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
@@ -196,10 +197,10 @@ def _crew(task: Task, options: BatchOptions, seen: Board) -> Crew:
 def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO) -> None:
     record = outcome.record
     if talk.json:
-        click.echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
+        echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
     if talk.verbose:
         what = record.error or record.damaged or f"{record.flows} flows, {record.seconds:.1f} s"
-        click.echo(f"{outcome.status} {record.item}: {what}", err=True)
+        echo(f"{outcome.status} {record.item}: {what}", err=True)
 
 
 def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
@@ -209,7 +210,7 @@ def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
         reasons.setdefault(each.reason, []).append(str(each.path))
     for reason, paths in reasons.items():
         more = f" and {len(paths) - most} more" if len(paths) > most else ""
-        click.echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
+        echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
 
 
 def _items(count: int) -> str:

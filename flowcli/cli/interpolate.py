@@ -35,6 +35,7 @@ from flowcli.cli.options import (
     targets_option,
     value,
 )
+from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_new_rate, parse_shutter, parse_size, parse_slow, parse_times
 from flowcli.cli.writing import check_stdout, described, described_engine, described_weights, told, write_all
 from flowcli.errors import InputError, UsageError
@@ -43,6 +44,7 @@ from flowcli.interpolation.options import Duplicates, InterpolationOptions, Meth
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
+from flowcli.regular import read_regular
 from flowcli.types import open_all
 
 if TYPE_CHECKING:
@@ -158,7 +160,7 @@ def command(
         if frames.info.audio and not no_audio and audio != "none" and any(each.video for each in outputs):
             track, why = _find_sound(Path(source.input), wanted, audio == "stretch")
         if why and not talk.quiet:
-            click.echo(f"note: {why}", err=True)
+            echo(f"note: {why}", err=True)
         ahead = stack.enter_context(prefetch(frames if pair else mark_frames(frames, wanted.duplicates), watch=decode))
         running = None if entry is None else open_engine(entry, engine)
         stored = dataclasses.replace(output, fps=rate)
@@ -181,15 +183,15 @@ def command(
             "audio": track is not None,
             "outputs": [described(each) for each in writers],
         }
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        echo(told(writers, count, "frame", info, seconds), err=True)
 
 
 def _read_times(path: Path) -> tuple[Fraction, ...]:
     """The times in a text file, one in each line. Raises InputError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
     except UnicodeDecodeError:

@@ -86,6 +86,8 @@ def open_video(source: str, reading: Reading, strict: bool = False) -> VideoSour
     if not stat.S_ISREG(status.st_mode):
         # A pipe with a name, such as the shell's <(...): opened here, for a child does not have all our open files.
         with path.open("rb", buffering=0) as pipe:
+            if pipe.isatty():
+                raise InputError(f"input is a terminal: {source}", "pipe a video into it, or name a file")
             return VideoSource(source, PIPE, pipe.fileno(), reading, strict)
     if status.st_size == 0:
         raise InputError(f"file is empty: {source}", "get it again, it has 0 bytes")
@@ -156,7 +158,7 @@ class VideoSource(Closes):
             return reading
         taken = self._facts.taken
         stream = None if taken is not None and taken.index == shown.index else shown.index
-        return replace(reading, stream=stream, hdr=shown.hdr if can_map_tones() else None)
+        return replace(reading, stream=stream, hdr=shown.hdr if shown.hdr and can_map_tones() else None)
 
     def _tell(self) -> None:
         """Logs what is unusual about the stream."""

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flowcli.errors import WeightsError
+from flowcli.regular import open_regular
 from flowcli.weights import torch7
 from flowcli.weights.pickles import Global, Pickle, Reference, View, read_pickle
 
@@ -84,7 +85,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise WeightsError(f"cannot read checkpoint: {path}: {error.strerror}", "check the name") from error
     with file:

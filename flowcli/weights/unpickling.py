@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from flowcli.errors import WeightsError
+from flowcli.regular import open_regular
 from flowcli.weights.checkpoints import pickle_name
 from flowcli.weights.pickles import read_pickle
 
@@ -52,6 +53,6 @@ def unpickle(path: Path, what: str, hint: str) -> Any:
 
 def _check_size(path: Path) -> None:
     """Raises ValueError or BadZipFile if reading it could take far more memory or time than its size lets expect."""
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         name = pickle_name(archive, file.seek(0, io.SEEK_END))
         read_pickle(io.BytesIO(archive.read(name)))
