@@ -34,6 +34,8 @@ class SourceOptions:
     gaps: Gaps = "skip"
     deep: bool = False
     """Frames are uint16 where the source has more than 8 bits."""
+    deinterlace: bool = False
+    """Make whole pictures of interlaced ones."""
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -219,6 +221,7 @@ def open_input(source: SourceOptions) -> FrameSource:
         gaps=source.gaps,
         strict=source.strict,
         deep=source.deep,
+        deinterlace=source.deinterlace,
     )
 
 

@@ -105,7 +105,10 @@ def resize_image(image: Tensor, height: int, width: int, *, smooth: bool = True)
     if image.shape[-2:] == (height, width):
         return image
     shrinks = height < image.shape[-2] or width < image.shape[-1]
-    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=smooth and shrinks)
+    # Where nothing shrinks both ways are the same; on a CPU only this one does not round by the share of each thread.
+    steady = not shrinks and image.device.type == "cpu" and image.dtype in (torch.float32, torch.float64)
+    antialias = steady or (smooth and shrinks)
+    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=antialias)
 
 
 def resize_flow(flow: Tensor, height: int, width: int, *, smooth: bool = True) -> Tensor:

@@ -29,7 +29,7 @@ LAYERS = """
     geometry
     metrics pictures given packing sequences shots targets
     pipeline atomic opencv inputs pages
-    private renames
+    private renames headers avif complaints regular
     types environment
     errors
 """
@@ -62,6 +62,7 @@ LIGHT = {
     "environment",
     "atomic",
     "private",
+    "regular",
     "renames",
     "inputs",
     "pipeline",
@@ -101,6 +102,7 @@ LIGHT = {
     "weights.__init__",
     "weights.entries",
     "weights.fetch",
+    "weights.known",
     "weights.files",
 }
 """Modules and whole packages that `flowcli --help` loads: they import SLOW packages inside functions only."""

@@ -20,6 +20,7 @@ from flowcli.output.options import OutputOptions
 from flowcli.types import FrameSource, open_all
 
 if TYPE_CHECKING:
+    from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
 
@@ -48,6 +49,10 @@ class Maker(Protocol):
         """The work on an input at `path`; leaving the context ends it."""
         ...
 
+    def arithmetic(self) -> str:
+        """What decides the last bits of the flow, beside weights and options; "" without flow."""
+        ...
+
 
 class FlowMaker:
     """Flow between the frames."""
@@ -63,6 +68,9 @@ class FlowMaker:
             info = frames.info
             writers = open_all(outputs, lambda each: open_flows(each, info, self._output, sys.stdout.buffer))
             yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode)
+
+    def arithmetic(self) -> str:
+        return _arithmetic(self._engine)
 
 
 class FrameMaker:
@@ -86,3 +94,19 @@ class FrameMaker:
                 outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=sound)
             )
             yield Making(run.frames, run.info.frames, writers, run.decode)
+
+    def arithmetic(self) -> str:
+        return "" if self._tools.engine is None else _arithmetic(self._tools.engine)
+
+
+def _arithmetic(engine: Engine) -> str:
+    """In words: precision, frames per step, device, threads, instructions, kernels, and the version of torch."""
+    import torch
+
+    from flowcli.ops import native
+
+    where = str(engine.device)
+    if engine.device.type == "cpu":
+        where += f" with {torch.get_num_threads()} threads of {torch.backends.cpu.get_cpu_capability()}"
+    kernel = native.status(engine.device.type).kernel
+    return f"{engine.precision}, {engine.batch} at once, {where}, {kernel} kernels, torch {torch.__version__}"

@@ -87,6 +87,8 @@ class Result:
     hint: str = ""
     damaged: str = ""
     """What of the input could not be read, if its outputs were made all the same."""
+    arithmetic: str = ""
+    """What decides the last bits of the flow, beside weights and options."""
 
 
 class Worker:
@@ -139,7 +141,7 @@ class Worker:
         source = replace(task.source, input=str(job.input), deep=task.making is not None)
         with open_input(source) as frames, self.maker.open(frames, job.input, job.outputs) as run:
             made = drain(_watched(run.items, run.total, watch), run.writers)
-        return Result(run.decode.items, made, damaged=frames.damage)
+        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=self.maker.arithmetic())
 
 
 def _watched(items: Iterator[Item], total: int | None, watch: Watch) -> Iterator[Item]:

@@ -34,6 +34,7 @@ from flowcli.cli.options import (
     value,
     writing_options,
 )
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value, parse_as, parse_new_rate
 from flowcli.errors import BatchError, UsageError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Multiple
@@ -210,7 +211,7 @@ def command(
                     failed.append(outcome.record)
                 _tell(outcome, talk, stdout, unit)
     if not talk.quiet:
-        click.echo(f"{_items(len(plans))}: {_summary(seen, unit)}", err=True)
+        echo(f"{_items(len(plans))}: {_summary(seen, unit)}", err=True)
         _tell_left_out(found.left_out, 1 if not talk.verbose else len(found.left_out))
         if failed:
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
@@ -231,10 +232,10 @@ def _crew(task: Task, options: BatchOptions, seen: Board) -> Crew:
 def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO, unit: str) -> None:
     record = outcome.record
     if talk.json:
-        click.echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
+        echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
     if talk.verbose:
         what = record.error or record.damaged or f"{record.flows} {unit}, {record.seconds:.1f} s"
-        click.echo(f"{outcome.status} {record.item}: {what}", err=True)
+        echo(f"{outcome.status} {record.item}: {what}", err=True)
 
 
 def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
@@ -244,7 +245,7 @@ def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
         reasons.setdefault(each.reason, []).append(str(each.path))
     for reason, paths in reasons.items():
         more = f" and {len(paths) - most} more" if len(paths) > most else ""
-        click.echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
+        echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
 
 
 def _items(count: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
+from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, told, write_all
 from flowcli.errors import UsageError
 from flowcli.output.kinds import NEED_FRAMES
@@ -97,6 +98,6 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
             "seconds": round(seconds, 3),
             "outputs": [described(each) for each in writers],
         }
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(writers, count, "flow", info, seconds), err=True)
+        echo(told(writers, count, "flow", info, seconds), err=True)

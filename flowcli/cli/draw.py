@@ -11,6 +11,7 @@ import click
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli.estimate import run_estimate
 from flowcli.cli.options import TalkOptions, talk_options
+from flowcli.cli.streams import echo
 from flowcli.inputs import find_input
 from flowcli.output.naming import plan
 from flowcli.output.options import OutputOptions
@@ -36,7 +37,7 @@ def command(inputs: tuple[str, ...], overwrite: bool, talk: TalkOptions) -> None
     for source, output in jobs:
         run_estimate(source, output, engine, talk, audio=True)
     if not (talk.quiet or talk.json):
-        click.echo(_more(inputs[0]), err=True)
+        echo(_more(inputs[0]), err=True)
 
 
 def _sources(inputs: Sequence[str]) -> list[SourceOptions]:

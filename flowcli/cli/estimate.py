@@ -13,6 +13,7 @@ import click
 from flowcli import __version__
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
+from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
@@ -97,13 +98,13 @@ def run_estimate(
         info = frames.info
         sound, why = _find_sound(place, info, output, audio)
         if why and not talk.quiet and any(each.video for each in outputs):
-            click.echo(f"note: {why}", err=True)
+            echo(f"note: {why}", err=True)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound))
         count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = _summary(run, info, writers, count, seconds, frames.damage)
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         _tell(run, info, writers, count, seconds, talk.verbose)
 
@@ -161,8 +162,8 @@ def _summary(
 def _tell(
     run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float, verbose: bool
 ) -> None:
-    click.echo(told(writers, count, "flow", info, seconds), err=True)
+    echo(told(writers, count, "flow", info, seconds), err=True)
     if verbose:
         stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, writers).items())
-        click.echo(f"frames per second: {stages}", err=True)
-        click.echo(f"{run.entry.name} on {run.engine.device} in {run.engine.precision}", err=True)
+        echo(f"frames per second: {stages}", err=True)
+        echo(f"{run.entry.name} on {run.engine.device} in {run.engine.precision}", err=True)

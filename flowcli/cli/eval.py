@@ -19,6 +19,7 @@ from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
+from flowcli.cli.streams import echo
 from flowcli.errors import UsageError
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_method
@@ -169,7 +170,7 @@ def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions) -> None:
 
     summaries = summarise(scores)
     if talk.json:
-        click.echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
+        echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
     elif as_csv:
         _write_csv([*summaries, *scores])
     else:

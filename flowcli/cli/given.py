@@ -15,6 +15,7 @@ from flowcli.carry.naming import Target
 from flowcli.carry.run import CarryOptions
 from flowcli.cli.options import TalkOptions, grouped
 from flowcli.cli.progress import counted
+from flowcli.cli.streams import echo
 from flowcli.cli.writing import described, described_run, told, write_all
 from flowcli.output.options import FrameOptions
 from flowcli.types import open_all
@@ -77,11 +78,11 @@ def carry_given(
                 {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
             ],
         }
-        click.echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+        echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        echo(told(writers, count, "frame", info, seconds), err=True)
         if run.tally.empty:
-            click.echo(
+            echo(
                 f"note: nothing reaches {counted(run.tally.empty, 'frame')}: give something for each shot, "
                 "or more --ahead",
                 err=True,

@@ -26,6 +26,7 @@ from flowcli.cli.options import (
     targets_option,
     value,
 )
+from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
 from flowcli.cli.writing import check_stdout, described, described_weights, told, write_all
 from flowcli.errors import InputError, UsageError
@@ -37,6 +38,7 @@ from flowcli.output.kinds import CONTAINERS
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
+from flowcli.regular import read_regular
 from flowcli.types import open_all
 
 
@@ -148,8 +150,9 @@ def command(
             sound, why = find_sound(Path(source.input), frames.info, wanted, "none" if no_audio else audio)
         shallow = [each for each in outputs if frames.info.bits > 8 and not CONTAINERS[each.format].deep]
         notes = [why, *(f"{each} has 8 bits per channel, the input more" for each in shallow)]
-        if not talk.quiet:
-            click.echo("".join(f"note: {note}\n" for note in notes if note), err=True, nl=False)
+        for note in notes if not talk.quiet else ():
+            if note:
+                echo(f"note: {note}", err=True)
         stored = dataclasses.replace(output, fps=wanted.rate(frames.info))
         tools = open_method(method, engine)
         with open_making(frames, tools, wanted, pair=pair) as run:
@@ -175,15 +178,15 @@ def command(
             "audio": sound is not None,
             "outputs": [described(each) for each in writers],
         }
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", run.info, seconds), err=True)
+        echo(told(writers, count, "frame", run.info, seconds), err=True)
 
 
 def _read_times(path: Path) -> tuple[Fraction, ...]:
     """The times in a text file, one in each line. Raises InputError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
     except UnicodeDecodeError:

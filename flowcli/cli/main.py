@@ -18,7 +18,7 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.options import DEBUG
-from flowcli.cli.streams import drop_stdout, is_of_stdout, open_closed
+from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
 from flowcli.environment import share_cores
 from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
 
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_stdout()
         return 0
-    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+    except _outside() as error:
         if settings.get(DEBUG):
             raise
         if is_memory_error(error):
@@ -141,9 +141,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         if settings.get(DEBUG):
             raise
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         return INTERRUPTED
     return 0
+
+
+def _outside() -> tuple[type[Exception], ...]:
+    """What the system and libraries raise; OpenCV's errors have no ancestor but Exception."""
+    opencv = sys.modules.get("cv2")
+    return (MemoryError, RuntimeError, ImportError, OSError, *([] if opencv is None else [opencv.error]))
 
 
 def _keep_memory() -> None:
@@ -163,9 +169,9 @@ def _print_any_name() -> None:
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"error: {' '.join(message.split())}", err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        echo(f"hint: {hint}", err=True)
 
 
 @contextmanager
@@ -190,7 +196,7 @@ class _Lines(logging.Handler):
     """Log records as lines on stderr: `warning: ...`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+        echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from flowcli import __version__
 from flowcli.atomic import check_free
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.progress import downloading
+from flowcli.cli.streams import echo
 from flowcli.errors import FetchError, UsageError
 from flowcli.models import flavours
 from flowcli.weights import entries
@@ -56,7 +57,8 @@ def command(context: click.Context, talk: TalkOptions) -> None:
 
 
 def _list(talk: TalkOptions) -> None:
-    here = [*entries.entries(), *entries.imported()]
+    own, bad = entries.imported()
+    here = [*entries.entries(), *own]
     known = {entry.name for entry in here}
     others = [(flavour, download) for flavour, download in flavours.downloads() if download.name not in known]
     if talk.json:
@@ -65,17 +67,19 @@ def _list(talk: TalkOptions) -> None:
             {**dataclasses.asdict(download), "network": flavour.network, "licence": flavour.licence}
             for flavour, download in others
         ]
-        click.echo(json.dumps({"models": models, "methods": list(entries.CLASSIC), "published": published}))
+        echo(json.dumps({"models": models, "methods": list(entries.CLASSIC), "published": published}))
         return
     for entry in here:
-        click.echo(entry.name)
+        echo(entry.name)
         _rows(_described(entry))
     for name, what in entries.CLASSIC.items():
-        click.echo(f"{name}\n  OpenCV's: {what}")
+        echo(f"{name}\n  OpenCV's: {what}")
+    for error in bad:
+        echo(f"{error.message}\n  {error.hint}", err=True)
     if others:
-        click.echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
+        echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
     for flavour, download in others:
-        click.echo(download.name)
+        echo(download.name)
         facts = _facts(download, flavour.licence)
         _rows({"network": flavour.network, **facts, "trained": download.trained, "from": download.url})
 
@@ -110,7 +114,7 @@ def _facts(model: Entry | Download, licence: str) -> dict[str, str]:
 def _rows(rows: dict[str, str]) -> None:
     for title, text in rows.items():
         if text:
-            click.echo(f"  {title:<11} {text}")
+            echo(f"  {title:<11} {text}")
 
 
 @command.command("import", help=IMPORT_HELP)
@@ -126,11 +130,11 @@ def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOpti
 
 def _tell(entry: Entry, talk: TalkOptions) -> None:
     if talk.json:
-        click.echo(json.dumps(_as_json(entry)))
+        echo(json.dumps(_as_json(entry)))
     elif not talk.quiet:
-        click.echo(f"{entry.name}: {entry.trained.removeprefix('by others: ')}, from {entry.source}", err=True)
-        click.echo(f"licence: {entry.licence}", err=True)
-        click.echo(f"use it with --model {entry.name}", err=True)
+        echo(f"{entry.name}: {entry.trained.removeprefix('by others: ')}, from {entry.source}", err=True)
+        echo(f"licence: {entry.licence}", err=True)
+        echo(f"use it with --model {entry.name}", err=True)
 
 
 @command.command("fetch")
@@ -142,24 +146,49 @@ def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: 
     """Download the weights NAME of `flowcli models` from where their authors or others keep them, and take them in."""
     wanted, flavour = _find(published_name)
 
-    from flowcli.weights.fetch import fetch
     from flowcli.weights.importing import import_weights
+    from flowcli.weights.known import compare
 
     name = name or wanted.name
     entries.home().mkdir(parents=True, exist_ok=True)
     check_free(entries.home() / f"{name}.safetensors", overwrite)
     if not talk.quiet:
-        click.echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
+        echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
     file = entries.home() / (wanted.file or wanted.url.rpartition("/")[2])
-    with downloading(wanted.name, show=not talk.quiet) as report:
-        digest = fetch(wanted.url, file, most=MOST, agent=f"flowcli/{__version__}", report=report)
+    digest, url = _download(wanted, file, talk)
     try:
         if not digest.startswith(wanted.sha256):
-            raise FetchError(f"{wanted.url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
+            raise FetchError(f"{url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
+        # Of the name, since the same file may come by https the next time.
+        first = compare(entries.home(), wanted.url, digest)
+        if first and len(wanted.sha256) < len(digest) and not talk.quiet:
+            echo(_unvouched(wanted, url, digest), err=True)
         entry = import_weights(file, name, epe=wanted.epe, measured=wanted.measured, overwrite=overwrite)
     finally:
         file.unlink()
     _tell(entry, talk)
+
+
+def _download(wanted: Download, file: Path, talk: TalkOptions) -> tuple[str, str]:
+    """The hash of what came, and from where: by https wherever the host has it."""
+    from flowcli.weights.fetch import fetch
+
+    secure = wanted.url.replace("http://", "https://", 1)
+    for url in dict.fromkeys((secure, wanted.url)):
+        try:
+            with downloading(wanted.name, show=not talk.quiet) as report:
+                return fetch(url, file, most=MOST, agent=f"flowcli/{__version__}", report=report), url
+        except FetchError:
+            if url == wanted.url:
+                raise
+    raise AssertionError("one address at least was tried")
+
+
+def _unvouched(wanted: Download, url: str, digest: str) -> str:
+    """What to say of weights that nobody has stated the whole hash of."""
+    stated = f"only {len(wanted.sha256)} digits of its sha256 are stated" if wanted.sha256 else "no hash is stated"
+    plain = ", and it came over plain http" if url.startswith("http:") else ""
+    return f"nothing vouches for this file: {stated}{plain}\nits sha256 is kept, and compared from now on: {digest}"
 
 
 def _find(name: str) -> tuple[Download, Flavour]:

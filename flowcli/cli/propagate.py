@@ -28,6 +28,7 @@ from flowcli.cli.options import (
     whole_source_options,
 )
 from flowcli.cli.progress import counted
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
 from flowcli.errors import UsageError
@@ -172,9 +173,9 @@ def command(
                 {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
             ],
         }
-        click.echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+        echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        echo(told(writers, count, "frame", info, seconds), err=True)
         _tell(run.tally)
 
 
@@ -199,7 +200,7 @@ def _check(source: SourceOptions, carrying: CarryOptions, given: GivenOptions, n
 
 def _tell(tally: Tally) -> None:
     if tally.empty:
-        click.echo(
+        echo(
             f"note: no mask reaches {counted(tally.empty, 'frame')}: give a mask for each shot, or more --ahead",
             err=True,
         )

@@ -15,6 +15,7 @@ import click
 from flowcli import models
 from flowcli.cli import train_frames
 from flowcli.cli.options import TalkOptions, device_option, talk_options
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.errors import InputError
 from flowcli.train.options import KINDS, FrameTrainOptions, Loss, Precision, TrainOptions
@@ -174,9 +175,9 @@ def command(
 
 def _tell(weights: Path, talk: TalkOptions) -> None:
     if talk.json:
-        click.echo(json.dumps({"weights": str(weights)}))
+        echo(json.dumps({"weights": str(weights)}))
     elif not talk.quiet:
-        click.echo(f"wrote {weights}", err=True)
+        echo(f"wrote {weights}", err=True)
 
 
 @contextmanager

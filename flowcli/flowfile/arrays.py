@@ -35,6 +35,7 @@ from flowcli.flowfile.base import (
     unreadable,
     where_known,
 )
+from flowcli.regular import open_regular
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
@@ -63,7 +64,7 @@ class Stack:
         """Each flow, (2, H, W) float32 in memory of its own. Raises InputError."""
         one = self.shape[1:]
         size = self.dtype.itemsize * math.prod(one)
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.start)
             for _ in range(len(self)):
                 data = file.read(size)
@@ -89,7 +90,7 @@ def write(path: Path, uv: np.ndarray) -> None:
 def open_stack(path: Path) -> Stack:
     """The flows in the file: one, or as many as its first axis says. Raises InputError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             dtype, order, shape = _read_header(path, file)

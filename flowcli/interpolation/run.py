@@ -68,7 +68,9 @@ def find_method(name: str, options: EngineOptions, *, along: bool = False) -> Me
     """
     if name in get_args(Rule):
         return Method(name, flow=find_weights(options) if name == "splat" else None)
-    entry = entries.resolve(name, [*get_args(Rule), *(each.name for each in entries.imported() if _makes_frames(each))])
+    entry = entries.resolve(
+        name, [*get_args(Rule), *(each.name for each in entries.imported()[0] if _makes_frames(each))]
+    )
     if _makes_frames(entry) or (entry.file is not None and not entry.network):
         return Method(entry.name, weights=entry)
     if along:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from flowcli.errors import InputError, UsageError
+from flowcli.regular import read_regular
 
 Order = Literal["RGB", "BGR"]
 Layout = Literal["auto", "NCHW", "NHWC"]
@@ -72,7 +73,7 @@ def find_convention(preset: str | None, model: Path | None) -> Convention:
     if model is None or not (beside := model.with_suffix(".toml")).is_file():
         return base
     try:
-        entries = tomllib.loads(beside.read_text(encoding="utf-8"))
+        entries = tomllib.loads(read_regular(beside).decode())
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {beside}: {error}", "correct it, or remove it") from error
     return replace(base, **{name: _checked(beside, name, value) for name, value in entries.items()})

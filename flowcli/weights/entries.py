@@ -96,9 +96,15 @@ def home() -> Path:
     return (Path(named) if named else Path.home() / ".local" / "share") / "flowcli" / "weights"
 
 
-def imported() -> list[Entry]:
-    """The weights in the user's own folder. Raises WeightsError if one cannot be read."""
-    return [_described(path) for path in sorted(home().glob("*.safetensors"))]
+def imported() -> tuple[list[Entry], list[WeightsError]]:
+    """The weights in the user's own folder, and what is wrong with those that cannot be read."""
+    found, bad = list[Entry](), list[WeightsError]()
+    for path in sorted(home().glob("*.safetensors")):
+        try:
+            found.append(_described(path))
+        except WeightsError as error:
+            bad.append(error)
+    return found, bad
 
 
 def classics() -> list[Entry]:
@@ -152,10 +158,18 @@ def _described(path: Path) -> Entry:
         metadata.get("source", str(path)),
         metadata.get("trained", ""),
         header.settings(),
-        float(metadata.get("gmacs", 0)),
+        _gmacs(metadata.get("gmacs", "0")),
         metadata.get("epe", ""),
         metadata.get("measured", ""),
     )
+
+
+def _gmacs(text: str) -> float:
+    """0 where a file says what is no number."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return 0.0
 
 
 def verified_file(entry: Entry) -> Path:

@@ -164,7 +164,9 @@ def test_fetch(
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [f"far: {server}/theirs.pth", "licence: theirs"]
     assert lines[-1] == "use it with --model far"
-    assert [path.name for path in entries.home().iterdir()] == ["far.safetensors"]
+    assert "nothing vouches for this file: only 8 digits of its sha256 are stated, and it came over plain http" in lines
+    assert f"its sha256 is kept, and compared from now on: {digest}" in lines
+    assert sorted(path.name for path in entries.home().iterdir()) == ["far.safetensors", "fetched.json"]
     assert main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found["models"]] == ["rpwc", "far"]
@@ -181,8 +183,45 @@ def test_a_file_whose_address_does_not_say_what_it_is_called(
     address = far(f"{server}/theirs.pth?export=download&id=1")
     publish(monkeypatch, dataclasses.replace(address, file="spynet.pth"), "theirs")
     assert main(["models", "fetch", "far", "-q"]) == 0
-    assert [path.name for path in entries.home().iterdir()] == ["far.safetensors"]
+    assert sorted(path.name for path in entries.home().iterdir()) == ["far.safetensors", "fetched.json"]
     assert entries.resolve("far").source.endswith(" (spynet.pth)")
+
+
+def test_another_file_than_the_first_time(
+    table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(monkeypatch, far(f"{server}/theirs.pth"), "theirs")
+    first = hashlib.sha256(theirs.read_bytes()).hexdigest()
+    assert main(["models", "fetch", "far"]) == 0
+    assert "nothing vouches for this file: no hash is stated, and it came" in capsys.readouterr().err
+    assert main(["models", "fetch", "far", "-y"]) == 0
+    assert "nothing vouches" not in capsys.readouterr().err
+    state = torch.load(theirs, weights_only=True)
+    next(iter(state.values())).add_(1)
+    torch.save(state, theirs)
+    then = hashlib.sha256(theirs.read_bytes()).hexdigest()
+    kept = (entries.home() / "far.safetensors").read_bytes()
+    assert main(["models", "fetch", "far", "-y", "-q"]) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: {server}/theirs.pth has the sha256 {then}, and had {first} the first time"
+    assert hint.endswith(f"to accept it, remove its line from {entries.home()}/fetched.json")
+    assert (entries.home() / "far.safetensors").read_bytes() == kept
+    (entries.home() / "fetched.json").write_text("[" * 100_000)
+    assert main(["models", "fetch", "far", "-y", "-q"]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot read the hashes of earlier downloads: ")
+
+
+def test_a_bad_file_among_others(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "import", str(theirs), "--name", "mine", "-q"]) == 0
+    (entries.home() / "bad.safetensors").write_bytes(b"junk")
+    (entries.home() / "endless.safetensors").symlink_to("/dev/zero")
+    assert main(["models"]) == 0
+    out, err = capsys.readouterr()
+    assert "\nmine\n" in out
+    assert f"not a safetensors file, or a damaged one: {entries.home()}/bad.safetensors: " in err
+    assert f"cannot read weights: {entries.home()}/endless.safetensors: not a file but a device or a pipe" in err
+    assert main(["models", "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["models"]] == ["rpwc", "mine"]
 
 
 def test_fetch_of_something_else(
