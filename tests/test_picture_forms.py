@@ -234,7 +234,7 @@ def test_what_others_print_meanwhile_appears(tmp_path: Path, capfd: pytest.Captu
     thread = threading.Thread(target=chat)
     thread.start()
     damage: list[str] = []
-    while not done.is_set():
+    while not damage or not done.is_set():
         read_picture(path, None, lambda _, text: damage.append(text))
     thread.join()
     assert sorted(map(int, capfd.readouterr().err.split())) == list(range(2000))

@@ -79,6 +79,7 @@ class Answer(BaseHTTPRequestHandler):
         remote = self.server
         sent, over = remote.sent, remote.over
         remote.asked.append(self.headers)
+        number = len(sent)
         sent.append(0)
         if self.path in remote.redirects:
             self.send_response(302)
@@ -103,7 +104,7 @@ class Answer(BaseHTTPRequestHandler):
         cut = remote.cuts.pop(0) if remote.cuts else len(body)
         for place in range(0, len(body[:cut]), 50_000):
             piece = body[:cut][place : place + 50_000]
-            sent[-1] += len(piece)
+            sent[number] += len(piece)
             self.wfile.write(piece)
         if remote.stalls and cut < len(body):
             over.wait(30)
