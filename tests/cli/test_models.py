@@ -28,8 +28,16 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert main(["models"]) == 0
     out, err = capsys.readouterr()
-    assert err == ""
-    assert out.splitlines() == [
+    assert err == "flowcli models info NAME says more; fetch NAME downloads what others made, under their terms\n"
+    assert [re.split(r"  +", line.strip()) for line in out.splitlines()] == [
+        ["model", "where", "network", "licence", "parameters", "GMACs"],
+        ["rpwc", "here", "brightness", "MIT", "1", "2.5"],
+        ["dis", "here", "OpenCV's dense inverse search, preset medium", "Apache-2.0"],
+        ["farneback", "here", "OpenCV's polynomial expansion", "Apache-2.0"],
+        ["theirs", "to fetch", "spynet", "not yours", "12", "3.5"],
+    ]
+    assert main(["models", "info", "rpwc"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
         "rpwc",
         "  network     brightness",
         "  parameters  1",
@@ -41,13 +49,10 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
         "  trained     not at all",
         f"  sha256      {digest}",
         f"  file        {file}",
-        "dis",
-        "  OpenCV's: dense inverse search, preset medium",
-        "farneback",
-        "  OpenCV's: polynomial expansion",
-        "",
-        "To be had by `flowcli models fetch NAME`, made by others, under their terms:",
-        "theirs",
+    ]
+    assert main(["models", "info", "theirs"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "theirs, which `flowcli models fetch theirs` downloads",
         "  network     spynet",
         "  parameters  12",
         "  GMACs       3.5 a pair of 1024x436",
@@ -89,8 +94,13 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
             "measured": "nothing",
         }
     ]
+    for name, listed in (("rpwc", found["models"][0]), ("theirs", found["published"][0])):
+        assert main(["models", "info", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == listed
     file.unlink()
     assert main(["models"]) == 0
+    assert re.search("^rpwc +missing ", capsys.readouterr().out, re.M)
+    assert main(["models", "info", "rpwc"]) == 0
     assert f"\n  file        {file} (missing)\n" in capsys.readouterr().out
 
 
@@ -114,8 +124,8 @@ def test_import(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -
         "licence: non-commercial research only",
         "use it with --model spynet",
     ]
-    assert main(["models"]) == 0
-    assert "\nspynet\n  network     spynet\n  parameters  1,440,300\n" in capsys.readouterr().out
+    assert main(["models", "info", "spynet"]) == 0
+    assert capsys.readouterr().out.startswith("spynet\n  network     spynet\n  parameters  1,440,300\n")
     assert main(["models", "import", str(theirs), "--name", "mine", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["name"] == "mine"
@@ -217,7 +227,7 @@ def test_a_bad_file_among_others(table: Path, theirs: Path, capsys: pytest.Captu
     (entries.home() / "endless.safetensors").symlink_to("/dev/zero")
     assert main(["models"]) == 0
     out, err = capsys.readouterr()
-    assert "\nmine\n" in out
+    assert re.search("^mine +here +spynet ", out, re.M)
     assert f"not a safetensors file, or a damaged one: {entries.home()}/bad.safetensors: " in err
     assert f"cannot read weights: {entries.home()}/endless.safetensors: not a file but a device or a pipe" in err
     assert main(["models", "--json"]) == 0
@@ -250,3 +260,22 @@ def test_weights_in_a_file_for_a_network_that_is_named(
     assert capsys.readouterr().err == (
         f"error: {theirs} holds weights of spynet, not of rpwc\nhint: pass --model spynet\n"
     )
+
+
+def test_remove(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entries.home().mkdir(parents=True)
+    mine = entries.home() / "mine.safetensors"
+    for name, message in (
+        ("mine", "error: no model of yours is called mine\nhint: nothing was fetched or imported\n"),
+        ("rpwc", "error: rpwc belongs to flowcli\nhint: only what was fetched or imported can be removed\n"),
+        ("dis", "error: dis belongs to flowcli\nhint: only what was fetched or imported can be removed\n"),
+        ("../mine", "error: no model of yours is called ../mine\nhint: nothing was fetched or imported\n"),
+    ):
+        assert main(["models", "remove", name]) == 2
+        assert capsys.readouterr().err == message
+    mine.write_bytes((table / "rpwc.safetensors").read_bytes())
+    assert main(["models", "remove", "other"]) == 2
+    assert capsys.readouterr().err.endswith("hint: there are: mine\n")
+    assert main(["models", "remove", "mine"]) == 0
+    assert capsys.readouterr().err == f"removed mine: {mine}\n"
+    assert not mine.exists()
