@@ -57,6 +57,8 @@ FRAMES = tuple(f"{folder}/{number}.png" for folder in ("frames", "plate") for nu
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with all the inputs that the pages speak of, `flowcli` and `ffmpeg` on PATH, and a home of its own."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".home"))
+    monkeypatch.delenv("FLOWCLI_CONFIG")
     tools = tmp_path / ".tools"
     tools.mkdir()
     (tools / "ffmpeg").symlink_to(ffmpeg_path())
@@ -122,6 +124,8 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
             assert sorted(path.name for path in Path("both").iterdir()) == ["1.flo", "1_bwd.flo", "2.flo", "2_bwd.flo"]
     elif words[1] == "train":
         assert Path("runs/mine/weights.safetensors").is_file()
+    elif words[1] == "config":
+        assert out == f"{place}/.home/flowcli/flowcli.toml (not there)\nflowcli.toml (not there)\n"
     else:
         assert "rpwc" in out
     if "--save" in words:

@@ -18,6 +18,7 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.options import DEBUG
+from flowcli.cli.settings import find_settings
 from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
 from flowcli.environment import share_cores
 from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
@@ -30,6 +31,7 @@ COMMANDS = (
     "batch",
     "stats",
     "models",
+    "config",
     "doctor",
     "eval",
     "train",
@@ -63,7 +65,11 @@ class Commands(click.Group):
         """As click's, but an input in the place of a command is drawn: `flowcli in.mp4`."""
         if args[0] not in COMMANDS and looks_like_input(args[0]):
             return args[0], _load("draw"), args
-        return super().resolve_command(context, args)
+        name, command, rest = super().resolve_command(context, args)
+        if name is not None and command is not None:
+            settings = find_settings(name, command, dict.fromkeys(COMMANDS))
+            context.default_map = {name: {parameter: each.value for parameter, each in settings.items()}}
+        return name, command, rest
 
 
 def looks_like_input(word: str) -> bool:
