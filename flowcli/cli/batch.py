@@ -24,6 +24,7 @@ from flowcli.batch.run import Crew, run_batch
 from flowcli.batch.work import Task, task_weights
 from flowcli.cli.board import board
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     engine_options,
@@ -134,7 +135,7 @@ batch_options = grouped(
 )
 
 
-@click.command("batch")
+@click.command("batch", cls=HelpedCommand, rare=("root", "slow", "size", "duplicates"))
 @batch_options
 @selection_options
 @grouped(

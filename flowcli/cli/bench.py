@@ -14,6 +14,7 @@ import click
 from flowcli import models
 from flowcli.api import EngineOptions, find_weights
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
@@ -52,7 +53,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@click.command("bench")
+@click.command("bench", cls=HelpedCommand)
 @click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline|endurance]...")
 @click.option(
     "--size",

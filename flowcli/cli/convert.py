@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, told, write_all
@@ -34,7 +35,7 @@ class ReadingOptions:
     direction: Direction = "forward"
 
 
-@click.command("convert")
+@click.command("convert", cls=HelpedCommand)
 @grouped(
     "reading",
     ReadingOptions,

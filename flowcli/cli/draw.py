@@ -10,6 +10,7 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli.estimate import run_estimate
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.streams import echo
 from flowcli.inputs import find_input
@@ -19,7 +20,7 @@ from flowcli.output.options import OutputOptions
 OPTIONS = OutputOptions(style="side-by-side", legend=True)
 
 
-@click.command("draw")
+@click.command("draw", cls=HelpedCommand)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @talk_options

@@ -12,6 +12,7 @@ import click
 
 from flowcli import __version__
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from flowcli.video import Soundtrack
 
 
-@click.command("estimate")
+@click.command("estimate", cls=HelpedCommand)
 @source_options
 @output_options
 @engine_options

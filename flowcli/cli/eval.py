@@ -17,6 +17,7 @@ import click
 from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 Task = Literal["flow", "frames"]
 
 
-@click.command("eval")
+@click.command("eval", cls=HelpedCommand)
 @click.argument("dataset", type=click.Path())
 @click.option(
     "-m",

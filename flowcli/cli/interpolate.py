@@ -13,6 +13,7 @@ from typing import get_args
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, open_input
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
@@ -42,7 +43,7 @@ from flowcli.regular import read_regular
 from flowcli.types import open_all
 
 
-@click.command("interpolate")
+@click.command("interpolate", cls=HelpedCommand)
 @source_options
 @grouped(
     "wanted",

@@ -17,6 +17,7 @@ from types import FrameType
 import click
 
 from flowcli import __version__
+from flowcli.cli.help import WIDTH
 from flowcli.cli.options import DEBUG
 from flowcli.cli.settings import find_settings
 from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
@@ -82,7 +83,7 @@ def _load(name: str) -> click.Command:
     return command
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH})
 @click.version_option(__version__, message="flowcli %(version)s")
 def commands() -> None:
     """Optical flow: how every pixel moves from one frame of a video to the next.
@@ -92,6 +93,7 @@ def commands() -> None:
       flowcli estimate in.mp4 --out flow.mp4     a video of colour-coded flow
       flowcli estimate a.png b.png --out ab.flo  the flow between two pictures
       flowcli doctor                             checks the installation
+      flowcli estimate --help                    says how; --help-all says everything
     """
 
 

@@ -16,6 +16,7 @@ from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
 from flowcli.carry.run import CarryOptions, Sides, open_masks
 from flowcli.cli.given import carry_given, given_options
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.networks import carry_network, net_options, show_splits
 from flowcli.cli.options import (
     TalkOptions,
@@ -44,7 +45,11 @@ def _parse_as(text: str) -> str:
     return text
 
 
-@click.command("propagate")
+@click.command(
+    "propagate",
+    cls=HelpedCommand,
+    rare=("content", "keys", "ahead", "check", "split", "net_input", "compare", "suggest"),
+)
 @whole_source_options
 @grouped(
     "output",

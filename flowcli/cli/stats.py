@@ -11,6 +11,7 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, targets_option
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
@@ -26,7 +27,7 @@ LISTED = 10
 """Most cuts, and most duplicates, whose frames are listed."""
 
 
-@click.command("stats")
+@click.command("stats", cls=HelpedCommand)
 @source_options
 @targets_option
 @click.option(

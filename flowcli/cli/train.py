@@ -14,6 +14,7 @@ import click
 
 from flowcli import models
 from flowcli.cli import train_frames
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, device_option, talk_options
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
@@ -60,7 +61,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name, read
 
 
-@click.command("train")
+@click.command("train", cls=HelpedCommand, own=("batch", "device", "model"))
 @click.argument("folder", type=click.Path(path_type=Path))
 @_option("network", type=click.Choice([*models.names(), *models.frame_names()]), help="What to train.")
 @_option("textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
