@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,5 +250,7 @@ def _unvouched(wanted: Download, url: str, digest: str) -> str:
 def _find(name: str) -> tuple[Download, Flavour]:
     there = {download.name: (download, flavour) for flavour, download in flavours.downloads()}
     if name not in there:
-        raise UsageError(f"nothing is published as {name}", f"there are: {', '.join(there)}")
+        close = difflib.get_close_matches(name, there, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(there)}"
+        raise UsageError(f"no weights to fetch are called {name}", hint)
     return there[name]

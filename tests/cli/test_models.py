@@ -245,7 +245,7 @@ def test_fetch_of_something_else(
     assert "the server says 404" in capsys.readouterr().err
     assert list(entries.home().iterdir()) == []
     assert main(["models", "fetch", "near"]) == 2
-    assert capsys.readouterr().err == "error: nothing is published as near\nhint: there are: far\n"
+    assert capsys.readouterr().err == "error: no weights to fetch are called near\nhint: there are: far\n"
 
 
 def test_weights_in_a_file_for_a_network_that_is_named(
