@@ -12,11 +12,11 @@ import click
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, targets_option
+from flowcli.cli.options import TalkOptions, choice, flow_options, grouped, source_options, talk_options, targets_option
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import described_run, needs_reader
-from flowcli.motion.tables import KINDS, Table, open_tables, plan
+from flowcli.motion.tables import KINDS, Table, open_tables, plan, plan_scenes
 from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ LISTED = 10
     "--as", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of file; one per --out.  [default: its suffix]"
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--cuts", is_flag=True, help="Keep shots apart: no flow is estimated across a cut.")
+@choice("--cuts", ("auto", "off"), "Where a shot ends: auto finds cuts, and estimates no flow across them.")
+@click.option(
+    "--scenes",
+    type=click.Path(),
+    metavar="OUT",
+    help="Write the list of shots, with frames and seconds: .csv .json .jsonl .parquet, or .edl for editing programs.",
+)
 @grouped(
     "engine",
     EngineOptions,
@@ -53,7 +59,8 @@ def command(
     targets: tuple[str, ...],
     kinds: tuple[str, ...],
     overwrite: bool,
-    cuts: bool,
+    cuts: str,
+    scenes: str | None,
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
@@ -81,27 +88,32 @@ def command(
     object_speed object_area       mean speed without the camera's; share of pixels that move on their own
     fb_error occluded              with --both: forward-backward error in pixels; share of occluded pixels
 
-    Signs describe the picture: a camera that turns right has a negative pan. Empty means unknown: the first frame has
-    no motion and, with --cuts, neither has the first frame of each shot.
+    Signs describe the picture: a camera that turns right has a negative pan. Empty means unknown: the first frame of
+    each shot has no motion.
 
     \b
     flowcli stats in.mp4
-    flowcli stats in.mp4 --cuts -o motion.csv -o motion.svg
+    flowcli stats in.mp4 -o motion.csv -o motion.svg --scenes scenes.edl
     flowcli stats in.mp4 -o - --as jsonl -q | grep '"cut": true'
     """
     inputs = [name for name in (source.input, source.second) if name is not None]
     tables = plan(targets, kinds, overwrite=overwrite, inputs=inputs)
+    list_of_scenes = None if scenes is None else plan_scenes(scenes, tables, overwrite=overwrite, inputs=inputs)
     entry = find_weights(engine)
 
+    from flowcli.motion.scenes import SceneList, write_scenes
     from flowcli.motion.stats import Meter, Row, Summary
 
     began = time.perf_counter()
-    meter, summary = Meter(cuts), Summary()
+    meter, summary = Meter(cuts == "auto"), Summary()
     with open_input(source) as frames, open_run(meter.watch(frames), source.input, entry, engine) as run:
         info = frames.info
-        rows = track(summary.over(meter.rows(run.pairs)), info.frames, "frame", show=not talk.quiet)
+        shots = SceneList(info.rate)
+        rows = track(shots.over(summary.over(meter.rows(run.pairs))), info.frames, "frame", show=not talk.quiet)
         with needs_reader(table.path for table in tables):
             drain(rows, open_tables(tables, Row, overwrite, sys.stdout))
+    if list_of_scenes is not None:
+        write_scenes(list_of_scenes, shots.scenes, source.input, info.rate, overwrite=overwrite)
     seconds = time.perf_counter() - began
     to_stderr = any(table.path is None for table in tables)
     if talk.json:
@@ -109,8 +121,8 @@ def command(
         echo(json.dumps(described), err=to_stderr)
     elif not talk.quiet:
         _tell(source.input, info, summary, to_stderr)
-        if summary.cuts and not cuts:
-            echo("note: cuts were measured as motion: --cuts leaves them out", err=True)
+        if summary.cuts and cuts == "off":
+            echo("note: cuts were measured as motion: without --cuts off they are left out", err=True)
 
 
 def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowcli.motion.stats import Row
 
 KINDS = ("csv", "json", "jsonl", "parquet", "png", "svg")
+SCENE_KINDS = ("csv", "json", "jsonl", "parquet", "edl")
 _EXTRAS = {"parquet": ("pyarrow", "parquet"), "png": ("matplotlib", "plot"), "svg": ("matplotlib", "plot")}
 """The optional package that a kind needs, and the extra of flowcli that installs it."""
 _BATCH = 4096
@@ -47,6 +48,22 @@ def plan(
         if table.path is not None:
             check_target(table.path, map(Path, inputs), overwrite)
     return tables
+
+
+def plan_scenes(target: str, tables: Sequence[Table], *, overwrite: bool = False, inputs: Sequence[str] = ()) -> Table:
+    """The output for a list of shots, checked as by `plan`, and against other `tables`."""
+    if target == "-":
+        raise UsageError("a list of shots is no stream", "give a file: --scenes scenes.csv")
+    path = Path(target)
+    kind = path.suffix[1:].lower()
+    if kind not in SCENE_KINDS:
+        known = " ".join(f".{name}" for name in SCENE_KINDS)
+        raise OutputError(f"unknown suffix {path.suffix or '(none)'}: {target}", f"use {known}")
+    package, extra = _EXTRAS.get(kind, ("", ""))
+    check_package(package, extra, kind, target)
+    check_distinct((each, "") for each in (*(table.path for table in tables), path))
+    check_target(path, map(Path, inputs), overwrite)
+    return Table(path, kind)
 
 
 def open_tables(tables: Sequence[Table], row: type[Row], overwrite: bool, stdout: TextIO) -> list[Sink[Row]]:
@@ -145,7 +162,11 @@ class _Lines:
 
     def write(self, row: Any) -> None:
         if self._csv is not None:
-            self._csv.writerow(vars(row))
+            # As JSON writes them.
+            words = {True: "true", False: "false"}
+            self._csv.writerow(
+                {name: words[each] if isinstance(each, bool) else each for name, each in vars(row).items()}
+            )
         elif self._list:
             self._file.write(self._between + json.dumps(vars(row)))
             self._between = ",\n"
@@ -163,6 +184,11 @@ class _Lines:
     def abort(self) -> None:
         if not self._live:
             self._file.close()
+
+
+def _word(value: Any) -> Any:
+    """true and false as JSON writes them; other values as they are."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 class _Parquet:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from flowcli.cli.main import main
+from flowcli.motion.scenes import Scene, write_edl
 from flowcli.motion.stats import RANGED
 from flowcli.weights import entries
 from tests.moving import HEIGHT, WIDTH, camera, square, write
@@ -75,7 +78,7 @@ def test_duplicates_and_a_flash(tmp_path: Path, capsys: pytest.CaptureFixture[st
     images = camera(10, pan=3)[[0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9]]
     images[8] = 255
     clip = write(tmp_path / "a.mkv", images)
-    found = rows(clip, "--cuts", *DIS)
+    found = rows(clip, *DIS)
     assert [row["frame"] for row in found if (row["duplicate"] or 0) > 0.9] == [4, 10]
     assert [row["frame"] for row in found if row["cut"]] == []
     assert (found[4]["speed_max"], found[3]["pan"]) == (pytest.approx(0, abs=0.05), pytest.approx(3, abs=0.1))
@@ -91,16 +94,16 @@ def cut(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_no_motion_across_a_cut(cut: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = rows(cut, "--cuts", *DIS)
+    found = rows(cut, *DIS)
     assert [row["frame"] for row in found if row["cut"]] == [7]
     assert [row["frame"] for row in found if row["speed_mean"] is None] == [0, 7]
     assert max(row["speed_p95"] for row in found if row["speed_p95"] is not None) < 1.5
-    across = rows(cut, *DIS)
+    across = rows(cut, "--cuts", "off", *DIS)
     assert [row["frame"] for row in across if row["cut"]] == [7]
     assert across[7]["speed_p95"] > 5
     assert [row for row in across if row["frame"] != 7] == [row for row in found if row["frame"] != 7]
-    note = "note: cuts were measured as motion: --cuts leaves them out\n"
-    for option, said in (((), note), (("--cuts",), "")):
+    note = "note: cuts were measured as motion: without --cuts off they are left out\n"
+    for option, said in ((("--cuts", "off"), note), ((), "")):
         assert main(["stats", str(cut), *DIS, *option]) == 0
         assert capsys.readouterr().err == said
 
@@ -110,7 +113,7 @@ def test_a_dissolve_is_measured_through(tmp_path: Path) -> None:
     one, other = camera(14, pan=1), camera(14, pan=1, number=1)
     shares = np.clip((np.arange(14) - 3) / 8, 0, 1)[:, None, None, None]
     clip = write(tmp_path / "a.mkv", np.rint(one * (1 - shares) + other * shares).astype(np.uint8))
-    found = rows(clip, "--cuts", *DIS)
+    found = rows(clip, *DIS)
     assert [row["frame"] for row in found if row["speed_mean"] is None] == [0]
 
 
@@ -262,3 +265,45 @@ def test_errors(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert capsys.readouterr() == ("", f"error: {error}\nhint: {hint}\n")
         assert {path.name for path in tmp_path.iterdir()} == before
     assert there.read_text() == "mine"
+
+
+EDL = """TITLE: cut.mkv
+FCM: NON-DROP FRAME
+
+001  AX       V     C        00:00:00:00 00:00:00:07 00:00:00:00 00:00:00:07
+* FROM CLIP NAME: cut.mkv
+
+002  AX       V     C        00:00:00:07 00:00:01:03 00:00:00:07 00:00:01:03
+* FROM CLIP NAME: cut.mkv
+"""
+
+
+def test_scenes(cut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = [
+        {"scene": 1, "start": 0, "end": 6, "frames": 7, "start_time": 0.0, "end_time": 0.7},
+        {"scene": 2, "start": 7, "end": 12, "frames": 6, "start_time": 0.7, "end_time": 1.3},
+    ]
+    assert main(["stats", str(cut), *DIS, "--scenes", "scenes.json", "-q"]) == 0
+    assert json.loads(Path("scenes.json").read_text()) == expected
+    assert main(["stats", str(cut), *DIS, "--scenes", "scenes.csv", "--start", "5", "-q"]) == 0
+    lines = Path("scenes.csv").read_text().splitlines()
+    assert lines == ["scene,start,end,frames,start_time,end_time", "1,5,6,2,0.5,0.7", "2,7,12,6,0.7,1.3"]
+    assert main(["stats", str(cut), *DIS, "--scenes", "scenes.edl", "--cuts", "off", "-q"]) == 0
+    assert Path("scenes.edl").read_text() == EDL
+    capsys.readouterr()
+    for name, message in (
+        ("scenes.edl", "error: output exists already: scenes.edl"),
+        ("scenes.svg", "error: unknown suffix .svg: scenes.svg"),
+        ("-", "error: a list of shots is no stream"),
+        ("rows.csv", "error: two outputs have the same name: rows.csv"),
+    ):
+        assert main(["stats", str(cut), *DIS, "--scenes", name, "-o", "rows.csv"]) != 0
+        assert capsys.readouterr().err.splitlines()[0] == message
+    assert not Path("rows.csv").exists()
+
+
+def test_time_codes_over_an_hour() -> None:
+    out = io.StringIO()
+    write_edl(out, [Scene(1, 0, 107_999, 108_000, 0.0, 3603.6)], "a.mp4", Fraction(30000, 1001))
+    assert "00:00:00:00 01:00:00:00" in out.getvalue()

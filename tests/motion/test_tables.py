@@ -40,14 +40,14 @@ def names(folder: Path) -> list[str]:
 
 def as_row(values: dict[str, str]) -> Row:
     """A line of CSV, read by what each column holds."""
-    read: dict[str, Callable[[str], object]] = {"frame": int, "cut": lambda text: {"True": True, "False": False}[text]}
+    read: dict[str, Callable[[str], object]] = {"frame": int, "cut": lambda text: {"true": True, "false": False}[text]}
     return Row(**{name: read.get(name, float)(text) if text else None for name, text in values.items()})  # type: ignore[arg-type]
 
 
 def test_csv(tmp_path: Path) -> None:
     text = written(tmp_path / "rows.csv").read_text()
     assert text.splitlines()[0] == ",".join(COLUMNS)
-    assert text.splitlines()[3] == "2,0.08,True,0.9,0.0" + "," * (len(COLUMNS) - 5)
+    assert text.splitlines()[3] == "2,0.08,true,0.9,0.0" + "," * (len(COLUMNS) - 5)
     assert [as_row(each) for each in csv.DictReader(io.StringIO(text))] == ROWS
 
 
