@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli.estimate import run_estimate
 from flowcli.cli.help import HelpedCommand
+from flowcli.cli.inputs import as_sources
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.streams import echo
 from flowcli.inputs import find_input
@@ -30,7 +30,7 @@ def command(inputs: tuple[str, ...], overwrite: bool, talk: TalkOptions) -> None
     INPUT is a video, a folder of pictures, or a quoted pattern such as 'frames/*.png'. Two pictures are one pair:
     a.png b.png become a_flow.png.
     """
-    jobs = [(source, _output(source, overwrite)) for source in _sources(inputs)]
+    jobs = [(source, _output(source, overwrite)) for source in as_sources(inputs)]
     engine = EngineOptions()
     for source, output in jobs:
         # All names are checked before any work.
@@ -39,19 +39,6 @@ def command(inputs: tuple[str, ...], overwrite: bool, talk: TalkOptions) -> None
         run_estimate(source, output, engine, talk, audio=True)
     if not (talk.quiet or talk.json):
         echo(_more(inputs[0]), err=True)
-
-
-def _sources(inputs: Sequence[str]) -> list[SourceOptions]:
-    """The input of each run."""
-    if len(inputs) == 2 and all(map(_is_picture, inputs)):
-        return [SourceOptions(inputs[0], inputs[1])]
-    return [SourceOptions(each) for each in inputs]
-
-
-def _is_picture(name: str) -> bool:
-    from flowcli.pictures import PICTURE_SUFFIXES
-
-    return Path(name).suffix.lower() in PICTURE_SUFFIXES and Path(name).is_file()
 
 
 def _output(source: SourceOptions, overwrite: bool) -> OutputOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,23 +13,37 @@ import click
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, choice, flow_options, grouped, source_options, talk_options, targets_option
+from flowcli.cli.inputs import as_sources
+from flowcli.cli.options import (
+    TalkOptions,
+    choice,
+    flow_options,
+    grouped,
+    selection_options,
+    talk_options,
+    targets_option,
+)
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import described_run, needs_reader
-from flowcli.motion.tables import KINDS, Table, open_tables, plan, plan_scenes
+from flowcli.errors import UsageError
+from flowcli.inputs import find_input
+from flowcli.motion.tables import KINDS, PLOTS, Table, open_tables, plan, plan_scenes
 from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
-    from flowcli.api import Run
-    from flowcli.motion.stats import Summary
+    from flowcli.engine.engine import Engine
+    from flowcli.motion.scenes import SceneList
+    from flowcli.motion.stats import Row, Summary
+    from flowcli.weights.entries import Entry
 
 LISTED = 10
 """Most cuts, and most duplicates, whose frames are listed."""
 
 
 @click.command("stats", cls=HelpedCommand)
-@source_options
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
+@selection_options
 @targets_option
 @click.option(
     "--as", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of file; one per --out.  [default: its suffix]"
@@ -55,6 +70,7 @@ LISTED = 10
 )
 @talk_options
 def command(
+    inputs: tuple[str, ...],
     source: SourceOptions,
     targets: tuple[str, ...],
     kinds: tuple[str, ...],
@@ -66,8 +82,9 @@ def command(
 ) -> None:
     """Measure the motion: speed, direction, camera, objects, cuts and duplicate frames.
 
-    INPUT and SECOND are as for `flowcli estimate`. A summary is printed; OUT gets a row for each frame, with the motion
-    from the frame before to it.
+    INPUT is a video, a folder of pictures, a quoted glob, or - for a video on stdin; two pictures are one pair. A
+    summary is printed; OUT gets a row for each frame, with the motion from the frame before to it. Of several inputs,
+    rows have their names in one more column, `input`.
 
     \b
     OUT                            is
@@ -96,36 +113,76 @@ def command(
     flowcli stats in.mp4 -o motion.csv -o motion.svg --scenes scenes.edl
     flowcli stats in.mp4 -o - --as jsonl -q | grep '"cut": true'
     """
-    inputs = [name for name in (source.input, source.second) if name is not None]
+    sources = as_sources(inputs, source)
+    several = len(sources) > 1
     tables = plan(targets, kinds, overwrite=overwrite, inputs=inputs)
-    list_of_scenes = None if scenes is None else plan_scenes(scenes, tables, overwrite=overwrite, inputs=inputs)
-    entry = find_weights(engine)
+    scene_list = None if scenes is None else plan_scenes(scenes, tables, overwrite=overwrite, inputs=inputs)
+    if several and (scene_list is not None or any(table.kind in PLOTS for table in tables)):
+        raise UsageError("a plot and a list of shots are of one input", f"leave out all inputs but {inputs[0]}")
+    for each in sources:
+        find_input(each.input)
+    measuring = _Measuring(engine, find_weights(engine), cuts == "auto", talk, tables)
 
-    from flowcli.motion.scenes import SceneList, write_scenes
-    from flowcli.motion.stats import Meter, Row, Summary
+    from flowcli.motion.stats import NamedRow, Row
 
-    began = time.perf_counter()
-    meter, summary = Meter(cuts == "auto"), Summary()
-    with open_input(source) as frames, open_run(meter.watch(frames), source.input, entry, engine) as run:
-        info = frames.info
-        shots = SceneList(info.rate)
-        rows = track(shots.over(summary.over(meter.rows(run.pairs))), info.frames, "frame", show=not talk.quiet)
-        with needs_reader(table.path for table in tables):
-            drain(rows, open_tables(tables, Row, overwrite, sys.stdout))
-    if list_of_scenes is not None:
-        write_scenes(list_of_scenes, shots.scenes, source.input, info.rate, overwrite=overwrite)
-    seconds = time.perf_counter() - began
-    to_stderr = any(table.path is None for table in tables)
-    if talk.json:
-        described = _described(run, info, summary, tables) | described_run(run, info, seconds, frames.damage)
-        echo(json.dumps(described), err=to_stderr)
-    elif not talk.quiet:
-        _tell(source.input, info, summary, to_stderr)
-        if summary.cuts and cuts == "off":
-            echo("note: cuts were measured as motion: without --cuts off they are left out", err=True)
+    found = (row for each in sources for row in measuring.rows(each))
+    rows = (NamedRow(**vars(row), input=measuring.name) for row in found) if several else found
+    with needs_reader(table.path for table in tables):
+        drain(rows, open_tables(tables, NamedRow if several else Row, overwrite, sys.stdout))
+    if scene_list is not None:
+        measuring.write_scenes(scene_list, overwrite)
 
 
-def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table]) -> dict[str, Any]:
+class _Measuring:
+    """Measures one input after the other, with one engine, and says what it found of each."""
+
+    def __init__(
+        self, options: EngineOptions, entry: Entry, keep_apart: bool, talk: TalkOptions, tables: Sequence[Table]
+    ) -> None:
+        self._options, self._entry, self._talk = options, entry, talk
+        self._keep_apart, self._tables = keep_apart, tables
+        self._engine: Engine | None = None
+        self._shots: SceneList | None = None
+        self.name = ""
+        """The input that rows come from."""
+
+    def rows(self, source: SourceOptions) -> Iterator[Row]:
+        """The rows of one input; what was found is printed after the last one."""
+        from flowcli.motion.scenes import SceneList
+        from flowcli.motion.stats import Meter, Summary
+
+        self.name = source.input
+        began = time.perf_counter()
+        meter, summary = Meter(self._keep_apart), Summary()
+        with (
+            open_input(source) as frames,
+            open_run(meter.watch(frames), source.input, self._entry, self._options, self._engine) as run,
+        ):
+            self._engine, info = run.engine, frames.info
+            self._shots = SceneList(info.rate)
+            rows = self._shots.over(summary.over(meter.rows(run.pairs)))
+            yield from track(rows, info.frames, "frame", show=not self._talk.quiet)
+            seconds = time.perf_counter() - began
+            self._say(info, summary, described_run(run, info, seconds, frames.damage))
+
+    def write_scenes(self, table: Table, overwrite: bool) -> None:
+        """Writes the shots of the last input."""
+        from flowcli.motion.scenes import write_scenes
+
+        assert self._shots is not None
+        write_scenes(table, self._shots, self.name, overwrite=overwrite)
+
+    def _say(self, info: StreamInfo, summary: Summary, about: dict[str, Any]) -> None:
+        to_stderr = any(table.path is None for table in self._tables)
+        if self._talk.json:
+            echo(json.dumps({"input": self.name, **_described(summary, self._tables), **about}), err=to_stderr)
+        elif not self._talk.quiet:
+            _tell(self.name, info, summary, to_stderr)
+            if summary.cuts and not self._keep_apart:
+                echo("note: cuts were measured as motion: without --cuts off they are left out", err=True)
+
+
+def _described(summary: Summary, tables: Sequence[Table]) -> dict[str, Any]:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 6)
 

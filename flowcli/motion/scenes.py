@@ -39,14 +39,14 @@ class SceneList:
     """Collects the shots of the rows that pass; memory grows by one entry for each shot. rate: frames per second."""
 
     def __init__(self, rate: Fraction) -> None:
-        self._rate = rate
+        self.rate = rate
         self.scenes: list[Scene] = []
         """Those that have begun; the last one grows."""
 
     def over(self, rows: Iterable[Row]) -> Iterator[Row]:
         """The same rows, each after it is noted."""
         for row in rows:
-            end = round(row.time + float(1 / self._rate), DIGITS)
+            end = round(row.time + float(1 / self.rate), DIGITS)
             if row.cut or not self.scenes:
                 if self.scenes:
                     self.scenes[-1] = replace(self.scenes[-1], end_time=row.time)
@@ -57,14 +57,14 @@ class SceneList:
             yield row
 
 
-def write_scenes(table: Table, scenes: Sequence[Scene], source: str, rate: Fraction, *, overwrite: bool) -> None:
+def write_scenes(table: Table, found: SceneList, source: str, *, overwrite: bool) -> None:
     """Writes the list to a file, which appears whole. source: the input's name. Raises OutputError."""
     assert table.path is not None
     if table.kind != "edl":
-        drain(scenes, [open_table(table, Scene, overwrite, sys.stdout)])
+        drain(found.scenes, [open_table(table, Scene, overwrite, sys.stdout)])
         return
     with Part(table.path, overwrite) as part, part.path.open("w", encoding="utf-8", newline="\n") as file:
-        write_edl(file, scenes, Path(source).name, rate)
+        write_edl(file, found.scenes, Path(source).name, found.rate)
 
 
 def write_edl(file: TextIO, scenes: Sequence[Scene], clip: str, rate: Fraction) -> None:

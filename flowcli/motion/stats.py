@@ -76,6 +76,13 @@ RANGED = tuple(each.name for each in fields(Row) if each.name not in ("frame", "
 """Columns of a Row whose range is summarised."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NamedRow(Row):
+    """A row of one of several inputs."""
+
+    input: str
+
+
 class Meter:
     """Makes rows: frames pass through `watch` on their way to the engine, and its pairs through `rows`.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowcli.motion.stats import Row
 
 KINDS = ("csv", "json", "jsonl", "parquet", "png", "svg")
+PLOTS = ("png", "svg")
 SCENE_KINDS = ("csv", "json", "jsonl", "parquet", "edl")
 _EXTRAS = {"parquet": ("pyarrow", "parquet"), "png": ("matplotlib", "plot"), "svg": ("matplotlib", "plot")}
 """The optional package that a kind needs, and the extra of flowcli that installs it."""

@@ -307,3 +307,34 @@ def test_time_codes_over_an_hour() -> None:
     out = io.StringIO()
     write_edl(out, [Scene(1, 0, 107_999, 108_000, 0.0, 3603.6)], "a.mp4", Fraction(30000, 1001))
     assert "00:00:00:00 01:00:00:00" in out.getvalue()
+
+
+def test_several_inputs(
+    cut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.mkv", camera(4, pan=3))
+    assert main(["stats", "a.mkv", "cut.mkv", *DIS, "-o", "rows.csv"]) == 0
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if " frames of " in line] == [
+        "a.mkv: 4 frames of 144x96, 3 of them with motion",
+        "cut.mkv: 13 frames of 144x96, 11 of them with motion",
+    ]
+    with Path("rows.csv").open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert [(row["input"], row["frame"]) for row in found] == [
+        *(("a.mkv", str(index)) for index in range(4)),
+        *(("cut.mkv", str(index)) for index in range(13)),
+    ]
+    alone = rows(tmp_path / "cut.mkv", *DIS)
+    assert [row["pan"] for row in found[4:]] == ["" if row["pan"] is None else str(row["pan"]) for row in alone]
+    assert main(["stats", "a.mkv", "cut.mkv", *DIS, "--json"]) == 0
+    assert [json.loads(line)["input"] for line in capsys.readouterr().out.splitlines()] == ["a.mkv", "cut.mkv"]
+    for words in (("--scenes", "s.csv"), ("-o", "s.svg")):
+        assert main(["stats", "a.mkv", "cut.mkv", *DIS, *words]) == 2
+        assert capsys.readouterr().err == (
+            "error: a plot and a list of shots are of one input\nhint: leave out all inputs but a.mkv\n"
+        )
+    assert main(["stats", "a.mkv", "gone.mkv", *DIS, "-o", "none.csv"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "error: no such file: gone.mkv"
+    assert not Path("none.csv").exists()

@@ -1,0 +1,23 @@
+"""Commands that take several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from flowcli.api import SourceOptions
+
+
+def as_sources(inputs: Sequence[str], options: SourceOptions | None = None) -> list[SourceOptions]:
+    """The source for each input; two pictures are one pair. options: how they are read."""
+    options = options or SourceOptions()
+    if len(inputs) == 2 and all(map(_is_picture, inputs)):
+        return [replace(options, input=inputs[0], second=inputs[1])]
+    return [replace(options, input=each) for each in inputs]
+
+
+def _is_picture(name: str) -> bool:
+    from flowcli.pictures import PICTURE_SUFFIXES
+
+    return Path(name).suffix.lower() in PICTURE_SUFFIXES and Path(name).is_file()
