@@ -16,6 +16,7 @@ from flowcli import models
 from flowcli.cli import train_frames
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, device_option, talk_options
+from flowcli.cli.stopping import tell_stopped, until_interrupted
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.errors import InputError
@@ -66,7 +67,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
 @_option("network", type=click.Choice([*models.names(), *models.frame_names()]), help="What to train.")
 @_option("textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
 @_option("steps", type=click.IntRange(min=1), help="Length of the schedule.")
-@click.option("--minutes", type=click.FloatRange(min=0), help="Minutes after which to stop; the same command resumes.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0), help="Minutes it may take, all told; the same command resumes."
+)
 @_option("batch", type=click.IntRange(min=1), help="Pairs in a step.")
 @click.option(
     "--crop",
@@ -160,7 +163,7 @@ def command(
     if kinds is not None:
         options["kinds"] = kinds
     run = TrainOptions(textures=str(textures) if textures else None, settings=dict(settings), **options)
-    with _display(run.steps, talk) as show:
+    with _display(run.steps, talk) as (show, announce), until_interrupted() as stop:
         weights = train(
             run,
             folder,
@@ -169,8 +172,13 @@ def command(
             init=init,
             real=() if real is None else find_examples(real),
             report=show,
+            announce=announce,
             minutes=math.inf if minutes is None else minutes,
+            stop=stop,
         )
+        stopped = stop()
+    if stopped:
+        tell_stopped(talk)
     _tell(weights, talk)
 
 
@@ -182,8 +190,8 @@ def _tell(weights: Path, talk: TalkOptions) -> None:
 
 
 @contextmanager
-def _display(steps: int, talk: TalkOptions) -> Iterator[Callable[[Progress], None]]:
-    """A function that shows the state of training: a bar on a terminal, and a line for each validation."""
+def _display(steps: int, talk: TalkOptions) -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
+    """Functions that show the state of training, a bar on a terminal and a line for each validation; and a text."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -205,4 +213,4 @@ def _display(steps: int, talk: TalkOptions) -> Iterator[Callable[[Progress], Non
                 if progress.real:
                     console.print("  " + ", ".join(f"{name} {epe:.2f}" for name, epe in progress.real.items()))
 
-        yield show
+        yield show, console.print

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from flowcli.cli.options import TalkOptions
+from flowcli.cli.stopping import tell_stopped, until_interrupted
 from flowcli.cli.streams import echo
 from flowcli.errors import UsageError
 from flowcli.train.options import FrameTrainOptions
@@ -41,13 +42,19 @@ def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -
         height, own["crop"] = given["crop"]
         if height != own["crop"]:
             raise UsageError(f"{network} is trained on squares, not {own['crop']}x{height}", "give one side")
-    return train_frames(
-        FrameTrainOptions(network, settings=dict(params["settings"]), **own),
-        folder,
-        device=str(choose_device(device)),
-        minutes=math.inf if minutes is None else minutes,
-        report=lambda progress: None if talk.quiet else _show(progress),
-    )
+    with until_interrupted() as stop:
+        weights = train_frames(
+            FrameTrainOptions(network, settings=dict(params["settings"]), **own),
+            folder,
+            device=str(choose_device(device)),
+            minutes=math.inf if minutes is None else minutes,
+            stop=stop,
+            report=lambda progress: None if talk.quiet else _show(progress),
+        )
+        stopped = stop()
+    if stopped:
+        tell_stopped(talk)
+    return weights
 
 
 def _is_given(name: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from flowcli.train.options import FrameTrainOptions
 from flowcli.train.record import cut_table, table
 from flowcli.train.rendering import render
 from flowcli.train.textures import load_bank
+from flowcli.train.timing import Limit
 
 CHECKPOINT, LOG, WEIGHTS = "checkpoint.pt", "log.csv", "weights.safetensors"
 LOG_FIELDS = ("step", "seconds", "rate", "loss", "validation_psnr")
@@ -110,18 +110,21 @@ def train_frames(
     *,
     device: str = "cpu",
     minutes: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 180.0,
     validate_every: int = 500,
     report: Callable[[FrameProgress], None] = lambda progress: None,
 ) -> Path:
     """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
 
-    minutes: stop after so long even if steps are left; the checkpoint takes up there. checkpoint_every: seconds.
+    minutes: stop after so long, with validation, even if steps are left; the checkpoint takes up there. stop: asked
+    after each step, for an end without validation. checkpoint_every: seconds.
     Raises InputError if the folder holds a run with other options, or crops are no multiple of FACTOR; WeightsError for
     a damaged checkpoint.
     """
     if options.crop % FACTOR:
         raise InputError(f"crop {options.crop} is not a multiple of {FACTOR}", f"use {options.crop // FACTOR * FACTOR}")
+    limit = Limit(minutes, stop)
     torch.manual_seed(options.seed)
     model = models.create_frame(options.network, **options.settings).to(device).train()
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,24 +134,26 @@ def train_frames(
     if step >= options.steps:
         return folder / WEIGHTS
     cut_table(folder / LOG, step)
-    begun = saved = time.monotonic()
+    saved = limit.elapsed
     with table(folder / LOG, LOG_FIELDS) as log:
         while True:
             clips = draw_clips(bank, options, step)
             rate = options.rate * falling(step, options.steps)
             loss = _train_step(model, optimizer, clips, rate, options.loss)
             step += 1
-            seconds = spent + time.monotonic() - begun
-            last = step >= options.steps or time.monotonic() - begun >= 60 * minutes
+            now = limit.elapsed
+            seconds, stopped = spent + now, limit.stop()
+            last = stopped or step >= options.steps or limit.is_near()
             psnr = None
-            if last or step % validate_every == 0:
+            if not stopped and (last or step % validate_every == 0):
                 psnr = validate(model, bank, options)
+                limit.check = limit.elapsed - now
                 _publish(folder / WEIGHTS, options, model, step, seconds, psnr)
             if psnr is not None or step % 20 == 0:
                 progress = FrameProgress(step, seconds, rate, loss, psnr)
                 log(step=step, seconds=seconds, rate=rate, loss=loss, validation_psnr=psnr)
                 report(progress)
-            if last or time.monotonic() - saved >= checkpoint_every:
+            if last or limit.elapsed - saved >= checkpoint_every:
                 state = {
                     "step": step,
                     "seconds": seconds,
@@ -156,7 +161,7 @@ def train_frames(
                     "optimizer": optimizer.state_dict(),
                 }
                 write_checkpoint(folder / CHECKPOINT, options, state)
-                saved = time.monotonic()
+                saved = limit.elapsed
             if last:
                 return folder / WEIGHTS
 

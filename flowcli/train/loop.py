@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -32,6 +31,7 @@ from flowcli.train.loss import robust_loss
 from flowcli.train.options import TrainOptions
 from flowcli.train.record import Series, cut_table, draw_curves, read_series, table
 from flowcli.train.textures import load_bank
+from flowcli.train.timing import Limit
 from flowcli.train.validation import Errors, validate, validation_pairs
 from flowcli.weights import entries, loading
 from flowcli.weights.unpickling import unpickle
@@ -76,22 +76,26 @@ def train(
     *,
     device: str = "cpu",
     minutes: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
     workers: int = 1,
     init: Path | None = None,
     real: Sequence[Example] = (),
     checkpoint_every: float = 180.0,
     validate_every: int = 500,
     report: Callable[[Progress], None] = lambda progress: None,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
 
-    minutes: stop after so long even if steps are left; the checkpoint takes up there. init: weights to start from, or a
-    checkpoint (.pt) of the same network.
-    real: pairs that are measured whenever the scenes of validation are, and only reported: the weights that are kept
-    are those that did best on the scenes. checkpoint_every: seconds.
+    minutes: stop after so long, with scenes and validation, even if steps are left; the checkpoint takes up there.
+    stop: asked after each step, for an end without validation. announce: called before what takes long. init: weights
+    to start from, or a checkpoint (.pt) of the same network. real: pairs that are measured whenever the scenes of
+    validation are, and only reported: the weights that are kept are those that did best on the scenes.
+    checkpoint_every: seconds.
     Raises InputError if the folder holds a run with other options, or the network does not take crops of that size;
     WeightsError for a damaged checkpoint, or `init` that is damaged or of another network.
     """
+    limit = Limit(minutes, stop)
     torch.manual_seed(options.seed)
     model = models.create(options.network, **options.settings)
     momentum = None if init is None else _start_from(init, options.network, model)
@@ -113,8 +117,8 @@ def train(
         return folder / WEIGHTS
     for record in (LOG, REAL):
         cut_table(folder / record, step)
-    unseen = validation_pairs(bank, *options.crop, folder / "cache")
-    begun = saved = time.monotonic()
+    unseen = validation_pairs(bank, *options.crop, folder / "cache", announce)
+    saved = before = limit.elapsed
     with table(folder / LOG, LOG_FIELDS) as log:
         for batch in _batches(options, bank, where, folder, step, workers):
             rate = options.rate * schedule(step, options.steps, options.warm, options.hold)
@@ -123,10 +127,14 @@ def train(
             loss, epe = _train_step(model, optimizer, batch, rate, options.precision)
             step += 1
             average.update(model, step)
-            seconds = spent + time.monotonic() - begun
-            last = step >= options.steps or time.monotonic() - begun >= 60 * minutes
+            now = limit.elapsed
+            # Without gradients, a pair takes about a third of the time.
+            limit.check = limit.check or (now - before) * len(unseen.flow) / options.batch / 3
+            before, seconds = now, spent + now
+            stopped = limit.stop()
+            last = stopped or step >= options.steps or limit.is_near()
             checked, errors = None, {}
-            if last or step % validate_every == 0:
+            if not stopped and (last or step % validate_every == 0):
                 checked, ranges = measure_ranges(
                     average.model, partial(validate, average.model, unseen, options.batch, where)
                 )
@@ -134,13 +142,14 @@ def train(
                     best = checked.epe
                     _publish(folder, options, step, seconds, checked, average, ranges)
                 errors = _measure(folder / REAL, step, average.model, real, where)
+                limit.check = limit.elapsed - now
             if checked is not None or step % 20 == 0:
                 progress = Progress(step, seconds, rate, float(loss), float(epe), checked, errors)
                 log(**_row(progress))
                 report(progress)
             if checked is not None:
                 _draw(folder)
-            if last or time.monotonic() - saved >= checkpoint_every:
+            if last or limit.elapsed - saved >= checkpoint_every:
                 state = {
                     "step": step,
                     "seconds": seconds,
@@ -150,7 +159,7 @@ def train(
                     "optimizer": optimizer.state_dict(),
                 }
                 write_checkpoint(folder / CHECKPOINT, options, state)
-                saved = time.monotonic()
+                saved = limit.elapsed
             if last:
                 break
     return folder / WEIGHTS

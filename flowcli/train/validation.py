@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +59,17 @@ class ValidationPairs:
     fast: Tensor
 
 
-def validation_pairs(bank: Tensor, height: int, width: int, folder: Path) -> ValidationPairs:
-    """SCENES pairs of all kinds, then HARD_SCENES walls and whips; kept in `folder` once rendered."""
+def validation_pairs(
+    bank: Tensor, height: int, width: int, folder: Path, announce: Callable[[str], None] = lambda text: None
+) -> ValidationPairs:
+    """SCENES pairs of all kinds, then HARD_SCENES walls and whips; kept in `folder` once rendered.
+
+    announce: called before they are rendered.
+    """
     own = sys.modules[__name__]
     path = folder / f"validation-size{width}x{height}-{SCENES}-{HARD_SCENES}-{fingerprint(bank, own)}.safetensors"
     if not path.exists():
+        announce(f"rendering {SCENES + HARD_SCENES} scenes to validate on, once")
         folder.mkdir(parents=True, exist_ok=True)
         with Part(path, overwrite=True) as part:
             save_file(vars(_rendered(bank, height, width)), part.path)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from flowcli.cli.main import main
 from flowcli.train import frames, loop, textures, validation
@@ -29,7 +33,7 @@ def test_train_writes_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert out == ""
     *lines, wrote = err.splitlines()
     state = " ".join(lines)
-    assert state.startswith("step 1, ")
+    assert state.startswith("rendering 4 scenes to validate on, once step 1, ")
     assert "validation EPE" in state
     assert ", flat " in state
     assert wrote == "wrote run/weights.safetensors"
@@ -42,6 +46,30 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert json.loads(out) == {"weights": "run/weights.safetensors"}
     assert err == ""
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_step(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop._train_step
+
+    def interrupted(*given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(*given)
+
+    several = ["train", "run", *TINY, "--steps", "3"]
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as context:
+        context.setattr(loop, "_train_step", interrupted)
+        assert main(several) == 130
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "stopped after a step, which is kept: the same command goes on from there",
+        "interrupted",
+    ]
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not Path("run/weights.safetensors").exists()
+    assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == 1
+    assert main(several) == 0
+    assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == 3
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,21 @@ def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_keeps_the_step_and_goes_on(tmp_path: Path) -> None:
+    train(SMALL, tmp_path / "whole", workers=0)
+    said: list[str] = []
+    train(SMALL, tmp_path / "parts", workers=0, stop=lambda: True, announce=said.append)
+    assert said == [f"rendering {validation.SCENES + validation.HARD_SCENES} scenes to validate on, once"]
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["cache", "checkpoint.pt", "log.csv"]
+    train(SMALL, tmp_path / "parts", workers=0, announce=said.append)
+    assert len(said) == 1
+    whole, parts = (torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts"))
+    assert whole["step"] == parts["step"] == 4
+    for name, tensor in whole["model"].items():
+        torch.testing.assert_close(parts["model"][name], tensor, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_run_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
     train(SMALL, tmp_path, workers=0)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
