@@ -188,6 +188,7 @@ def test_tensors_are_carried_to_all_frames() -> None:
         (["--points", "gone.csv", "-o", "t.csv"], 1, "cannot read gone.csv: No such file or directory"),
         (["--points", "far.csv", "-o", "t.csv"], 1, "no frame 7 for points of far.csv, there are 7 frames"),
         (["--points", "points.csv", "--masks", "m/", "-o", "o/"], 2, "--masks and --points contradict each other"),
+        (["--points", "points.csv", "--content", "soft", "-o", "t.csv"], 2, "--content is for --masks"),
         (["-o", "o/"], 2, "nothing to carry"),
         (["--picture", "3=small.png", "-o", "o/"], 1, f"small.png is 40x30, but frames of in are {SIZE}"),
         (["--picture", "3=gone.png", "-o", "o/"], 1, "cannot read gone.png: No such file or directory"),
