@@ -4,7 +4,7 @@ from typing import get_args
 
 from flowcli.pictures import read_picture
 from flowcli.types import Style
-from tests import gallery, gallery_between, moving, sample
+from tests import gallery, gallery_between, gallery_carried, moving, sample
 
 
 def test_the_gallery_shows_every_style_and_is_small() -> None:
@@ -21,3 +21,11 @@ def test_the_picture_of_made_frames_is_that_of_its_scenes() -> None:
     assert read_picture(gallery_between.PATH).shape == (len(gallery_between.ROWS) * row, width, 3)
     assert gallery_between.PATH.stat().st_size < 150_000
     assert "](between.jpg)" in gallery_between.PATH.with_name("frame-rates.md").read_text(encoding="utf-8")
+
+
+def test_the_picture_of_what_is_carried_is_that_of_its_rows() -> None:
+    row = gallery_carried.LABEL + sample.HEIGHT + gallery_carried.GAP
+    width = len(gallery_carried.FRAMES) * (sample.WIDTH + gallery_carried.GAP)
+    assert read_picture(gallery_carried.PATH).shape == (len(gallery_carried.ROWS) * row, width, 3)
+    assert gallery_carried.PATH.stat().st_size < 300_000
+    assert "](carried.jpg)" in gallery_carried.PATH.with_name("propagate.md").read_text(encoding="utf-8")

@@ -128,7 +128,7 @@ def score(clips: Sequence[tuple[Clip, Found]]) -> dict[str, float]:
                 was_hidden[index] = was_hidden[before] | ~clip.seen[before]
         distances.append(far[free][clip.seen[free]])
         again.append(far[clip.seen & was_hidden])
-        right.append(found.seen[free] == clip.seen[free])
+        right.append((found.seen[free] == clip.seen[free]).ravel())
         for number, most in enumerate(THRESHOLDS):
             good = (far[free] < most) & clip.seen[free]
             hits[number] += (good & found.seen[free]).sum()

@@ -41,9 +41,11 @@ def carry_points(
     """
     waiting: deque[_Waiting] = deque()
     state: Tracked | None = None
+    following: Look | None = None
     for each in flows:
         frame = each.frame
-        look = look_at(frame, each.pairs[0].forward.uv.device if each.pairs else torch.device("cpu"))
+        look = following or look_at(frame, each.pairs[0].forward.uv.device if each.pairs else torch.device("cpu"))
+        following = None
         if frame.cut:
             yield from _released(waiting, 0)
         given = _tensor(points, look)
@@ -56,9 +58,10 @@ def carry_points(
         waiting.append(_Waiting(look, places))
         for pair in each.pairs:
             there, back = pair.forward.known, pair.reversed().forward.known
+            following = look_at(pair.second, there.device)
             if not pair.second.cut:
                 waiting[-1] = _Waiting(look, places, ahead=(there.half(), back.half()))
-                state = step(state, look, look_at(pair.second, there.device), there, back)
+                state = step(state, look, following, there, back)
         yield from _released(waiting, ahead if sides != "before" and points.left else 0)
     yield from _released(waiting, 0)
 

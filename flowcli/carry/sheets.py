@@ -24,7 +24,7 @@ STEP = 5.0
 """The same from the frame before: pictures decide where flow and its way back disagree."""
 WINDOW = 3
 """Side of the square over which that is averaged, pixels."""
-FAR = 3.0
+FAR = 4.0
 """Cells from the mean of all that come from one place of the key frame, from which on they cannot be one thing."""
 NEAR = 2
 """Cells around what is hidden in which flow alone does not decide."""
@@ -135,7 +135,9 @@ def _taken(route: Route, evidence: Evidence) -> Tensor:
     shift, known = reduced(route.shift, cell) / cell, (evidence.trust > 0)[None].float()
     here = grid(shift.shape[1], shift.shape[2], shift.device)
     total, weight = forward_splat(here[None], shift[None], known[None])
-    mean, _ = backward_warp(torch.cat((total, weight), dim=1), shift[None])
+    # Their neighbours' places too: what has become smaller leaves gaps.
+    around = F.avg_pool2d(torch.cat((total, weight), dim=1), 3, 1, 1)
+    mean, _ = backward_warp(around, shift[None])
     away = mean[0, :2] / mean[0, 2:].clamp(min=1e-3) - here
     taken = (away.norm(dim=0, keepdim=True) > FAR) & (mean[0, 2:] > 0.1)
     return enlarged(taken, cell, route.shift)[0]

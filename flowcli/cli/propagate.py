@@ -199,6 +199,8 @@ def _check(source: SourceOptions, carrying: CarryOptions, given: GivenOptions, n
     if len(named) != 1:
         what = f"{' and '.join(named)} contradict each other" if named else "nothing to carry"
         raise UsageError(what, f"give one of {' '.join(said)}")
+    if carrying.content != CarryOptions.content and not carrying.masks:
+        raise UsageError("--content is for --masks", "leave it out")
     if network.net is None and network != NetOptions():
         raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 

@@ -51,8 +51,8 @@ def check_tracks(rows: list[dict[str, str]]) -> None:
         start, step = ((80.5, 10), (1, 0)) if row["id"] == "ground" else ((30, 35), (3, 1))
         place = float(row["x"]), float(row["y"])
         assert np.hypot(*np.subtract(place, np.add(start, np.multiply(away, step)))) < 0.5, row
-        assert row["visible"] == "True"
-        assert row["key"] == str(away == 0)
+        assert row["visible"] == "true"
+        assert row["key"] == ("true" if away == 0 else "false")
         assert (row["confidence"] == "1.0") >= (away == 0)
     assert (rows[6]["x"], rows[6]["y"]) == ("80.5", "10.0")
 
@@ -70,12 +70,16 @@ def test_points_become_tracks_which_are_points_again(capsys: pytest.CaptureFixtu
     check_tracks(rows)
     objects = json.loads(Path("t.json").read_text())
     assert objects == [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()]
-    assert [{name: str(value) for name, value in each.items()} for each in objects] == rows
+    shown = {True: "true", False: "false"}
+    as_text = [
+        {name: shown[each] if isinstance(each, bool) else str(each) for name, each in row.items()} for row in objects
+    ]
+    assert as_text == rows
     # All are given now, and stay what they are.
     assert propagate("in", "--points", "t.csv", "-o", "again.csv", "-q") == 0
     with Path("again.csv").open(newline="") as file:
         again = list(csv.DictReader(file))
-    assert [(row["x"], row["y"], row["key"]) for row in again] == [(row["x"], row["y"], "True") for row in rows]
+    assert [(row["x"], row["y"], row["key"]) for row in again] == [(row["x"], row["y"], "true") for row in rows]
 
 
 def test_trails_are_drawn_over_the_frames() -> None:
@@ -188,6 +192,7 @@ def test_tensors_are_carried_to_all_frames() -> None:
         (["--points", "gone.csv", "-o", "t.csv"], 1, "cannot read gone.csv: No such file or directory"),
         (["--points", "far.csv", "-o", "t.csv"], 1, "no frame 7 for points of far.csv, there are 7 frames"),
         (["--points", "points.csv", "--masks", "m/", "-o", "o/"], 2, "--masks and --points contradict each other"),
+        (["--points", "points.csv", "--content", "soft", "-o", "t.csv"], 2, "--content is for --masks"),
         (["-o", "o/"], 2, "nothing to carry"),
         (["--picture", "3=small.png", "-o", "o/"], 1, f"small.png is 40x30, but frames of in are {SIZE}"),
         (["--picture", "3=gone.png", "-o", "o/"], 1, "cannot read gone.png: No such file or directory"),
