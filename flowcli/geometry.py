@@ -81,10 +81,13 @@ def _linear(position: Tensor) -> Tensor:
     """Positions at which torch's bicubic interpolation finds in a ramp what is at `position`.
 
     Its kernel, of parameter -3/4 (Keys 1981), finds u^3 + 3/4 u instead of u from half way between two pixels: it is up
-    to 0.05 pixels off. This is the inverse, by the formula for cubic equations.
+    to 0.05 pixels off. This is the inverse to 4e-4 pixels, exact at pixels; by the formula for cubic equations it would
+    take as long as the interpolation itself.
     """
     half = position.floor() + 0.5
-    return half + torch.sinh(torch.asinh(4 * (position - half)) / 3)
+    u = position - half
+    rest = 0.25 - u * u
+    return half + u * (1 + rest * (0.733 + rest * (10.732 * rest - 0.417)))
 
 
 def sample_isolated(image: Tensor, position: Tensor) -> Tensor:

@@ -55,6 +55,21 @@ def test_backward_warp_margin_takes_the_area_of_the_border_pixels_in() -> None:
     assert geometry.backward_warp(image, flow, margin=0.5)[1].flatten().tolist() == [True, False, True, False, False]
 
 
+def test_bicubic_samples_of_a_ramp_are_where_they_are_asked_for() -> None:
+    across, down = torch.linspace(2, 13, 89), torch.linspace(2, 9, 89)
+    ramp = torch.arange(17.0)[None, :] + 10 * torch.arange(13.0)[:, None]
+    position = torch.stack((across, down))[None, :, None]
+    sampled, inside = geometry.sample(ramp[None, None], position, mode="bicubic")
+    assert inside.all()
+    torch.testing.assert_close(sampled[0, 0, 0], across + 10 * down, rtol=0, atol=11 * 6e-4)
+
+
+def test_bicubic_samples_at_pixels_are_the_pixels() -> None:
+    image = torch.rand(1, 3, 13, 17, generator=torch.Generator().manual_seed(2))
+    sampled, _ = geometry.sample(image, geometry.grid(13, 17)[None], mode="bicubic")
+    torch.testing.assert_close(sampled, image, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e10, -1e30])
 def test_backward_warp_survives_any_flow(value: float) -> None:
     image = _random(1, 2, 6, 5)

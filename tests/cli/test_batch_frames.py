@@ -39,6 +39,7 @@ def shown(path: str) -> list[np.ndarray]:
         return [frame.image for frame in source]
 
 
+@pytest.mark.slow
 def test_the_frames_of_the_command_for_one(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--interpolate", "x2", "--as", "mkv", "--as", "png", "--name", "{folder}/{stem}_{format}")
     assert batch(*options, "-m", "dis", "--device", "cpu") == 0
@@ -51,6 +52,7 @@ def test_the_frames_of_the_command_for_one(clips: Path, capsys: pytest.CaptureFi
     assert len(shown("out/more/two_png")) == 6
 
 
+@pytest.mark.slow
 def test_a_second_run_has_nothing_to_do_unless_the_wish_is_another(
     clips: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +72,7 @@ def test_a_second_run_has_nothing_to_do_unless_the_wish_is_another(
     ]
 
 
+@pytest.mark.slow
 def test_sound_is_taken_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("clips").mkdir()
     tone = ("-f", "lavfi", "-i", "sine=duration=1", "-c:v", "libx264", "-c:a", "aac")
@@ -83,6 +86,7 @@ def test_sound_is_taken_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.splitlines()[0] == f"warning: {tmp_path}/clips/loud.mp4: {why}"
 
 
+@pytest.mark.slow
 def test_a_network_that_makes_frames(
     clips: Path, small_videoinr: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_every_other_frame(rising: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert [(each["set"], each["pairs"]) for each in found["sets"]] == [("1 of 2", 4)]
 
 
+@pytest.mark.slow
 def test_minterpolate_gets_the_frames_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,6 +109,7 @@ def test_eight_bits_stay_eight() -> None:
         assert source.info.bits == 8
 
 
+@pytest.mark.slow
 def test_pipes(deep: str) -> None:
     sent = clips.ffmpeg("-i", deep, "-pix_fmt", "yuv444p10le", "-f", "yuv4mpegpipe", "-strict", "-1", "-")
     command = [sys.executable, "-m", "flowcli", "interpolate", "-", "--fps", "20", "--out", "-", "-q", *BLEND]

@@ -90,6 +90,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
+@pytest.mark.slow
 def test_four_times_the_rate_and_twice_the_size(
     weights: Path, clip: Path, images: np.ndarray, encoded: list[int]
 ) -> None:
@@ -107,6 +108,7 @@ def test_four_times_the_rate_and_twice_the_size(
         near(image, alone(weights, images[2], images[2], 66, 100)[0])
 
 
+@pytest.mark.slow
 def test_frames_of_the_same_size_stay_as_they_are(
     weights: Path, clip: Path, images: np.ndarray, encoded: list[int]
 ) -> None:
@@ -119,6 +121,7 @@ def test_frames_of_the_same_size_stay_as_they_are(
         near(one, other)
 
 
+@pytest.mark.slow
 def test_another_size_alone(weights: Path, clip: Path, images: np.ndarray, encoded: list[int]) -> None:
     run(clip, "--model", "videoinr", "--size", "75x50", "--out", "out/")
     made = shown("out")
@@ -127,6 +130,7 @@ def test_another_size_alone(weights: Path, clip: Path, images: np.ndarray, encod
     near(made[1], alone(weights, images[1], images[2], 50, 75)[0])
 
 
+@pytest.mark.slow
 def test_nothing_is_seen_across_a_cut(weights: Path, images: np.ndarray) -> None:
     given = as_frames(images)
     given[1] = flowcli.Frame(given[1].image, 1, given[1].time, cut=True)
