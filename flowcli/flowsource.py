@@ -184,6 +184,24 @@ class FlowSource(Closes):
         return FlowPair(earlier, later, _field(flow), step.backward and _field(step.backward), at=earlier)
 
 
+def is_flow(text: str) -> bool:
+    """Whether the input holds flow, and not a video or pictures.
+
+    Files that pictures may have too (.png, .jpg) are flow only if they are called flow_x_*.jpg. Raises InputError if
+    there is no such input.
+    """
+    given = find_input(text)
+    if given.form == "stdin":
+        return False
+    files = given.files((*FORMATS, *_VIDEOS))
+    if len(files) == 1 and _kind(files[0]) == ".mkv":
+        return _is_flow_video(files[0])
+    return any(
+        _kind(path) in (*FORMATS, ".nut") and _kind(path) not in (".png", ".jpg") or path.name.startswith(_X)
+        for path in files
+    )
+
+
 def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]:
     """The same pairs. Raises InputError at one whose size is not that in `info`."""
     for pair in pairs:
@@ -194,6 +212,14 @@ def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]
                 "write a folder of files: they may have sizes of their own",
             )
         yield pair
+
+
+def _is_flow_video(path: Path) -> bool:
+    try:
+        with FlowVideo(str(path)):
+            return True
+    except InputError:
+        return False
 
 
 def _find(text: str) -> list[Path]:

@@ -110,6 +110,20 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def to_jpeg(image: np.ndarray, quality: int = 80) -> bytes:
+    """The (H, W, 3) uint8 RGB picture as JPEG. quality: 0 to 100."""
+    _, data = cv2.imencode(".jpg", _swap(image), (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return data.tobytes()
+
+
+def from_jpeg(data: bytes) -> np.ndarray:
+    """The picture that `to_jpeg` has encoded."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError("not a picture of to_jpeg")
+    return image
+
+
 def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int = 10) -> np.ndarray:
     """A copy of the uint8 RGB or RGBA picture with `text` (ASCII) in white on a black outline.
 

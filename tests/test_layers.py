@@ -17,7 +17,7 @@ LAYERS = """
     train batch bench doctor
     flowcli
     evaluation
-    carry interpolation arrays
+    carry interpolation arrays view
     api
     output motion
     flowsource draw

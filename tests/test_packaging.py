@@ -36,7 +36,7 @@ def packed(wheel: Path) -> set[str]:
 
 def expected(root: Path) -> set[str]:
     """Every source and every file of weights; nothing that was compiled, no test."""
-    kinds = (".py", ".h", ".cpp", ".cu", ".typed")
+    kinds = (".py", ".h", ".cpp", ".cu", ".typed", ".html", ".css", ".js")
     code = {str(path.relative_to(root)) for path in root.glob("flowcli/**/*") if path.suffix in kinds}
     weights = [*root.glob("weights/*.safetensors"), *root.glob("weights/*.toml"), root / "weights/__init__.py"]
     return {Path(name).as_posix() for name in code} | {f"flowcli/_weights/{path.name}" for path in weights}

@@ -29,6 +29,7 @@ COMMANDS = (
     "interpolate",
     "propagate",
     "convert",
+    "view",
     "batch",
     "stats",
     "models",

@@ -110,6 +110,15 @@ def parse_pixels(text: str) -> float:
     return number
 
 
+def parse_bytes(text: str) -> int:
+    """A number of bytes: `800000`, `500k`, `20M`, `1.5G`, in thousands, millions and so on. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kKmMgG]?)[bB]?", text)
+    size = int(float(match[1]) * 1000 ** " kmg".index(match[2].lower() or " ")) if match else 0
+    if not size:
+        raise ValueError("a size (500k, 20M, 1G)")
+    return size
+
+
 def parse_max_flow(text: str) -> float | None:
     """Pixels, None for `auto`. Raises ValueError."""
     try:

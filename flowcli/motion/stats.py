@@ -180,15 +180,15 @@ class Summary:
 
 
 def _row(change: Change, pair: FlowPair | None = None) -> Row:
-    motion = {} if pair is None else _motion(pair)
+    motion = {} if pair is None else measure(pair)
     known = {name: round(value, DIGITS) for name, value in motion.items() if math.isfinite(value)}
     frame = change.frame
     scores = [score if score is None else round(score, DIGITS) for score in (change.cut_score, change.duplicate)]
     return Row(frame.index, round(float(frame.time), DIGITS), change.cut, *scores, **known)
 
 
-def _motion(pair: FlowPair) -> dict[str, float]:
-    """Columns of a Row by name, NaN where unknown."""
+def measure(pair: FlowPair) -> dict[str, float]:
+    """Columns of a Row by name, without those that are unknown or with NaN for them."""
     uv = pair.forward.known
     found = _speeds(uv)
     if not found:
