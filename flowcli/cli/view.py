@@ -35,7 +35,7 @@ class PageOptions:
     out: str | None = None
     versus: str | None = None
     over: str | None = None
-    size: int = 20_000_000
+    max_size: int = 20_000_000
     overwrite: bool = False
 
 
@@ -90,7 +90,7 @@ def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, tal
         if target is None:
             # Not removed: the browser reads it after this program has ended.
             target = Path(tempfile.mkdtemp(prefix="flowcli-view-")) / "view.html"
-        sink = PageSink(target, subject, page.size, page.overwrite)
+        sink = PageSink(target, subject, page.max_size, page.overwrite)
         drain(track(looks, subject.info.frames, "frame", show=not talk.quiet), [sink])
     if talk.json:
         click.echo(json.dumps(_described(target, sink)))

@@ -139,8 +139,9 @@ class PageSink:
         }
         head, tail = _around(subject)
         yield head
-        # Nothing in it can end the element that it stands in.
-        yield f'<script type="application/json" id="facts">{json.dumps(facts).replace("<", "\\u003c")}</script>\n'
+        # Without a < nothing in it can end the element that it stands in.
+        text = json.dumps(facts, allow_nan=False).replace("<", r"\u003c")
+        yield f'<script type="application/json" id="facts">{text}</script>\n'
         for number, kept in enumerate(self._kept):
             if kept.picture is not None:
                 yield _element(f"picture-{number}", kept.picture)
