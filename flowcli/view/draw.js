@@ -96,15 +96,15 @@ function drawArrows(context, flow, scale, to) {
   context.lineJoin = "round";
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const at = nearest(((column + 0.5) * facts.width) / columns - 0.5, ((row + 0.5) * facts.height) / rows - 0.5);
-      const vector = vectorAt(flow, at.column, at.row);
+      const at = [((column + 0.5) * facts.width) / columns - 0.5, ((row + 0.5) * facts.height) / rows - 0.5];
+      const vector = vectorBetween(flow, ...at);
       if (vector === null) continue;
       const speed = Math.hypot(vector.u, vector.v);
       const length = Math.min(speed / scale, 1);
-      const [x, y] = to(at.x, at.y);
+      const [x, y] = to(...at);
       paint(colour, 0, vector.u, vector.v, Math.max(speed * 1.3, scale / 2), false);
       const style = `rgb(${colour.slice(0, 3).map(Math.round).join(" ")})`;
-      if (length < DOT) drawDot(context, x, y, apart / 14, style);
+      if (length < DOT) drawDot(context, x, y, apart / 18, style);
       else drawArrow(context, x, y, (vector.u / speed) * length * apart, (vector.v / speed) * length * apart, style);
     }
   }

@@ -108,7 +108,7 @@ function writeValues() {
 
 function writeNumber() {
   const frame = facts.frames[state.frame];
-  const name = frame.name ? ` ${frame.name}` : "";
+  const name = frame.name && Number(frame.name) !== frame.index ? ` ${frame.name}` : "";
   byId("number").textContent = `frame ${frame.index}${name}, ${frame.time.toFixed(2)} s`;
   byId("frame").value = state.frame;
   byId("frame").setAttribute("aria-valuetext", byId("number").textContent);

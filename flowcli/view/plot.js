@@ -23,8 +23,9 @@ function drawPlot(canvas, number, colours, style) {
   const context = fitted(canvas);
   const { width, height } = canvas;
   const unit = window.devicePixelRatio;
-  const top = 1.1 * fastest() || 1;
-  const place = (speed) => height - 3 * unit - (speed / top) * (height - 6 * unit);
+  const top = fastest() || 1;
+  const words = 18 * unit; // What they take above the lines.
+  const place = (speed) => height - 3 * unit - (speed / top) * (height - 5 * unit - words);
   context.clearRect(0, 0, width, height);
   context.fillStyle = style("--line");
   facts.frames.forEach((frame, at) => {
@@ -59,5 +60,5 @@ function drawPlot(canvas, number, colours, style) {
   context.font = `${12 * unit}px system-ui, sans-serif`;
   context.fillStyle = style("--soft");
   context.textBaseline = "top";
-  context.fillText(`${(top / 1.1).toFixed(1)} px per frame`, 4 * unit, 3 * unit);
+  context.fillText(`${top.toFixed(1)} px per frame`, 4 * unit, 3 * unit);
 }
