@@ -196,10 +196,8 @@ def is_flow(text: str) -> bool:
     files = given.files((*FORMATS, *_VIDEOS))
     if len(files) == 1 and _kind(files[0]) == ".mkv":
         return _is_flow_video(files[0])
-    return any(
-        _kind(path) in (*FORMATS, ".nut") and _kind(path) not in (".png", ".jpg") or path.name.startswith(_X)
-        for path in files
-    )
+    ours = {*FORMATS, ".nut"} - {".png", ".jpg"}
+    return any(_kind(path) in ours or path.name.startswith(_X) for path in files)
 
 
 def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import webbrowser
 from collections.abc import Iterator
@@ -52,9 +53,11 @@ class _Plan:
 @grouped(
     "page",
     PageOptions,
-    click.option("-o", "--out", type=click.Path(), metavar="OUT", help="The page.  [default: a temporary file, opened]"),
+    click.option("-o", "--out", type=click.Path(), metavar="OUT", help="The page.  [default: a temporary one, opened]"),
     click.option("--versus", metavar="NAME|FLOW", help="Another model, or flow of the same frames, to compare with."),
-    click.option("--over", type=click.Path(), metavar="FRAMES", help="A video or pictures to show with flow from files."),
+    click.option(
+        "--over", type=click.Path(), metavar="FRAMES", help="The video or pictures that the flow in files is of."
+    ),
     value("--max-size", parse_bytes, "SIZE", "Largest page: 500k, 20M (a million bytes each), 1G.", "20M"),
     click.option("-y", "--overwrite", is_flag=True, help="Replace a page that exists."),
 )
@@ -63,12 +66,13 @@ class _Plan:
 def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, talk: TalkOptions) -> None:
     """Look at flow in a browser: one HTML file that needs no network.
 
-    INPUT is a video or pictures, as for `flowcli estimate`, or flow, as for `flowcli convert`. The page shows it frame by
-    frame, as colours, as arrows or over the frame, with the vector of the pixel under the pointer, tracks of points that
-    you click, and a plot of speed over time. Two models or flows lie beside each other, with a border that you move.
+    INPUT is a video or pictures, as for `flowcli estimate`, or flow, as for `flowcli convert` (.png is a picture). The
+    page shows it frame by frame, as colours, as arrows or over the frame, with the vector of the pixel under the
+    pointer, tracks of points that you click, and a plot of speed over time. With --versus, two flows lie beside each
+    other, with a border that you move.
 
-    If all of it would make the page too large, flow is kept at fewer pixels, pictures become smaller, and in the end
-    frames are left out. The command and the page say which, and how exact the values are.
+    Where the page would grow too large, flow is kept at fewer pixels, pictures become smaller and, last, frames are
+    left out. The command and the page say so, and how exact the values are.
 
     \b
     flowcli view in.mp4
@@ -86,12 +90,16 @@ def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, tal
 
     from flowcli.view.page import PageSink
 
-    with _opened(source, page, engine, plan) as (subject, looks):
+    with ExitStack() as failed:
         if target is None:
-            # Not removed: the browser reads it after this program has ended.
-            target = Path(tempfile.mkdtemp(prefix="flowcli-view-")) / "view.html"
-        sink = PageSink(target, subject, page.max_size, page.overwrite)
-        drain(track(looks, subject.info.frames, "frame", show=not talk.quiet), [sink])
+            folder = tempfile.mkdtemp(prefix="flowcli-view-")
+            failed.callback(shutil.rmtree, folder)
+            target = Path(folder, "view.html")
+        with _opened(source, page, engine, plan) as (subject, looks):
+            sink = PageSink(target, subject, page.max_size, page.overwrite)
+            drain(track(looks, subject.info.frames, "frame", show=not talk.quiet), [sink])
+        # What is done stays: the browser reads it after this program has ended.
+        failed.pop_all()
     if talk.json:
         click.echo(json.dumps(_described(target, sink)))
     elif not talk.quiet:

@@ -65,7 +65,8 @@ def _packed(levels: np.ndarray, step: float) -> PackedFlow:
     # 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
     folded = ((change << 1) ^ (change >> 15)).astype(np.uint16)
     halves = np.stack((folded & 255, folded >> 8)).astype(np.uint8)
-    return PackedFlow(zlib.compress(halves.tobytes(), 6), *levels.shape[1:], step)
+    _, height, width = levels.shape
+    return PackedFlow(zlib.compress(halves.tobytes(), 6), height, width, step)
 
 
 def _levels(flow: PackedFlow) -> np.ndarray:

@@ -147,9 +147,9 @@ def test_flow_alone_has_no_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_is_bounded_by_the_page(tmp_path: Path) -> None:
-    """250 frames of 640x360."""
-    limit, size = 3_000_000, (360, 640)
-    y, x = np.mgrid[:360, :640] / 40
+    """250 frames of 320x180."""
+    limit, size = 1_000_000, (180, 320)
+    y, x = np.mgrid[:180, :320] / 20
     smooth = np.stack((9 * np.sin(x), 5 * np.cos(y))).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, (2, *size)).astype(np.float32)
     shown: Subject = subject(*size)
