@@ -112,7 +112,7 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
     before = set(place.iterdir())
     assert main([*words[1:], *QUICK.get(words[1], [])]) == 0, capsys.readouterr().err
     out, _ = capsys.readouterr()
-    if words[1] in ("estimate", "interpolate", "propagate", "convert", "stats", "batch"):
+    if words[1] in ("estimate", "interpolate", "propagate", "convert", "view", "stats", "batch"):
         outputs = {word for option, word in pairwise(words) if option in ("--out", "--occlusion", "--confidence")}
         backward = {"warped_bwd.webm"} & {name.replace(".", "_bwd.") for name in outputs}
         assert {path.name for path in set(place.iterdir()) - before} == {

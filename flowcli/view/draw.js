@@ -158,7 +158,7 @@ function drawTracks(context, points, number, colours, to) {
       const here = number - point.frame;
       if (here < 0) return;
       line(path, "#000", 4, 0.25);
-      line(path, colours[which], 1.5, 0.5);
+      line(path, colours[which], 1.5, 0.8);
       line(path.slice(0, here + 1), "#000", 5, 0.8);
       line(path.slice(0, here + 1), colours[which], 2.5, 1);
       if (here < path.length) drawDot(context, ...to(path[here].x, path[here].y), 4.5 * unit, colours[which]);

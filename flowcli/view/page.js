@@ -32,14 +32,14 @@ const KEYS = [
   }],
 ];
 
-function style(name) {
+function themed(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-const colours = () => [style("--first"), style("--second")].slice(0, facts.names.length);
+const colours = () => [themed("--first"), themed("--second")].slice(0, facts.names.length);
 const MARKS = ["#6db3ff", "#ffa266"]; // On pictures, whatever the theme.
 
-function element(tag, text) {
+function tagged(tag, text) {
   return Object.assign(document.createElement(tag), { textContent: text });
 }
 
@@ -85,7 +85,7 @@ function writeValues() {
   byId("place").textContent = state.at ? `at x ${state.at.x}, y ${state.at.y}` : "point at the picture";
   const rows = found.map((vector, which) => {
     const row = document.createElement("tr");
-    const head = element("th", facts.names[which]);
+    const head = tagged("th", facts.names[which]);
     head.scope = "row";
     row.append(head);
     const end = endOf(vector);
@@ -93,14 +93,14 @@ function writeValues() {
       ? [signed(vector.u), signed(vector.v), Math.hypot(vector.u, vector.v).toFixed(2),
         `${end.x.toFixed(1)}, ${end.y.toFixed(1)}${isInside(end.x, end.y) ? "" : " (outside)"}`]
       : [state.at ? "unknown" : "", "", "", ""];
-    row.append(...texts.map((text) => element("td", text)));
+    row.append(...texts.map((text) => tagged("td", text)));
     return row;
   });
   if (found.length === 2 && found[0] && found[1]) {
     const row = document.createElement("tr");
     const [u, v] = [found[0].u - found[1].u, found[0].v - found[1].v];
-    row.append(element("th", "difference"), element("td", signed(u)), element("td", signed(v)));
-    row.append(element("td", Math.hypot(u, v).toFixed(2)), element("td", ""));
+    row.append(tagged("th", "difference"), tagged("td", signed(u)), tagged("td", signed(v)));
+    row.append(tagged("td", Math.hypot(u, v).toFixed(2)), tagged("td", ""));
     rows.push(row);
   }
   document.querySelector("#values tbody").replaceChildren(...rows);
@@ -118,7 +118,7 @@ function writeNumber() {
 async function show() {
   const number = state.frame;
   writeNumber();
-  drawPlot(byId("plot"), number, colours(), style);
+  drawPlot(byId("plot"), number, colours(), themed);
   const [picture, ...flows] = await Promise.all([
     pictureOf(number), ...facts.names.map((name, which) => flowOf(which, number)),
   ]);
@@ -214,7 +214,7 @@ function writePoints() {
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  drawPlot(byId("plot"), state.frame, colours(), style);
+  drawPlot(byId("plot"), state.frame, colours(), themed);
 }
 
 // The picture is as wide as the page, but not higher than most of the window.
@@ -229,16 +229,16 @@ function fit() {
 function explain() {
   for (const [keys, what, actions] of KEYS) {
     if (facts.names.length < 2 && "[" in actions) continue;
-    byId("keys").append(element("dt", keys), element("dd", what));
+    byId("keys").append(tagged("dt", keys), tagged("dd", what));
   }
-  const half = facts.error.toFixed(3).replace(/0+$/, "");
-  const parts = [`Values are at most ${half} px off those of the flow itself`];
-  parts.push(facts.spacing > 1 ? `and kept at every ${facts.spacing}th pixel across and down` : "and kept at every pixel");
-  if (facts.every > 1) {
-    parts.push(`of every ${facts.every}th frame; flow leads to the next frame of the input, and tracks take the motion to stay ` +
-      "the same in the frames left out");
-  }
-  byId("exact").textContent = `${parts.join(" ")}.`.replace("every 2th", "every 2nd").replace("every 2th", "every 2nd");
+  const most = facts.error.toFixed(3).replace(/0+$/, "");
+  const nth = (number) => `${number}${number === 2 ? "nd" : "th"}`;
+  const pixels = facts.spacing > 1 ? `every ${nth(facts.spacing)} pixel across and down` : "every pixel";
+  const frames = facts.every > 1
+    ? ` of every ${nth(facts.every)} frame. The flow leads to the next frame of the input; tracks take the motion ` +
+      "to stay the same in the frames that are left out"
+    : "";
+  byId("exact").textContent = `Values are kept at ${pixels}${frames}. They are at most ${most} px off the flow itself.`;
   byId("legend").textContent =
     "Strong line: mean speed; pale line: the speed that 95 % of the pixels stay below; grey: cuts. Click to jump.";
 }
@@ -287,7 +287,7 @@ function listen() {
   window.addEventListener("resize", fit);
 }
 
-function start() {
+function begin() {
   const two = facts.names.length > 1;
   byId("left").textContent = facts.names[0];
   byId("right").textContent = facts.names[1] ?? "";
@@ -306,4 +306,4 @@ function start() {
   fit();
 }
 
-start();
+begin();

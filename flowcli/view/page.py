@@ -188,25 +188,29 @@ def _element(name: str, data: bytes) -> str:
     return f'<script type="text/plain" id="{name}">{b64encode(data).decode()}</script>\n'
 
 
+def script() -> str:
+    """The script of every page."""
+    return '"use strict";\n\n' + "\n".join(map(_text, SCRIPTS))
+
+
 def _around(subject: Subject) -> tuple[str, str]:
     """What stands before and after the frames."""
-    folder = files("flowcli.view")
-
-    def text(name: str) -> str:
-        return (folder / name).read_text(encoding="utf-8")
-
-    style = text("page.css")
-    script = '"use strict";\n' + "".join(map(text, SCRIPTS))
-    page = Template(text("page.html")).substitute(
+    code, style = script(), _text("page.css")
+    allowed = f"script-src {_digest(code)}; style-src {_digest(style)}"
+    page = Template(_text("page.html")).substitute(
         title=html.escape(subject.title),
-        policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"script-src {_digest(script)}; style-src {_digest(style)}",
+        policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; {allowed}",
         style=style,
-        script=script,
+        script=code,
         frames="\0",
     )
     head, _, tail = page.partition("\0")
     return head, tail
+
+
+def _text(name: str) -> str:
+    """A file that lies beside this one."""
+    return (files("flowcli.view") / name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
