@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from flowcli.cli.main import main
-from flowcli.pictures import write_picture
+from flowcli.pictures import to_jpeg
 from tests.view.browser import chromium
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -28,7 +28,7 @@ def make() -> None:
             data = np.frombuffer(browser.picture(), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     assert image is not None
-    write_picture(ROOT / "docs/view.jpg", image)
+    (ROOT / "docs/view.jpg").write_bytes(to_jpeg(image))
 
 
 if __name__ == "__main__":
