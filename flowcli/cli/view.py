@@ -79,13 +79,16 @@ def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, tal
     flowcli view in.mp4 -o look.html --versus dis
     flowcli view flow/ -o look.html --over in.mp4 --versus other/
     """
-    target = None if page.out is None else _target(page.out, source, page.overwrite)
+    target = None if page.out is None else _target(page, source)
 
     from flowcli.flowsource import is_flow
 
     reads = source.second is None and is_flow(source.input)
     if page.over is not None and not reads:
         raise UsageError(f"--over is for flow from files, and {source.input} has frames", "leave out --over")
+    if reads and (source.start, source.stop, source.every) != (None, None, 1):
+        hint = "name the files to show, as 'flow/00[0-4]*.flo'"
+        raise UsageError("--start, --stop and --every are for frames, and the input is flow", hint)
     plan = _Plan(None if reads else find_weights(engine), _versus(page.versus, engine))
 
     from flowcli.view.page import PageSink
@@ -108,13 +111,13 @@ def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, tal
         click.echo(f"note: no browser could be started: open {target} in one", err=True)
 
 
-def _target(out: str, source: SourceOptions, overwrite: bool) -> Path:
+def _target(page: PageOptions, source: SourceOptions) -> Path:
     """Where the page goes. Raises UsageError for stdout, OutputError for a name that cannot be written."""
-    if out == "-":
+    if page.out is None or page.out == "-":
         raise UsageError("the page cannot go to standard output", "name a file: --out look.html")
-    inputs = (name for name in (source.input, source.second) if name is not None)
-    check_target(Path(out), map(Path, inputs), overwrite)
-    return Path(out)
+    inputs = (name for name in (source.input, source.second, page.over, page.versus) if name is not None)
+    check_target(Path(page.out), map(Path, inputs), page.overwrite)
+    return Path(page.out)
 
 
 def _versus(name: str | None, engine: EngineOptions) -> Entry | None:
