@@ -63,8 +63,19 @@ function coloured(flow, scale, over) {
   return canvas;
 }
 
+const lastColoured = []; // For each of the flows: what it was made of, and the canvas.
+
+// The same, made anew only if the flow or the way to show it has changed.
+function colouredOnce(which, flow, scale, over) {
+  const last = lastColoured[which];
+  if (last && last.flow === flow && last.scale === scale && last.over === over) return last.canvas;
+  const canvas = coloured(flow, scale, over);
+  lastColoured[which] = { flow, scale, over, canvas };
+  return canvas;
+}
+
 // Draws one of the flows over the whole canvas. to: turns x and y of the source into places on the canvas.
-function drawFlow(context, picture, flow, state, to) {
+function drawFlow(context, picture, which, flow, state, to) {
   const { width, height } = context.canvas;
   const dims = state.view === "arrows" && picture ? 0.55 : 1;
   context.fillStyle = state.view === "colour" && !flow ? "#444" : "#000";
@@ -82,7 +93,8 @@ function drawFlow(context, picture, flow, state, to) {
   const half = facts.spacing / 2;
   const [left, top] = to(-half, -half);
   const [right, bottom] = to(gridWidth * facts.spacing - half, gridHeight * facts.spacing - half);
-  context.drawImage(coloured(flow, state.scale, state.view === "overlay"), left, top, right - left, bottom - top);
+  const colours = colouredOnce(which, flow, state.scale, state.view === "overlay");
+  context.drawImage(colours, left, top, right - left, bottom - top);
 }
 
 // The longest arrows are those of the scale and above, and as long as the distance between two.

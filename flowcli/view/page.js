@@ -55,7 +55,7 @@ function draw() {
     context.beginPath();
     context.rect(which ? border : 0, 0, two && !which ? border : width, height);
     context.clip();
-    drawFlow(context, shown.picture, shown.flows[which], state, to);
+    drawFlow(context, shown.picture, which, shown.flows[which], state, to);
     context.restore();
   });
   if (two) {

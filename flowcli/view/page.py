@@ -27,8 +27,8 @@ SCRIPTS = ("decode.js", "flow.js", "draw.js", "plot.js", "page.js")
 """The parts of the script, in order; each knows those before it."""
 _DIGITS = 4
 """Decimals of speeds and times."""
-_TAGS = 400
-"""Bytes that a frame takes beside what is packed, at most."""
+_TAGS = 300
+"""Bytes of the elements of a frame, beside what is in them, at most."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Kept:
     def size(self) -> int:
         """Bytes that it takes in the page, or a little less."""
         parts = [*([] if self.picture is None else [self.picture]), *(flow.data for flow in self.flows)]
-        return _TAGS + sum(math.ceil(len(part) / 3) * 4 for part in parts)
+        return _TAGS + len(_json(self.facts)) + sum(math.ceil(len(part) / 3) * 4 for part in parts)
 
 
 class PageSink:
@@ -75,7 +75,7 @@ class PageSink:
         self.size = 0
         """Bytes of the page, once it is closed."""
         head, tail = _around(subject)
-        self._room = limit - len(head.encode()) - len(tail.encode()) - 10 * _TAGS
+        self._room = limit - len(head.encode()) - len(tail.encode()) - 2 * _TAGS - len(_json(subject.names))
         self._used = 0
         self._part = Part(target, overwrite)
 
@@ -129,19 +129,15 @@ class PageSink:
             "width": subject.info.width,
             "height": subject.info.height,
             "aspect": float(subject.info.aspect),
-            "rate": float(subject.info.rate),
             "names": subject.names,
             "pictures": subject.pictures,
             "error": self.error,
-            "whole": self._count,
             **asdict(detail),
             "frames": [kept.facts | {"steps": [flow.step for flow in kept.flows]} for kept in self._kept],
         }
         head, tail = _around(subject)
         yield head
-        # Without a < nothing in it can end the element that it stands in.
-        text = json.dumps(facts, allow_nan=False).replace("<", r"\u003c")
-        yield f'<script type="application/json" id="facts">{text}</script>\n'
+        yield f'<script type="application/json" id="facts">{_json(facts)}</script>\n'
         for number, kept in enumerate(self._kept):
             if kept.picture is not None:
                 yield _element(f"picture-{number}", kept.picture)
@@ -183,6 +179,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, _DIGITS)
 
 
+def _json(value: Any) -> str:
+    """The value in ASCII, and without a <, so that nothing in it ends the element that it stands in."""
+    return json.dumps(value, allow_nan=False).replace("<", r"\u003c")
+
+
 def _element(name: str, data: bytes) -> str:
     """An element that the browser keeps as it is; the characters of base 64 cannot end it."""
     return f'<script type="text/plain" id="{name}">{b64encode(data).decode()}</script>\n'
@@ -198,7 +199,8 @@ def _around(subject: Subject) -> tuple[str, str]:
     code, style = script(), _text("page.css")
     allowed = f"script-src {_digest(code)}; style-src {_digest(style)}"
     page = Template(_text("page.html")).substitute(
-        title=html.escape(subject.title),
+        # Not every legal name of a file is text.
+        title=html.escape(subject.title.encode(errors="replace").decode()),
         policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; {allowed}",
         style=style,
         script=code,

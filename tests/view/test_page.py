@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from flowcli.errors import OutputError, UsageError
 from flowcli.pictures import from_jpeg
-from flowcli.types import drain
+from flowcli.types import Frame, drain
 from flowcli.view.coding import PackedFlow, unpack_flow
 from flowcli.view.detail import Detail
 from flowcli.view.looks import Look
@@ -119,6 +120,20 @@ def test_names_cannot_leave_their_places(tmp_path: Path) -> None:
     assert "<!--" not in text
     assert facts(page)["names"] == [evil]
     assert facts(page)["frames"][0]["name"] == evil
+
+
+def test_long_names_count_as_part_of_the_page(tmp_path: Path) -> None:
+    """80 characters that take 12 bytes each."""
+    page = tmp_path / "a.html"
+    small = Frame(np.zeros((8, 8, 3), np.uint8), 0, Fraction(0), "\N{GRINNING FACE}" * 80)
+    drain([Look(small)] * 200, [PageSink(page, subject(8, 8), 100_000)])
+    assert 50_000 < page.stat().st_size <= 100_000
+
+
+def test_a_title_that_is_no_text(tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    drain([look(0)], [PageSink(page, subject(title="\udc80<b>"), 10**6)])
+    assert "<title>?&lt;b&gt;</title>" in page.read_text(encoding="utf-8")
 
 
 def test_the_page_names_nothing_elsewhere_and_forbids_it(tmp_path: Path) -> None:
