@@ -4,7 +4,7 @@ const byId = (name) => document.getElementById(name);
 const canvas = byId("picture");
 const LOWEST = 0.1; // Pixels per frame: the smallest scale.
 const highest = Math.max(64, 4 * fastest());
-const suited = Math.max(1, fastest());
+const suited = Math.max(1, typical());
 const state = { frame: 0, view: "colour", scale: suited, split: 0.5, at: null, points: [], playing: false };
 let shown = { number: -1, picture: null, flows: [] };
 
