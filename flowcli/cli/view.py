@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_engine, open_input, open_run
-from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, value
+from flowcli.cli.help import HelpedCommand
+from flowcli.cli.options import TalkOptions, choice, flow_options, grouped, source_options, talk_options, value
 from flowcli.cli.progress import counted, track
+from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_bytes
 from flowcli.errors import UsageError
 from flowcli.targets import check_target
@@ -37,6 +39,7 @@ class PageOptions:
     versus: str | None = None
     over: str | None = None
     max_size: int = 20_000_000
+    cuts: str = "auto"
     overwrite: bool = False
 
 
@@ -48,17 +51,30 @@ class _Plan:
     versus: Entry | None
 
 
-@click.command("view")
+@click.command("view", cls=HelpedCommand)
 @source_options
 @grouped(
     "page",
     PageOptions,
-    click.option("-o", "--out", type=click.Path(), metavar="OUT", help="The page.  [default: a temporary one, opened]"),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(),
+        metavar="OUT",
+        help="Where the page goes. Without it, a temporary page is opened in the browser.",
+    ),
     click.option("--versus", metavar="NAME|FLOW", help="Another model, or flow of the same frames, to compare with."),
     click.option(
         "--over", type=click.Path(), metavar="FRAMES", help="The video or pictures that the flow in files is of."
     ),
-    value("--max-size", parse_bytes, "SIZE", "Largest page: 500k, 20M (a million bytes each), 1G.", "20M"),
+    choice("--cuts", ("auto", "off"), "Where a shot ends: auto finds cuts, and estimates no flow across them."),
+    value(
+        "--max-size",
+        parse_bytes,
+        "SIZE",
+        "Largest size of the page, such as 500k, 20M or 1G (20M: 20 million bytes).",
+        "20M",
+    ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace a page that exists."),
 )
 @grouped("engine", EngineOptions, *flow_options)
@@ -104,11 +120,11 @@ def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, tal
         # What is done stays: the browser reads it after this program has ended.
         failed.pop_all()
     if talk.json:
-        click.echo(json.dumps(_described(target, sink)))
+        echo(json.dumps(_described(target, sink)))
     elif not talk.quiet:
-        click.echo(_told(target, sink, subject.info), err=True)
+        echo(_told(target, sink, subject.info), err=True)
     if page.out is None and not webbrowser.open(target.resolve().as_uri()):
-        click.echo(f"note: no browser could be started: open {target} in one", err=True)
+        echo(f"note: no browser could be started: open {target} in one", err=True)
 
 
 def _target(page: PageOptions, source: SourceOptions) -> Path:
@@ -164,7 +180,7 @@ def _opened(
             yield Subject(title, names, flows.info, frames is not None), looks_of_flow(beside(iter(flows)), frames)
             return
         frames = stack.enter_context(open_input(source))
-        follower = Follower(cuts=source.second is None)
+        follower = Follower(cuts=page.cuts == "auto" and source.second is None)
         run = stack.enter_context(open_run(follower.watch(frames), source.input, plan.entry, engine))
         names = _names(plan.entry.name, page.versus)
         yield Subject(title, names, frames.info), follower.looks(beside(run.pairs))

@@ -58,6 +58,13 @@ def test_two_pictures_that_differ_are_a_pair() -> None:
     assert [len(each["steps"]) for each in facts(Path("look.html"))["frames"]] == [1, 0]
 
 
+@pytest.mark.parametrize(("cuts", "flows"), [("auto", [1, 1, 1, 0, 1, 1, 1, 0]), ("off", [1] * 7 + [0])])
+def test_cuts(cuts: str, flows: list[int]) -> None:
+    write(Path("two.mkv"), np.concatenate((camera(4, pan=1), camera(4, number=2))))
+    assert main(["view", "two.mkv", "-o", "look.html", "-q", "--cuts", cuts, *DIS]) == 0
+    assert [len(each["steps"]) for each in facts(Path("look.html"))["frames"]] == flows
+
+
 def test_flow(flow: Path) -> None:
     assert main(["view", "flow", "-o", "look.html", "-q"]) == 0
     found = facts(Path("look.html"))
