@@ -39,6 +39,8 @@ def test_other_values() -> None:
     assert values.parse_max_flow("12.5") == 12.5
     assert [values.parse_percentile(text) for text in ("100", "99.5")] == [100, 99.5]
     assert [values.parse_dim(text) for text in ("0", "0.25", "1")] == [0, 0.25, 1]
+    sizes = ("7", "500k", "20M", "1.5G", "1g", "3kB")
+    assert [values.parse_bytes(text) for text in sizes] == [7, 500_000, 20_000_000, 1_500_000_000, 10**9, 3000]
     assert [values.parse_tile(text) for text in ("auto", "off", "512")] == [None, 0, 512]
     assert [values.parse_device(text) for text in ("auto", "cpu", "cuda", "cuda:1")] == [
         "auto",
@@ -61,6 +63,7 @@ def test_other_values() -> None:
             ["", "0", "-25", "1/0", "fast", "nan", "inf"],
             "a number of frames per second (25, 29.97, 30000/1001)",
         ),
+        (values.parse_bytes, ["", "0", "-1", "1.5T", "k", "1 k", "٣"], "a size (500k, 20M, 1G)"),
         (values.parse_tile, ["", "0", "-1", "1.5", "Off", "٣"], "a number of pixels above 0, auto or off"),
         (values.parse_max_flow, ["", "0", "-1", "nan", "inf", "Auto"], "a number of pixels above 0, or auto"),
         (values.parse_percentile, ["", "0", "-1", "100.5", "nan", "inf", "p"], "a number above 0, and not above 100"),

@@ -145,6 +145,22 @@ def test_a_point_follows_the_flow(tmp_path: Path, page: Page) -> None:
     assert page.evaluate("state.points.length") == 0
 
 
+def test_a_point_goes_on_where_frames_are_left_out(tmp_path: Path, page: Page) -> None:
+    (tmp_path / "flow").mkdir()
+    for number in range(60):
+        write_flow(tmp_path / "flow" / f"{number:04d}.flo", np.full((2, HEIGHT, WIDTH), 0.36, np.float32))
+    view(tmp_path / "flow", "-o", tmp_path / "a.html", "--max-size", "50k")
+    page.open(tmp_path / "a.html")
+    every = page.evaluate("facts.every")
+    assert every > 1
+    count = page.evaluate("facts.frames.length")
+    assert count == -(-60 // every)
+    page.click(*at(page, 10, 20))
+    page.until(f"state.points[0].paths[0].length === {count}")
+    steps = page.evaluate("state.points[0].paths[0].map(({x, y}) => [x - 10, y - 20])")
+    assert np.abs(np.array(steps) - 0.36 * every * np.arange(count)[:, None]).max() < 1e-6
+
+
 def test_keys_plot_and_scale(flows: Path, tmp_path: Path, page: Page) -> None:
     view(flows, "-o", tmp_path / "a.html")
     page.open(tmp_path / "a.html")
