@@ -12,7 +12,7 @@ import numpy as np
 from flowcli.avif import Turn, stored_turn
 from flowcli.complaints import overheard
 from flowcli.environment import MORE_PIXELS, max_pixels
-from flowcli.errors import InputError, OutputError, first_line, is_memory_error
+from flowcli.errors import InputError, LimitError, OutputError, first_line, is_memory_error
 from flowcli.headers import brightest, straight
 from flowcli.opencv import cv2
 from flowcli.pages import is_animation, picture_pages
@@ -92,7 +92,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         encoded = False
     if not encoded:
         height, width = image.shape[:2]
-        raise OutputError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
+        raise LimitError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
     path.write_bytes(data.tobytes())
 
 
