@@ -32,6 +32,10 @@ class OutputError(FlowcliError):
     """An output exists already, cannot be written, or its kind is unknown."""
 
 
+class LimitError(OutputError):
+    """One output cannot hold what is to be written: a size, a time. Others can go on."""
+
+
 class FfmpegError(FlowcliError):
     """ffmpeg is missing or ended with an error; the message quotes its last lines."""
 

@@ -1,4 +1,4 @@
-"""What the headers of picture files say: pages and alpha of TIFFs, and the brightest value of PGM and PPM files."""
+"""What the headers of pictures say: pages and alpha of TIFFs, the brightest value of PGM and PPM, chunks of PNG."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _MOST = 1_000_000
 _EXTRA_SAMPLES, _ASSOCIATED, _UNASSOCIATED = 338, 1, 2
 """The tag that says what a fourth channel is: alpha that the colours are multiplied by, or that they are not."""
 _PNM = re.compile(rb"P([2356])(?:(?:\s|#[^\n]*\n)+\d+){2}(?:\s|#[^\n]*\n)+(\d{1,5})\b")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _START = 4096
 """Bytes in which the header of a PGM or PPM is looked for."""
 
@@ -71,3 +72,19 @@ def brightest(data: bytes) -> int:
         return 0
     most, plain = int(match[2]), match[1] in b"23"
     return most if 255 < most < 65535 or (0 < most < 255 and not plain) else 0
+
+
+def ends_early(data: bytes) -> bool:
+    """Whether a chunk of a PNG is longer than what is left of the file; False for other bytes.
+
+    For such a chunk OpenCV makes room first: a few bytes take gigabytes and half a minute.
+    """
+    place = len(_PNG)
+    while data.startswith(_PNG) and place + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        place += 12 + length
+        if place > len(data):
+            return True
+        if name == b"IEND":
+            break
+    return False

@@ -29,6 +29,8 @@ class Input:
     """The file, the folder, or the matches of the pattern in natural order; empty for standard input."""
     base: Path | None = None
     """The folder in which a pattern begins; None if it is no pattern."""
+    sequence: str = ""
+    """Of a pattern with a frame number, the name without it: "f.png" for f.%04d.png; empty for others."""
 
     def files(self, suffixes: Collection[str]) -> list[Path]:
         """The file, the files in the folder that end in one of `suffixes` (lower case), or those that match.
@@ -71,7 +73,8 @@ def find_input(text: str) -> Input:
     base, matches = _matches(text) if counted is None else (path.parent, _numbered(path, counted))
     if not matches:
         raise InputError(f"no file matches: {text}", "check the pattern")
-    return Input(text, "pattern", tuple(sorted(matches, key=natural)), base)
+    sequence = "" if counted is None else _without(path, counted)
+    return Input(text, "pattern", tuple(sorted(matches, key=natural)), base, sequence)
 
 
 def check_link(path: Path) -> None:
@@ -96,6 +99,12 @@ def natural(path: Path | str) -> tuple[list[tuple[int, str]], str]:
     """The key for natural order, which sorts numbers in a name by value: frame2 comes before frame10."""
     parts = re.split(r"(\d+)", str(path))
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], str(path)
+
+
+def _without(path: Path, counted: re.Match[str]) -> str:
+    """The name of a sequence: that of its frames without their number, or that of their folder."""
+    before, after = path.name[: counted.start()], path.name[counted.end() :]
+    return f"{before.rstrip('._- ') or path.absolute().parent.name}{after}"
 
 
 def _numbered(path: Path, counted: re.Match[str]) -> set[Path]:

@@ -21,6 +21,15 @@ def mapped(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+def holds_several(path: Path) -> bool:
+    """Whether the file is an animation, or a TIFF of several pages; False if it cannot be read."""
+    try:
+        data = mapped(path)
+    except OSError:
+        return False
+    return is_animation(data) or len(picture_pages(data)) > 1
+
+
 def is_animation(data: bytes | memoryview) -> bool:
     """Whether these are the bytes of an animated PNG, WebP or AVIF. Sources: the specifications of the three."""
     start = bytes(data[:64])

@@ -12,8 +12,8 @@ import numpy as np
 from flowcli.avif import Turn, stored_turn
 from flowcli.complaints import overheard
 from flowcli.environment import MORE_PIXELS, max_pixels
-from flowcli.errors import InputError, OutputError, first_line, is_memory_error
-from flowcli.headers import brightest, straight
+from flowcli.errors import InputError, LimitError, OutputError, first_line, is_memory_error
+from flowcli.headers import brightest, ends_early, straight
 from flowcli.opencv import cv2
 from flowcli.pages import is_animation, picture_pages
 from flowcli.regular import read_regular
@@ -92,7 +92,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         encoded = False
     if not encoded:
         height, width = image.shape[:2]
-        raise OutputError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
+        raise LimitError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
     path.write_bytes(data.tobytes())
 
 
@@ -273,7 +273,7 @@ def _decoded(path: Path, data: bytes, flags: int, page: int) -> np.ndarray | Non
         if page:
             _, images = cv2.imdecodemulti(stored, flags, range=(page, page + 1))
             return images[0] if images else None
-        return cv2.imdecode(stored, flags) if stored.size else None
+        return cv2.imdecode(stored, flags) if stored.size and not ends_early(data) else None
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             limit = max_pixels()

@@ -8,6 +8,8 @@ from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
+from flowcli.errors import LimitError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -192,21 +194,39 @@ class Sink(Protocol[Item]):
 
 
 def drain(items: Iterable[Item], sinks: Iterable[Sink[Item]]) -> int:
-    """Writes all items to every sink and returns their number; closes the sinks, or aborts them if anything fails."""
+    """Writes all items to every sink and returns their number; closes the sinks, or aborts them if anything fails.
+
+    A sink that cannot hold an item is aborted alone: its LimitError is raised when the others are closed, or at once if
+    there are none.
+    """
     sinks = list(sinks)
+    limited: list[LimitError] = []
+
+    def is_within(sink: Sink[Item], act: Callable[..., None], *arguments: Item) -> bool:
+        try:
+            act(*arguments)
+        except LimitError as error:
+            sink.abort()
+            limited.append(error)
+            return False
+        return True
+
     count = 0
     try:
         for item in items:
-            for sink in sinks:
-                sink.write(item)
+            sinks = [sink for sink in sinks if is_within(sink, sink.write, item)]
+            if limited and not sinks:
+                break
             count += 1
         while sinks:
-            sinks[0].close()
+            is_within(sinks[0], sinks[0].close)
             sinks.pop(0)
     except BaseException:
         for sink in sinks:
             sink.abort()
         raise
+    if limited:
+        raise limited[0]
     return count
 
 

@@ -65,6 +65,8 @@ LIGHT = {
     "regular",
     "renames",
     "inputs",
+    "pages",
+    "headers",
     "pipeline",
     "sequences",
     "targets",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import struct
 import subprocess
 import threading
@@ -21,7 +22,7 @@ from PIL import Image, ImageOps, features
 
 from flowcli.avif import Turn, stored_turn
 from flowcli.errors import InputError
-from flowcli.headers import brightest, straight, tiff_pages
+from flowcli.headers import brightest, ends_early, straight, tiff_pages
 from flowcli.pictures import PICTURE_SUFFIXES, read_picture
 from flowcli.video import ffmpeg_path
 
@@ -211,6 +212,34 @@ def test_alpha_that_is_apart_stays_so(order: str) -> None:
     assert straight(header + changed) == header + changed
     assert straight(b"RIFF1234WEBP") == b"RIFF1234WEBP"
     assert list(tiff_pages(header + page)) == [{338: 18}]
+
+
+@pytest.mark.parametrize("length", [0x7FFFFFFF, 0x10000000, 1000])
+def test_a_chunk_that_is_longer_than_its_file(tmp_path: Path, length: int) -> None:
+    stored = bytearray(_encoded_png())
+    place = stored.index(b"IDAT") - 4
+    stored[place : place + 4] = length.to_bytes(4)
+    assert ends_early(bytes(stored))
+    path = tmp_path / "a.png"
+    path.write_bytes(stored)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="not a picture, or a damaged one"):
+        read_picture(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_whole_files_do_not_end_early() -> None:
+    whole = _encoded_png()
+    assert not ends_early(whole)
+    assert not ends_early(whole + b"what follows the end is nothing")
+    assert not ends_early(b"RIFF")
+    assert ends_early(whole[:-20])
+
+
+def _encoded_png() -> bytes:
+    stored = io.BytesIO()
+    Image.fromarray(_colours()).save(stored, "PNG")
+    return stored.getvalue()
 
 
 def test_a_damaged_picture_is_used_and_named(

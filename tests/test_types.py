@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from flowcli.errors import LimitError
 from flowcli.types import FlowField, FlowPair, Frame, drain
 
 
@@ -61,6 +62,34 @@ def test_drain_aborts_the_others_when_one_cannot_close() -> None:
     with pytest.raises(OSError, match="close"):
         drain("x", sinks)
     assert [sink.done for sink in sinks] == [["x", "close"], ["x", "close", "abort"], ["x", "abort"]]
+
+
+class Limited(Record):
+    """Cannot hold "y"."""
+
+    def write(self, item: str) -> None:
+        super().write(item)
+        if item == "y":
+            raise LimitError("no y")
+
+
+def test_a_limit_ends_only_the_sink_that_has_it() -> None:
+    sinks = [Record(), Limited(), Record()]
+    with pytest.raises(LimitError, match=r"^no y$"):
+        drain("xyz", sinks)
+    whole = ["x", "y", "z", "close"]
+    assert [sink.done for sink in sinks] == [whole, ["x", "y", "abort"], whole]
+
+
+def test_a_limit_ends_the_work_if_there_is_no_other_sink() -> None:
+    def items() -> Iterator[str]:
+        yield from "xy"
+        pytest.fail("nobody takes it")
+
+    sinks = [Limited()]
+    with pytest.raises(LimitError):
+        drain(items(), sinks)
+    assert sinks[0].done == ["x", "y", "abort"]
 
 
 def pair(first: int, second: int, backward: bool) -> FlowPair:

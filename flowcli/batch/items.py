@@ -10,6 +10,7 @@ from pathlib import Path
 from flowcli.batch.lists import is_list, read_list
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import find_input, list_folder
+from flowcli.pages import holds_several
 from flowcli.sequences import arrange
 
 VIDEO_SUFFIXES = frozenset((
@@ -26,7 +27,10 @@ _START = 1024
 
 @dataclass(frozen=True)
 class Item:
-    """A video, or a folder of frames; `path` is absolute."""
+    """A video, a picture file with several pictures, a folder of frames, or a pattern of frames such as f.%04d.png.
+
+    `path` is absolute.
+    """
 
     name: str
     """The path below the named folder or glob, with slashes; unique in a batch."""
@@ -76,7 +80,8 @@ def find_items(inputs: Iterable[str], out: Path, root: Path | None = None) -> Fo
         top = Path(os.path.abspath(root)) if root else base
         if top not in found.parents:
             raise UsageError(f"input is not below --root {root}: {found}", "name a folder above all inputs")
-        name = found.relative_to(top).as_posix()
+        below = found.relative_to(top)
+        name = (below if found.exists() else below.with_name(_sequence_name(found))).as_posix()
         if items.setdefault(name, Item(name, found)).path != found:
             raise UsageError(
                 f"two inputs have the name {name}: {items[name].path} and {found}",
@@ -92,11 +97,14 @@ def find_items(inputs: Iterable[str], out: Path, root: Path | None = None) -> Fo
 def stamp(path: Path) -> Stamp:
     """The stamp of a video, or of the pictures in a folder."""
     try:
+        if not path.exists():
+            files = [each.stat() for each in find_input(str(path)).paths]
+            return Stamp(sum(each.st_size for each in files), max(each.st_mtime_ns for each in files), len(files))
         own = path.stat()
         if not path.is_dir():
             return Stamp(own.st_size, own.st_mtime_ns, 1)
         files = [each.stat() for each in os.scandir(path) if _is_picture(Path(each)) and each.is_file()]
-    except OSError:
+    except (OSError, InputError):
         return Stamp()
     # The time of the folder itself changes when a picture is renamed.
     return Stamp(sum(each.st_size for each in files), max(each.st_mtime_ns for each in [own, *files]), len(files))
@@ -120,6 +128,9 @@ def _found(text: str, out: str) -> list[tuple[Path | LeftOut, Path]]:
     given = find_input(text)
     base = None if given.base is None else Path(os.path.abspath(given.base))
     found: list[tuple[Path | LeftOut, Path]] = []
+    if given.sequence and all(map(_is_picture, given.paths)):
+        path = Path(os.path.abspath(text))
+        return [(path, path.parent)]
     for path in map(Path, map(os.path.abspath, given.paths)):
         if os.path.isdir(path):
             if os.path.realpath(path) == out:
@@ -127,7 +138,7 @@ def _found(text: str, out: str) -> list[tuple[Path | LeftOut, Path]]:
             # A folder that is named has to be readable, unlike those that are found in it.
             list_folder(path)
             found += [(each, base or (path.parent if each == path else path)) for each in _searched(path, {out})]
-        elif not _is_picture(path):
+        elif not _is_picture(path) or holds_several(path):
             found.append((path, base or path.parent))
         elif base is not None:
             found.append((LeftOut(path, "a picture is no sequence"), base))
@@ -163,8 +174,14 @@ def _searched(top: Path, seen: set[str]) -> list[Path | LeftOut]:
                 pictures.setdefault(folder, []).append(path)
             elif _is_video(path) and _may_be_opened(entry):
                 found.append(LeftOut(path, "text with the suffix of a video") if _is_text(path) else path)
+    for folder, files in pictures.items():
+        # One look at each folder: of thousands of frames that would take long.
+        if holds_several(files[0]):
+            found += [file for file in files if holds_several(file)]
+            pictures[folder] = [file for file in files if file not in found]
+    pictures = {folder: files for folder, files in pictures.items() if files}
     items = [each for each in found if not isinstance(each, LeftOut)]
-    beside = {item.parent for item in items if _is_video(item)}
+    beside = {item.parent for item in items if _is_video(item) or _is_picture(item)}
     above = {folder for item in items for folder in item.parents}
     # From below, so that what is above frames is known when its turn comes.
     for folder in sorted(pictures, key=lambda folder: -len(folder.parts)):
@@ -186,6 +203,14 @@ def _why_no_frames(pictures: Sequence[Path], beside: bool, above: bool) -> str:
     if above and not arrange(pictures, ()).numbered:
         return "pictures without frame numbers, above videos or frames"
     return ""
+
+
+def _sequence_name(path: Path) -> str:
+    """What the frames of a pattern are called together; of a file that is missing, its name."""
+    try:
+        return find_input(str(path)).sequence or path.name
+    except InputError:
+        return path.name
 
 
 def _may_be_opened(entry: os.DirEntry[str]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,7 +154,9 @@ class _Session:
         cuda = device.startswith("cuda") and "CUDAExecutionProvider" in runtime.get_available_providers()
         providers = [*(["CUDAExecutionProvider"] if cuda else []), "CPUExecutionProvider"]
         try:
-            self._session = runtime.InferenceSession(str(file), options, providers=providers)
+            # Before it raises an error it prints it, to where pictures may be written.
+            with redirect_stdout(io.StringIO()):
+                self._session = runtime.InferenceSession(str(file), options, providers=providers)
         except _errors(runtime) as error:
             raise InputError(f"cannot load {path}: {_first(error)}", "check it, or export it again") from error
         self._path = path
@@ -193,7 +197,7 @@ class _Session:
 def _errors(runtime: Any) -> tuple[type[Exception], ...]:
     state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-    return (*(getattr(state, name) for name in (*names, "RuntimeException")), RuntimeError)
+    return (*(getattr(state, name) for name in (*names, "RuntimeException")), RuntimeError, UnicodeDecodeError)
 
 
 def _first(error: Exception) -> str:

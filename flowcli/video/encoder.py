@@ -15,7 +15,7 @@ import ffmpeg
 import numpy as np
 
 from flowcli.atomic import Part, write_error
-from flowcli.errors import OutputError
+from flowcli.errors import LimitError, OutputError
 from flowcli.types import Frame, StreamInfo
 from flowcli.video import nut
 from flowcli.video.audio import SoundEncoding, Soundtrack, audio_codec, sound_input, sound_options
@@ -25,8 +25,10 @@ _LOG = logging.getLogger("flowcli")
 
 TICK = Fraction(1, 720_000)
 """Unit of written times, seconds. It divides 1/90000, 1/48000, 1/1000, 1001/24000, 1001/60000 and so on; other times
-are rounded by less than a microsecond. In mp4 a frame lasts less than 2^31 ticks, which are 49 minutes."""
-_LONGEST = 2**31 - 1
+are rounded by less than a microsecond."""
+MP4_PAUSE = (2**31 - 1) * TICK
+"""Seconds that a frame can be shown in mp4 and mov: less than 2^31 ticks, which are 49 minutes."""
+GIF_PAUSE = Fraction(65535, 100)
 REPEATABLE = {"fflags": "+bitexact"}
 """Muxer options that leave random numbers out of Matroska: the same input gives the same file."""
 
@@ -44,6 +46,8 @@ class Encoding:
     muxer_options: dict[str, str] = field(default_factory=dict)
     sound: SoundEncoding | None = None
     """None where the file holds none."""
+    longest: Fraction | None = None
+    """Seconds that a frame can be shown, None where there is no limit."""
 
 
 _FOURCC = {(False, 8): nut.RGB24, (True, 8): nut.RGBA, (False, 16): nut.RGB48LE, (True, 16): nut.RGBA64LE}
@@ -62,13 +66,16 @@ _HINTS = {
 class Encoder:
     """An ffmpeg child that takes frames with exact times on stdin; `info` says what they are."""
 
-    def __init__(self, info: StreamInfo, fps: Fraction | None, even: bool = False) -> None:
+    def __init__(
+        self, info: StreamInfo, fps: Fraction | None, even: bool = False, longest: Fraction | None = None
+    ) -> None:
         self._shape = (info.height, info.width, 3 + info.alpha)
         self._dtype = np.dtype(f"<u{info.bits // 8}")
         rows, columns = (info.height % 2, info.width % 2) if even else (0, 0)
         self.padded = bool(rows or columns)
         self._padding = ((0, rows), (0, columns), (0, 0))
         self._fixed = fps is not None
+        self._longest = longest
         self.size = (info.height + rows, info.width + columns)
         self._rate = fps or info.rate
         fourcc = _FOURCC[info.alpha, info.bits]
@@ -100,8 +107,12 @@ class Encoder:
             self.zero = frame.time
         image = np.pad(image, self._padding, "edge") if self.padded else image
         ticks = self.count if self._fixed else round((frame.time - self.zero) / self._muxer.tick)
-        if ticks - self._last > _LONGEST:
-            raise OutputError(f"frame {frame.index} comes more than 49 minutes after the one before it", "use --fps")
+        if self._longest is not None and self._last >= 0 and (ticks - self._last) * self._muxer.tick > self._longest:
+            minutes = int(self._longest // 60)
+            raise LimitError(
+                f"frame {frame.index} comes more than {minutes} minutes after the one before it",
+                "use --fps, or another kind of file, as .mkv",
+            )
         # A damaged stream can repeat a time or step back; no container takes that.
         self._last = max(ticks, self._last + 1)
         self._pipe.write(self._muxer.frame(self._last, image.nbytes))
@@ -136,7 +147,7 @@ class VideoSink:
         self._encoding = encoding
         self._comment = comment
         self._sound = sound
-        self._encoder = Encoder(info, fps, encoding.even)
+        self._encoder = Encoder(info, fps, encoding.even, encoding.longest)
         options = {"f": encoding.muxer, **encoding.options}
         if encoding.crf is not None:
             options["crf"] = str(encoding.crf if crf is None else crf)
@@ -157,6 +168,8 @@ class VideoSink:
     def write(self, frame: Frame) -> None:
         try:
             self._encoder.write(frame)
+        except LimitError as error:
+            raise LimitError(f"cannot write {self._part.target}: {error.message}", error.hint) from error
         except OSError as error:
             raise self._failed() from error
 
@@ -215,5 +228,6 @@ class VideoSink:
 
     def _error(self, child: Child) -> OutputError:
         cause = child.cause()
-        hint = next((hint for words, hint in _HINTS.items() if re.search(words, cause)), _ANY_HINT)
-        return OutputError(f"cannot write {self._part.target}: {cause}", hint)
+        hint = next((hint for words, hint in _HINTS.items() if re.search(words, cause)), "")
+        kind = LimitError if hint else OutputError
+        return kind(f"cannot write {self._part.target}: {cause}", hint or _ANY_HINT)

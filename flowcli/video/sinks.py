@@ -17,7 +17,7 @@ from flowcli.pictures import write_picture
 from flowcli.types import Frame, Sink, StreamInfo
 from flowcli.video import audio
 from flowcli.video.audio import Soundtrack
-from flowcli.video.encoder import REPEATABLE, Encoder, Encoding, VideoSink
+from flowcli.video.encoder import GIF_PAUSE, MP4_PAUSE, REPEATABLE, Encoder, Encoding, VideoSink
 
 _TAGS = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
 _MARK = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -44,15 +44,15 @@ def _encodings(depth: str) -> tuple[dict[str, Encoding], dict[str, Encoding]]:
     # ProRes 4444 is the one codec with alpha in .mov that every editing program opens; its alpha is lossless.
     prores = _bt709({"c:v": "prores_ks", "profile:v": "4444"}, "yuva444p10le")
     opaque = {
-        ".mp4": Encoding("mp4", x264, 18, even=True, muxer_options=_FASTSTART, sound=audio.MP4),
-        ".mov": Encoding("mov", x264, 18, even=True, muxer_options=_FASTSTART, sound=audio.MOV),
+        ".mp4": Encoding("mp4", x264, 18, even=True, muxer_options=_FASTSTART, sound=audio.MP4, longest=MP4_PAUSE),
+        ".mov": Encoding("mov", x264, 18, even=True, muxer_options=_FASTSTART, sound=audio.MOV, longest=MP4_PAUSE),
         ".mkv": Encoding("matroska", x264, 18, even=True, muxer_options=REPEATABLE, sound=audio.MATROSKA),
         ".webm": Encoding("webm", vp9, 24, muxer_options=REPEATABLE, sound=audio.WEBM),
-        ".gif": Encoding("gif", {"filter_complex": _PALETTES, "c:v": "gif"}),
+        ".gif": Encoding("gif", {"filter_complex": _PALETTES, "c:v": "gif"}, longest=GIF_PAUSE),
     }
     alpha = {
         ".webm": Encoding("webm", vp9_alpha, 24, muxer_options=REPEATABLE, sound=audio.WEBM),
-        ".mov": Encoding("mov", prores, muxer_options=_FASTSTART, sound=audio.MOV),
+        ".mov": Encoding("mov", prores, muxer_options=_FASTSTART, sound=audio.MOV, longest=MP4_PAUSE),
     }
     return opaque, alpha
 

@@ -246,12 +246,11 @@ class VideoSource(Closes):
             if self._strict:
                 raise InputError(told, "get it again; without --strict these frames are used")
             _LOG.warning("%s", told)
-        if self._facts.implausible:
-            _LOG.warning(
-                "%s: the times of %d frames go back, stand still or jump: these follow at the nominal rate",
-                self._name,
-                self._facts.implausible,
-            )
+        if count := self._facts.implausible:
+            told = f"the times of {count} frames go back, stand still or jump: these follow"
+            if count == 1:
+                told = "the time of 1 frame goes back, stands still or jumps: it follows"
+            _LOG.warning("%s: %s at the nominal rate", self._name, told)
         self._tell_interlaced()
         if self._facts.resized:
             _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)

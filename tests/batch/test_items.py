@@ -234,3 +234,50 @@ def test_the_stamp_of_a_folder_changes_with_its_pictures() -> None:
     assert stamp(Path("f")) == Stamp(3, 2000, 2)
     Path("f/2.png").rename("f/3.png")
     assert stamp(Path("f")).mtime > 2000
+
+
+def _animate(*names: str) -> None:
+    """PNG files that say that they have three frames."""
+    chunk = b"\0\0\0\x08acTL" + (3).to_bytes(4) + bytes(8)
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+
+
+def test_animations_are_items() -> None:
+    _animate("in/a.png", "in/b.png", "one/c.png")
+    touch("in/poster.png", "frames/1.png", "frames/2.png")
+    assert found("in", "one", "frames") == {
+        "a.png": "in/a.png",
+        "b.png": "in/b.png",
+        "c.png": "one/c.png",
+        "frames": "frames",
+    }
+    assert left_out("in") == {"in/poster.png": SINGLE}
+    assert found("one/c.png", "in/*.png") == {"a.png": "in/a.png", "b.png": "in/b.png", "c.png": "one/c.png"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("in/shot/f.%04d.png", "f.png"),
+        ("in/shot/f.####.png", "f.png"),
+        ("in/shot/%04d.jpg", "shot.jpg"),
+    ],
+)
+def test_a_pattern_of_frame_numbers_is_one_item(pattern: str, name: str) -> None:
+    touch("in/shot/f.0001.png", "in/shot/f.0002.png", "in/shot/0001.jpg", "in/shot/0002.jpg", "in/shot/x.png")
+    assert found(pattern) == {name: pattern}
+    assert stamp(Path(pattern).absolute()).files == 2
+    assert find_items([pattern], Path("out"), Path("in")).items[0].name == f"shot/{name}"
+
+
+def test_the_stamp_of_a_pattern_changes_with_its_frames() -> None:
+    touch("f.0001.png", "f.0002.png")
+    path = Path("f.%04d.png").absolute()
+    before = stamp(path)
+    touch("f.0003.png")
+    assert stamp(path) != before
+    for file in Path().glob("f.*"):
+        file.unlink()
+    assert stamp(path) == Stamp()

@@ -183,3 +183,13 @@ def test_a_split_of_two_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         open_net(f"{path},{path}", "deep")
     assert caught.value.message == f"--split cuts one ONNX file, not {path},{path}"
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime cannot say what is wrong with such a file, and prints that to standard output."""
+    path = small.save(small.segmenter(size=(32, 48)), tmp_path / "x.onnx")
+    stored = path.read_bytes()
+    path.write_bytes(stored.replace(b"stem_raw", b"\xff\xfftm_raw", 1))
+    with pytest.raises(InputError, match=r"^cannot load .*x\.onnx"):
+        open_net(str(path))
+    assert capsys.readouterr().out == ""

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from flowcli.draw.color import flow_to_rgb
-from flowcli.errors import OutputError
+from flowcli.errors import LimitError, OutputError
 from flowcli.pictures import read_unscaled
 from flowcli.types import Frame, StreamInfo, drain
 from flowcli.video import open_picture_sink, open_source, open_video_sink
@@ -120,11 +120,24 @@ def test_times_that_repeat_or_step_back(tmp_path: Path, suffix: str) -> None:
 def test_a_pause_that_mp4_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught:
         write(tmp_path / "a.mp4", clips.numbered(2), [Fraction(0), Fraction(3000)])
-    assert caught.value.message == "frame 1 comes more than 49 minutes after the one before it"
-    assert caught.value.hint == "use --fps"
+    told = "frame 1 comes more than 49 minutes after the one before it"
+    assert caught.value.message == f"cannot write {tmp_path}/a.mp4: {told}"
+    assert caught.value.hint == "use --fps, or another kind of file, as .mkv"
     assert names(tmp_path) == []
     pause = Fraction(2900)
     assert clips.times(write(tmp_path / "a.mp4", clips.numbered(2), [Fraction(0), pause])) == [0, pause]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_pause_of_hours(tmp_path: Path, suffix: str) -> None:
+    pause = Fraction(10_000)
+    assert clips.times(write(tmp_path / f"a{suffix}", clips.numbered(2), [Fraction(0), pause])) == [0, pause]
+
+
+def test_a_pause_that_gif_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match="frame 1 comes more than 10 minutes after the one before it"):
+        write(tmp_path / "a.gif", clips.numbered(2), [Fraction(0), Fraction(656)])
+    assert clips.times(write(tmp_path / "a.gif", clips.numbered(2), [Fraction(0), Fraction(655)])) == [0, 655]
 
 
 @pytest.mark.slow
