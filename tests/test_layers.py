@@ -16,9 +16,10 @@ LAYERS = """
     cli
     train batch bench doctor
     flowcli
+    evaluation
     carry
     api
-    output motion evaluation
+    output motion
     flowsource draw interpolation
     classic
     engine nets
@@ -78,6 +79,8 @@ LIGHT = {
     "cli",
     "engine.__init__",
     "engine.schedule",
+    "evaluation.__init__",
+    "evaluation.options",
     "interpolation.__init__",
     "interpolation.options",
     "models.__init__",

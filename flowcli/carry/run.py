@@ -69,11 +69,13 @@ def open_carrying(
     key: Callable[[Frame, torch.device], Value | None],
     kind: Kind[Value],
     single: bool,
+    engine: Engine | None = None,
 ) -> Iterator[CarryRun[Value]]:
     """A CarryRun over `frames`, in which cuts are found; leaving it ends its work. `name`: theirs in messages.
 
     key: tells the value of a key frame, on the device that it is given; asked once for each frame, in order. single:
-    there is only one key frame. Raises InputError if there is no frame.
+    there is only one key frame. engine: for `entry` and `engine_options`, if it is already open. Raises InputError if
+    there is no frame.
     """
     from flowcli.carry.report import Tally
     from flowcli.carry.stream import carry
@@ -85,7 +87,7 @@ def open_carrying(
         first = next(ahead, None)
         if first is None:
             raise InputError(f"no frames in {name}", "check the input")
-        engine = open_engine(entry, engine_options)
+        engine = engine or open_engine(entry, engine_options)
         value = key(first, engine.device)
         sides: Keys = "before" if single and value is not None else "both"
         if options.keys != "auto":

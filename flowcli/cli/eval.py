@@ -17,16 +17,21 @@ import click
 from flowcli.api import EngineOptions, find_weights, open_engine, synthesiser
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
+from flowcli.cli.maskscores import COPY, find_models, mask_options, mask_scores
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
+from flowcli.evaluation.options import MaskOptions
 from flowcli.interpolation.options import InterpolationOptions, Method
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
     from flowcli.evaluation.scores import Score, Summary
 
-Task = Literal["flow", "frames"]
+Task = Literal["flow", "frames", "masks"]
+Names = tuple[str, str]
+"""What results are summarised by, and what each of them is of."""
+PAIRS: Names = ("set", "pair")
 
 
 @click.command("eval")
@@ -39,19 +44,20 @@ Task = Literal["flow", "frames"]
     metavar="NAME|FILE",
     help="As for estimate; with --task frames as for interpolate; may be repeated.  [default: rpwc, or splat]",
 )
-@choice("--task", get_args(Task), "What is measured: flow, or frames made between frames.")
+@choice("--task", get_args(Task), "What is measured: flow, frames made between frames, or carried masks.")
 @click.option(
     "--baseline",
     "baselines",
-    type=click.Choice(list(entries.CLASSIC)),
+    type=click.Choice([*entries.CLASSIC, COPY]),
     multiple=True,
-    help="Measure a method of OpenCV on the same pairs; may be repeated.",
+    help="Measure a method of OpenCV on the same pairs, or a chain of its flow, or copied masks; may be repeated.",
 )
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="DIR", help="Folder for flow, error pictures and contact sheets."
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is in DIR.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated lines on stdout, one for each pair and set.")
+@mask_options
 @network_options
 @talk_options
 def command(
@@ -62,10 +68,11 @@ def command(
     save: Path | None,
     overwrite: bool,
     as_csv: bool,
+    masks: MaskOptions,
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure models on pairs with ground truth, or made frames on recorded ones.
+    """Measure models on pairs with ground truth, made frames on recorded ones, or carried masks on painted ones.
 
     DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as it is distributed, a folder
     of files PAIR_img1.*, PAIR_img2.* and PAIR_flow.*, or a folder of such folders.
@@ -84,25 +91,37 @@ def command(
     \b
     PSNR SSIM      of red, green and blue; PSNR-Y and SSIM-Y of the luma alone
 
-    -v lists every pair as well; --json and --csv always do.
+    With --task masks, DATASET is a folder of folders NAME/frames and NAME/masks, or of JPEGImages/480p/NAME and
+    Annotations/480p/NAME, with a mask for every frame. Masks are carried as propagate does, from every 20th frame over
+    the next 10 and 25, and from every Nth (--every) to those between.
+
+    \b
+    J F            agreement of area and of outline, as DAVIS defines them (mean over frames, then over sequences)
+    mIoU           intersection over union of several labels (over all frames, mean over labels)
+
+    -v lists every pair or sequence as well; --json and --csv always do.
 
     \b
     flowcli eval MPI-Sintel/ --baseline dis
     flowcli eval triplets/ --task frames -m splat -m blend
+    flowcli eval sequences/ --task masks --baseline copy --baseline dis
     flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
+    if task != "masks" and (masks != MaskOptions() or COPY in baselines):
+        raise UsageError(f"--every, --ignore, --check and --baseline {COPY} are for masks", "add --task masks")
+    if task == "masks":
+        if save:
+            raise UsageError("--save is for flow", "leave it out")
+        _report(mask_scores(dataset, models, baselines, masks, engine, talk), as_csv, talk, ("given", "sequence"))
+        return
     if task == "frames":
         if baselines or save:
             raise UsageError("--baseline and --save are for flow", "leave out --task frames, or the others")
         _report(_frame_scores(dataset, models or (InterpolationOptions.method,), engine, talk), as_csv, talk)
         return
-    chosen = [entries.resolve(model) for model in models or (EngineOptions.model,)]
-    names = [entry.name for entry in chosen] + list(baselines)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"two methods have the name {twice}", "rename one of the files")
+    chosen = find_models(models, baselines)
 
     from flowcli import classic
     from flowcli.evaluation import datasets
@@ -135,16 +154,20 @@ def _frame_scores(dataset: Path, models: Sequence[str], engine: EngineOptions, t
     return list(track(scores, len(triplets) * len(methods), "frame", show=not talk.quiet))
 
 
-def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions) -> None:
+def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions, names: Names = PAIRS) -> None:
     from flowcli.evaluation.scores import summarise
 
     summaries = summarise(scores)
     if talk.json:
-        click.echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
+        found = {
+            "sets": [_row(each, names) for each in summaries],
+            f"{names[1]}s": [_row(each, names) for each in scores],
+        }
+        click.echo(json.dumps(found))
     elif as_csv:
-        _write_csv([*summaries, *scores])
+        _write_csv([*summaries, *scores], names)
     else:
-        _print_table([*summaries, *(scores if talk.verbose else [])])
+        _print_table([*summaries, *(scores if talk.verbose else [])], names)
 
 
 def _values(result: Score | Summary) -> dict[str, float]:
@@ -155,42 +178,46 @@ def _values(result: Score | Summary) -> dict[str, float]:
     return {**own, "seconds": result.seconds}
 
 
-def _row(result: Score | Summary) -> dict[str, Any]:
+def _row(result: Score | Summary, names: Names) -> dict[str, Any]:
     """The fields of a result for JSON and CSV; unknown numbers are None."""
     from flowcli.evaluation.scores import Summary
 
-    what = {"pairs": result.pairs} if isinstance(result, Summary) else {"pair": result.name}
+    group, item = names
+    what = {f"{item}s": result.pairs} if isinstance(result, Summary) else {item: result.name}
     numbers = {name: round(value, 4) if math.isfinite(value) else None for name, value in _values(result).items()}
-    return {"set": result.group, **what, "method": result.method, **numbers}
+    return {group: result.group, **what, "method": result.method, **numbers}
 
 
-def _write_csv(results: Sequence[Score | Summary]) -> None:
-    rows = [{"pair": "", **_row(result)} for result in results]
-    columns = [name for name in ("set", "pairs", *rows[-1]) if name != "pair"]
-    columns.insert(1, "pair")
+def _write_csv(results: Sequence[Score | Summary], names: Names) -> None:
+    group, item = names
+    rows = [{item: "", **_row(result, names)} for result in results]
+    columns = [name for name in (group, f"{item}s", *rows[-1]) if name != item]
+    columns.insert(1, item)
     writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(columns)), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def _print_table(results: Iterable[Score | Summary]) -> None:
+def _print_table(results: Iterable[Score | Summary], names: Names) -> None:
     from flowcli.evaluation.scores import Summary
 
     rows = [(each, _values(each)) for each in results]
     shown = [
         name for name in rows[0][1] if name != "seconds" and not all(math.isnan(values[name]) for _, values in rows)
     ]
-    what = "pair" if any(not isinstance(each, Summary) for each, _ in rows) else "pairs"
+    group, item = names
+    what = item if any(not isinstance(each, Summary) for each, _ in rows) else f"{item}s"
     table = []
     for each, values in rows:
         name = str(each.pairs) if isinstance(each, Summary) else each.name
         numbers = [_shown(metric, values[metric]) for metric in shown]
         table.append((each.group, name, each.method, *numbers, f"{each.seconds:.3f}"))
-    print_columns(("set", what, "method", *shown, "s/pair"), table, left=3)
+    each_one = "frame" if item == "sequence" else item
+    print_columns((group, what, "method", *shown, f"s/{each_one}"), table, left=3)
 
 
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
-    share = name == "Fl" or name.endswith("px")
+    share = name in ("Fl", "J", "F", "mIoU") or name.endswith("px")
     return f"{100 * value:.1f}%" if share else f"{value:.4f}" if name.startswith("SSIM") else f"{value:.2f}"
