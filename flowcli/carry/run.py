@@ -40,6 +40,8 @@ class CarryOptions:
     """Frames that wait for the key frame after them."""
     check: bool = False
     """Estimates the flow the other way as well, where only one is needed: hidden places are found more surely."""
+    suggest: int = 0
+    """How many frames to name that are worth painting next."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,6 +78,13 @@ def _parse_as(text: str) -> str:
         help="How many frames wait for the key frame after them; so many are held in memory.",
     ),
     click.option("--check", is_flag=True, help="Find what is hidden by the flow both ways, where one would do."),
+    click.option(
+        "--suggest",
+        type=click.IntRange(min=0),
+        default=CarryOptions.suggest,
+        metavar="N",
+        help="Say which N frames to paint next, the one first from which the most doubt would go.",
+    ),
 )
 @net_options
 @grouped("engine", EngineOptions, *flow_options)
@@ -114,7 +121,7 @@ def command(
 
     \b
     flowcli propagate in.mp4 --masks first.png --out masks/
-    flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay
+    flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay --suggest 3
     flowcli propagate frames/ --masks keys/ --out cut.webm --as alpha
     flowcli propagate in.mp4 --net deeplab.onnx --net-input imagenet --every 10 --out labels/
     flowcli propagate --net deeplab.onnx --show-splits
@@ -135,7 +142,9 @@ def command(
 
     from flowcli.carry.keys import find_masks
     from flowcli.carry.outputs import open_target
+    from flowcli.carry.suggest import Doubts
 
+    doubts = Doubts()
     masks = find_masks(carrying.masks)
     began = time.perf_counter()
     with open_input(source) as frames, open_masks(frames, source, masks, entry, engine, carrying) as run:
@@ -143,7 +152,9 @@ def command(
         writers = open_all(
             targets, lambda each: open_target(each, info, output, sys.stdout.buffer, masks.form, run.content)
         )
-        count = write_all(run.frames, writers, info.frames, "frame", show=not talk.quiet)
+        carried = doubts.noted(run.frames) if carrying.suggest else run.frames
+        count = write_all(carried, writers, info.frames, "frame", show=not talk.quiet)
+    suggested = doubts.suggest(carrying.suggest)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
@@ -151,6 +162,7 @@ def command(
             "keys": run.tally.keys,
             "empty": run.tally.empty,
             "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
+            "suggested": [{"frame": each.index, "name": each.name, "gain": round(each.gain, 4)} for each in suggested],
             **described_run(run, info, seconds, frames.damage),
             "outputs": [
                 {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
@@ -160,6 +172,8 @@ def command(
     elif not talk.quiet:
         click.echo(told(writers, count, "frame", info, seconds), err=True)
         _tell(run.tally)
+        for each in suggested:
+            click.echo(f"paint next: {each.name}.png, confidence +{each.gain:.1%}", err=True)
 
 
 def _check(source: SourceOptions, carrying: CarryOptions, network: NetOptions) -> None:
@@ -169,6 +183,8 @@ def _check(source: SourceOptions, carrying: CarryOptions, network: NetOptions) -
     if bool(carrying.masks) == (network.net is not None):
         said = "--masks and --net contradict each other" if carrying.masks else "nothing to carry"
         raise UsageError(said, "give --masks MASKS or --net NET")
+    if network.net is not None and carrying.suggest:
+        raise UsageError("--suggest is for --masks", "leave it out; --every auto runs the network where it is needed")
     if network.net is None and network != NetOptions():
         raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 

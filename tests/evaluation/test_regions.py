@@ -14,7 +14,7 @@ def blob(seed: int, share: float = 0.5) -> np.ndarray:
     """(65, 97) bool: a few blots."""
     noise = np.random.default_rng(seed).random(SHAPE)
     for _ in range(4):
-        noise = sum(np.roll(noise, shift, axis) for shift in (-2, 0, 2) for axis in (0, 1))
+        noise = np.sum([np.roll(noise, shift, axis) for shift in (-2, 0, 2) for axis in (0, 1)], axis=0)
     blots: np.ndarray = noise > np.quantile(noise, share)
     return blots
 
