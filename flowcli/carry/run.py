@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -104,6 +104,32 @@ def open_carrying(
 
 
 @contextmanager
+def open_labels(
+    frames: Iterable[Frame],
+    name: str,
+    entry: entries.Entry,
+    engine_options: EngineOptions,
+    options: CarryOptions,
+    key: Callable[[Frame, torch.device], torch.Tensor | None],
+    single: bool,
+    engine: Engine | None = None,
+) -> Iterator[CarryRun[torch.Tensor]]:
+    """As `open_carrying`, for label maps (H, W) int32."""
+    from flowcli.carry.report import Tally
+    from flowcli.carry.ways import ChainedLabels, Ways, begin, settle
+
+    def start(frame: Frame, device: torch.device) -> Ways | None:
+        labels = key(frame, device)
+        return None if labels is None else begin(labels, frame)
+
+    kind = ChainedLabels()
+    with open_carrying(frames, name, entry, engine_options, options, start, kind, single, engine) as run:
+        # That of the run counts how sure the ways are, not the labels.
+        tally = Tally()
+        yield CarryRun(run.entry, run.engine, tally.counted(settle(run.frames)), tally)
+
+
+@contextmanager
 def open_masks(
     frames: FrameSource,
     source: SourceOptions,
@@ -118,7 +144,6 @@ def open_masks(
     end; where only some frames are selected, such masks are passed over.
     """
     from flowcli.carry.keys import check_size, check_used, find_content
-    from flowcli.carry.labels import Labels
     from flowcli.carry.soft import Soft
 
     check_size(masks, frames.info.height, frames.info.width, source.input)
@@ -133,9 +158,13 @@ def open_masks(
         seen.add(path)
         return masks.read(path, content).to(device)
 
-    kind = Labels() if content == "labels" else Soft()
     single = len(masks.files) == 1
-    with open_carrying(frames, source.input, entry, engine_options, options, key, kind, single) as run:
+    carrying: AbstractContextManager[CarryRun[torch.Tensor]]
+    if content == "labels":
+        carrying = open_labels(frames, source.input, entry, engine_options, options, key, single)
+    else:
+        carrying = open_carrying(frames, source.input, entry, engine_options, options, key, Soft(), single)
+    with carrying as run:
 
         def checked() -> Iterator[Carried[torch.Tensor]]:
             yield from run.frames

@@ -37,7 +37,6 @@ mask_options = grouped(
     click.option(
         "--ignore", type=click.IntRange(min=0), metavar="LABEL", help="Leave out pixels that have this label in truth."
     ),
-    click.option("--check", is_flag=True, help="As for propagate."),
 )
 
 
@@ -69,7 +68,7 @@ def mask_scores(
 
     clips = find_clips(dataset)
     carriers: dict[str, Carrier] = {
-        entry.name: propagated(entry, dataclasses.replace(engine, model=entry.name), options.check) for entry in chosen
+        entry.name: propagated(entry, dataclasses.replace(engine, model=entry.name)) for entry in chosen
     }
     for way, name in zip(ways, baselines, strict=True):
         carriers[way] = copied if name == COPY else chained(classic.METHODS[name])

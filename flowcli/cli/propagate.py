@@ -77,7 +77,7 @@ def _parse_as(text: str) -> str:
         metavar="N",
         help="How many frames wait for the key frame after them; so many are held in memory.",
     ),
-    click.option("--check", is_flag=True, help="Find what is hidden by the flow both ways, where one would do."),
+    click.option("--check", is_flag=True, help="Find what mattes hide by the flow both ways, where one would do."),
     click.option(
         "--suggest",
         type=click.IntRange(min=0),

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from flowcli.api import EngineOptions, open_engine
-from flowcli.carry.labels import Labels, find_labels
-from flowcli.carry.run import CarryOptions, open_carrying
+from flowcli.carry.run import CarryOptions, open_labels
 from flowcli.evaluation.scores import Method
+from flowcli.ops.labels import sample_labels
 from flowcli.types import Frame
 from flowcli.weights.entries import Entry
 
@@ -19,7 +19,7 @@ Carrier = Callable[[Iterable[Frame], Mapping[int, Tensor]], Iterator[Tensor]]
 """Frames, and the labels (H, W) int32 of some by their index -> the labels of each frame, in order."""
 
 
-def propagated(entry: Entry, options: EngineOptions, check: bool) -> Carrier:
+def propagated(entry: Entry, options: EngineOptions) -> Carrier:
     """Carries as `flowcli propagate` does, with the flow of the model of `entry`."""
     engine = open_engine(entry, options)
 
@@ -27,9 +27,8 @@ def propagated(entry: Entry, options: EngineOptions, check: bool) -> Carrier:
         def key(frame: Frame, device: torch.device) -> Tensor | None:
             return keys[frame.index].to(device) if frame.index in keys else None
 
-        carrying = CarryOptions(check=check)
         single = len(keys) == 1
-        with open_carrying(frames, "the frames", entry, options, carrying, key, Labels(), single, engine) as run:
+        with open_labels(frames, "the frames", entry, options, CarryOptions(), key, single, engine) as run:
             for each in run.frames:
                 empty = torch.zeros(each.frame.image.shape[:2], dtype=torch.int32)
                 yield empty if each.value is None else each.value.cpu()
@@ -52,7 +51,7 @@ def chained(flow: Method) -> Carrier:
     def follow(labels: Tensor, run: Sequence[Frame]) -> Iterator[Tensor]:
         """The labels of a run's frames but the first, which `labels` are of."""
         for other, frame in pairwise(run):
-            labels = find_labels(labels, torch.from_numpy(flow(frame.image, other.image)))
+            labels = sample_labels(labels, torch.from_numpy(flow(frame.image, other.image)))
             yield labels
 
     def carry(frames: Iterable[Frame], keys: Mapping[int, Tensor]) -> Iterator[Tensor]:

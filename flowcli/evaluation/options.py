@@ -13,5 +13,3 @@ class MaskOptions:
     """Every how many frames a mask is given, for masks carried from both sides."""
     ignore: int | None = None
     """A label of pixels that do not count."""
-    check: bool = False
-    """As for `propagate`."""

@@ -55,7 +55,7 @@ def test_a_chain_follows_the_flow_from_frame_to_frame() -> None:
 
 def test_masks_are_carried_as_the_command_does() -> None:
     options = EngineOptions("dis", device="cpu")
-    carrier = propagated(entries.resolve("dis"), options, check=False)
+    carrier = propagated(entries.resolve("dis"), options)
     for keys in ((0,), (0, 6)):
         found = run(carrier, *keys)
         assert all(torch.equal(found[key], labels(SCENE, key)) for key in keys)
