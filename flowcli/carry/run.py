@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from flowcli.api import EngineOptions, SourceOptions, open_engine
 from flowcli.engine.schedule import AHEAD, Consecutive, Keys
-from flowcli.errors import InputError
+from flowcli.errors import InputError, UsageError
 from flowcli.types import Frame, FrameSource
 from flowcli.weights import entries
 
@@ -40,6 +40,8 @@ class CarryOptions:
     """Frames that wait for the key frame after them."""
     check: bool = False
     """Estimates the flow the other way as well, where only one is needed: hidden places are found more surely."""
+    refine_edges: bool = False
+    """Moves borders between labels to edges of the picture nearby."""
     suggest: int = 0
     """How many frames to name that are worth painting next."""
 
@@ -115,6 +117,7 @@ def open_labels(
     engine: Engine | None = None,
 ) -> Iterator[CarryRun[torch.Tensor]]:
     """As `open_carrying`, for label maps (H, W) int32."""
+    from flowcli.carry.edges import refine_edges
     from flowcli.carry.report import Tally
     from flowcli.carry.ways import ChainedLabels, Ways, begin, settle
 
@@ -126,7 +129,10 @@ def open_labels(
     with open_carrying(frames, name, entry, engine_options, options, start, kind, single, engine) as run:
         # That of the run counts how sure the ways are, not the labels.
         tally = Tally()
-        yield CarryRun(run.entry, run.engine, tally.counted(settle(run.frames)), tally)
+        labelled = settle(run.frames)
+        if options.refine_edges:
+            labelled = refine_edges(labelled)
+        yield CarryRun(run.entry, run.engine, tally.counted(labelled), tally)
 
 
 @contextmanager
@@ -141,13 +147,15 @@ def open_masks(
     """A MaskRun over `frames`; leaving it ends its work.
 
     Raises InputError for masks of another size, and damaged ones. So does the run for a mask without a frame, at its
-    end; where only some frames are selected, such masks are passed over.
+    end; where only some frames are selected, such masks are passed over. UsageError for edges of soft masks.
     """
     from flowcli.carry.keys import check_size, check_used, find_content
     from flowcli.carry.soft import Soft
 
     check_size(masks, frames.info.height, frames.info.width, source.input)
     content = find_content(masks) if options.content == "auto" else options.content
+    if options.refine_edges and content == "soft":
+        raise UsageError("--refine-edges is for labels, and these masks are soft", "leave it out")
     seen: set[Path] = set()
     places = count()
 

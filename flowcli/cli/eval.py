@@ -110,7 +110,7 @@ def command(
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
     if task != "masks" and (masks != MaskOptions() or COPY in baselines):
-        raise UsageError(f"--every, --ignore and --baseline {COPY} are for masks", "add --task masks")
+        raise UsageError(f"--every, --ignore, --refine-edges and --baseline {COPY} are for masks", "add --task masks")
     if task == "masks":
         if save:
             raise UsageError("--save is for flow", "leave it out")

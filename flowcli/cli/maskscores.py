@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowcli.api import EngineOptions
+from flowcli.carry.run import CarryOptions
 from flowcli.cli.options import TalkOptions, grouped
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
@@ -37,6 +38,7 @@ mask_options = grouped(
     click.option(
         "--ignore", type=click.IntRange(min=0), metavar="LABEL", help="Leave out pixels that have this label in truth."
     ),
+    click.option("--refine-edges", is_flag=True, help="As for propagate."),
 )
 
 
@@ -67,8 +69,9 @@ def mask_scores(
     from flowcli.evaluation.masks import evaluate_masks, find_clips
 
     clips = find_clips(dataset)
+    carrying = CarryOptions(refine_edges=options.refine_edges)
     carriers: dict[str, Carrier] = {
-        entry.name: propagated(entry, dataclasses.replace(engine, model=entry.name)) for entry in chosen
+        entry.name: propagated(entry, dataclasses.replace(engine, model=entry.name), carrying) for entry in chosen
     }
     for way, name in zip(ways, baselines, strict=True):
         carriers[way] = copied if name == COPY else chained(classic.METHODS[name])

@@ -78,6 +78,7 @@ def _parse_as(text: str) -> str:
         help="How many frames wait for the key frame after them; so many are held in memory.",
     ),
     click.option("--check", is_flag=True, help="Find what mattes hide by the flow both ways, where one would do."),
+    click.option("--refine-edges", is_flag=True, help="Move borders of labels to edges nearby: slower, and sharper."),
     click.option(
         "--suggest",
         type=click.IntRange(min=0),
@@ -183,8 +184,9 @@ def _check(source: SourceOptions, carrying: CarryOptions, network: NetOptions) -
     if bool(carrying.masks) == (network.net is not None):
         said = "--masks and --net contradict each other" if carrying.masks else "nothing to carry"
         raise UsageError(said, "give --masks MASKS or --net NET")
-    if network.net is not None and carrying.suggest:
-        raise UsageError("--suggest is for --masks", "leave it out; --every auto runs the network where it is needed")
+    if network.net is not None and (carrying.suggest or carrying.refine_edges):
+        hint = "leave them out; --every auto runs the network where it is needed"
+        raise UsageError("--suggest and --refine-edges are for --masks", hint)
     if network.net is None and network != NetOptions():
         raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 

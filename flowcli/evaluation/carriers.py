@@ -19,7 +19,7 @@ Carrier = Callable[[Iterable[Frame], Mapping[int, Tensor]], Iterator[Tensor]]
 """Frames, and the labels (H, W) int32 of some by their index -> the labels of each frame, in order."""
 
 
-def propagated(entry: Entry, options: EngineOptions) -> Carrier:
+def propagated(entry: Entry, options: EngineOptions, carrying: CarryOptions) -> Carrier:
     """Carries as `flowcli propagate` does, with the flow of the model of `entry`."""
     engine = open_engine(entry, options)
 
@@ -28,7 +28,7 @@ def propagated(entry: Entry, options: EngineOptions) -> Carrier:
             return keys[frame.index].to(device) if frame.index in keys else None
 
         single = len(keys) == 1
-        with open_labels(frames, "the frames", entry, options, CarryOptions(), key, single, engine) as run:
+        with open_labels(frames, "the frames", entry, options, carrying, key, single, engine) as run:
             for each in run.frames:
                 empty = torch.zeros(each.frame.image.shape[:2], dtype=torch.int32)
                 yield empty if each.value is None else each.value.cpu()

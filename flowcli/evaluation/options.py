@@ -13,3 +13,5 @@ class MaskOptions:
     """Every how many frames a mask is given, for masks carried from both sides."""
     ignore: int | None = None
     """A label of pixels that do not count."""
+    refine_edges: bool = False
+    """As for `propagate`."""

@@ -116,8 +116,8 @@ def test_what_is_wrong_is_named(clips: Path, tmp_path: Path, capsys: pytest.Capt
     assert error(tmp_path / "gone", *masks) == (1, f"error: no such folder: {tmp_path}/gone")
     assert error(tmp_path / "empty", *masks) == (1, f"error: no sequences with masks in {tmp_path}/empty")
     assert error(clips, *masks, "--save", "x") == (2, "error: --save is for flow")
-    for words in (("--every", 5), ("--ignore", 0), ("--baseline", "copy")):
-        expected = (2, "error: --every, --ignore and --baseline copy are for masks")
+    for words in (("--every", 5), ("--ignore", 0), ("--refine-edges",), ("--baseline", "copy")):
+        expected = (2, "error: --every, --ignore, --refine-edges and --baseline copy are for masks")
         assert error(clips, *words) == expected
         assert error(clips, "--task", "frames", *words) == expected
     (clips / "one/masks/00003.png").unlink()

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from flowcli.api import EngineOptions
+from flowcli.carry.run import CarryOptions
 from flowcli.evaluation.carriers import Carrier, chained, copied, propagated
 from flowcli.types import Frame
 from flowcli.weights import entries
@@ -55,8 +56,7 @@ def test_a_chain_follows_the_flow_from_frame_to_frame() -> None:
 
 def test_masks_are_carried_as_the_command_does() -> None:
     options = EngineOptions("dis", device="cpu")
-    carrier = propagated(entries.resolve("dis"), options)
-    for keys in ((0,), (0, 6)):
-        found = run(carrier, *keys)
+    for keys, refine in (((0,), False), ((0, 6), False), ((0,), True)):
+        found = run(propagated(entries.resolve("dis"), options, CarryOptions(refine_edges=refine)), *keys)
         assert all(torch.equal(found[key], labels(SCENE, key)) for key in keys)
         assert min(overlap(each, labels(SCENE, index)) for index, each in enumerate(found)) > 0.7
