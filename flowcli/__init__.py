@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowcli.api import estimate as estimate
-    from flowcli.api import interpolate as interpolate
+    from flowcli.arrays import flow as flow
+    from flowcli.arrays import flow_to_rgb as flow_to_rgb
     from flowcli.carry.api import propagate as propagate
     from flowcli.engine.engine import Engine as Engine
     from flowcli.errors import FlowcliError as FlowcliError
     from flowcli.flowfile import read_flow as read_flow
     from flowcli.flowfile import write_flow as write_flow
+    from flowcli.interpolation.api import interpolate as interpolate
     from flowcli.types import FlowField as FlowField
     from flowcli.types import FlowPair as FlowPair
     from flowcli.types import Frame as Frame
@@ -26,7 +28,9 @@ _HOMES = {
     "FlowcliError": "errors",
     "Frame": "types",
     "estimate": "api",
-    "interpolate": "api",
+    "flow": "arrays",
+    "flow_to_rgb": "arrays",
+    "interpolate": "interpolation.api",
     "propagate": "carry.api",
     "read_flow": "flowfile",
     "write_flow": "flowfile",

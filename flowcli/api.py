@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from os import PathLike, fspath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowcli.errors import InputError, UsageError, WeightsError
-from flowcli.interpolation.options import Duplicates, InterpolationOptions, Method
 from flowcli.output.naming import Output, flow_direction
 from flowcli.types import Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
-    from flowcli.interpolation.making import Synthesiser
     from flowcli.models.base import FlowModel
     from flowcli.pipeline import Stopwatch
 
@@ -35,6 +32,10 @@ class SourceOptions:
     strict: bool = False
     """Damage is an error."""
     gaps: Gaps = "skip"
+    deep: bool = False
+    """Frames are uint16 where the source has more than 8 bits."""
+    deinterlace: bool = False
+    """Make whole pictures of interlaced ones."""
 
     def __post_init__(self) -> None:
         start, stop = self.start, self.stop
@@ -78,7 +79,7 @@ class Run:
 
 
 def estimate(
-    source: str | PathLike[str] | Iterable[Frame],
+    source: str | PathLike[str] | Iterable[Any],
     second: str | PathLike[str] | None = None,
     *,
     model: str = "rpwc",
@@ -98,8 +99,8 @@ def estimate(
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
-    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), or frames.
-    No flow is estimated to a frame that is marked as a cut.
+    source: a video file, a folder or glob of pictures, "-" for stdin, a picture (the other one is `second`), frames, or
+    pictures as `flowcli.flow` takes them. No flow is estimated to a frame that is marked as a cut.
     start, stop (exclusive): frame numbers, or seconds as Fraction; every: takes every nth frame.
     gaps: "skip" leads no flow across gaps in the numbers of pictures, nor from one sequence to another; "bridge" does;
     "error" raises InputError.
@@ -123,137 +124,36 @@ def estimate(
         yield from run.pairs
 
 
-def interpolate(
-    source: str | PathLike[str] | Iterable[Frame],
-    times: Iterable[Fraction] | None,
-    second: str | PathLike[str] | None = None,
-    *,
-    model: Method = "splat",
-    size: tuple[int, int] | None = None,
-    shutter: Fraction | None = None,
-    duplicates: Duplicates = "keep",
-    flow: str = "rpwc",
-    device: str = "auto",
-    precision: Precision = "auto",
-    max_side: int | None = None,
-    tile: int | None = None,
-    batch: int | None = None,
-) -> Generator[Frame]:
-    """A frame for each of `times`, numbered from 0, one at a time and in constant memory.
-
-    source, second: as for `estimate`. times: seconds on the clock of the frames, none before the one ahead of it, as
-    many as wanted; None for those of the frames themselves. At the time of a frame that frame comes out. Nothing is
-    mixed across a cut, whether it is marked or found: there, before the first frame and after the last one, the
-    nearest frame is repeated.
-    model: "splat" moves both frames along the flow between them, "blend" mixes them, "nearest" repeats the nearer one.
-    size: height and width of the result, None for that of the frames.
-    shutter: share of the time between two frames for which one is exposed, 0 to 1, for motion blur; None for none.
-    duplicates: "skip" leaves out frames that repeat the one before, so that motion is even where animation holds each
-    drawing for several frames.
-    flow: the model that estimates the flow; device to batch: as for `estimate`.
-    Raises FlowcliError as `estimate` does, and ValueError for times that go back.
-    """
-    from flowcli.pipeline import prefetch
-
-    options = EngineOptions(flow, None, device, precision, max_side, tile=tile, batch=batch)
-    with ExitStack() as stack:
-        frames, _ = stack.enter_context(open_given(source, second))
-        engine = open_engine(find_weights(options), options) if needs_flow(model) else None
-        ahead = stack.enter_context(prefetch(frames if second is not None else mark_frames(frames, duplicates)))
-        yield from _make_frames(ahead, times, model, engine, size=size, shutter=shutter)
-
-
-def needs_flow(method: Method) -> bool:
-    """Whether frames between frames are made along the flow between them."""
-    return method == "splat"
-
-
-def synthesiser(method: Method) -> Synthesiser:
-    """What makes frames between frames."""
-    from flowcli.interpolation.baselines import Blend, Nearest
-    from flowcli.interpolation.splat import Splat
-
-    known: dict[Method, Callable[[], Synthesiser]] = {"splat": Splat, "blend": Blend, "nearest": Nearest}
-    return known[method]()
-
-
-def mark_frames(frames: Iterable[Frame], duplicates: Duplicates) -> Iterator[Frame]:
-    """The frames for `retime`, with cuts marked, and without duplicates where they are skipped."""
-    from flowcli.interpolation.duplicates import mark_cuts
-
-    return mark_cuts(frames, skip=duplicates == "skip")
-
-
-def retime(
-    frames: Iterable[Frame], info: StreamInfo, options: InterpolationOptions, engine: Engine | None, *, pair: bool
-) -> Iterator[Frame]:
-    """The frames that `options` ask for; `frames` are from `mark_frames`, and such as `info` tells of.
-
-    engine: estimates the flow, None where none is needed. pair: they are two pictures. Raises InputError if there are
-    no frames.
-    """
-    from flowcli.interpolation.gaps import regular
-
-    rest = iter(frames)
-    first = next(rest, None)
-    if first is None:
-        raise InputError("there are no frames", "choose another input")
-    step = options.step(info)
-    offsets: Iterable[Fraction] | None = options.times if step is None else regular(step)
-    if pair and options.times is not None:
-        offsets = (time / info.rate for time in options.times)
-    yield from _make_frames(
-        chain((first,), rest),
-        None if offsets is None else (first.time + each for each in offsets),
-        options.method,
-        engine,
-        size=options.shape(info),
-        shutter=options.shutter,
-        hold=None if step is None else 1 / info.rate,
-    )
-
-
-def _make_frames(
-    frames: Iterable[Frame],
-    times: Iterable[Fraction] | None,
-    method: Method,
-    engine: Engine | None,
-    *,
-    size: tuple[int, int] | None,
-    shutter: Fraction | None,
-    hold: Fraction | None = None,
-) -> Iterator[Frame]:
-    from flowcli.interpolation.making import make_frames
-
-    return make_frames(frames, times, synthesiser(method), engine, size=size, shutter=shutter, hold=hold)
-
-
 @contextmanager
 def open_given(
-    source: str | PathLike[str] | Iterable[Frame],
+    source: str | PathLike[str] | Iterable[Any],
     second: str | PathLike[str] | None = None,
     *,
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
     gaps: Gaps = "skip",
+    deep: bool = False,
 ) -> Iterator[tuple[Iterable[Frame], str]]:
     """The frames that `source` names or is, and their name in messages; leaving it closes them if they can be closed.
 
-    Raises InputError; ValueError for a selection of frames that are given.
+    Pictures without numbers and times are frames as `given.as_frames` makes them. Raises InputError; ValueError for a
+    selection of frames that are given.
     """
     if isinstance(source, str | PathLike):
         from flowcli.video import open_source
 
         name = fspath(source)
         other = None if second is None else fspath(second)
-        with open_source(name, other, start=start, stop=stop, every=every, gaps=gaps) as frames:
+        with open_source(name, other, start=start, stop=stop, every=every, gaps=gaps, deep=deep) as frames:
             yield frames, name
         return
     if second is not None or every != 1 or (start, stop) != (None, None):
         raise ValueError("second, start, stop and every are for sources that are named")
+    from flowcli.given import as_frames
+
     try:
-        yield source, "the frames that were given"
+        yield as_frames(source), "the frames that were given"
     finally:
         if hasattr(source, "close"):
             source.close()
@@ -320,6 +220,8 @@ def open_input(source: SourceOptions) -> FrameSource:
         every=source.every,
         gaps=source.gaps,
         strict=source.strict,
+        deep=source.deep,
+        deinterlace=source.deinterlace,
     )
 
 

@@ -39,6 +39,7 @@ def share_cores() -> None:
 
 
 PIXELS = "FLOWCLI_MAX_PIXELS"
+MORE_PIXELS = f"--max-pixels N or {PIXELS}=N allows more"
 _MOST = 178_956_970
 """Pixels of the largest picture that Pillow opens without being told to."""
 

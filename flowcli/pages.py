@@ -6,10 +6,10 @@ import mmap
 import struct
 from pathlib import Path
 
+from flowcli.headers import tiff_order, tiff_pages
+
 _REDUCED, _MASK = 1, 4
 """Bits of a page that is no picture of its own: a thumbnail, the mask of another page."""
-_MOST = 100_000
-"""Pages that are looked for; more are a mistake, or a ring of pages."""
 _SUBFILE_TYPE = 254
 
 
@@ -34,29 +34,15 @@ def is_animation(data: bytes | memoryview) -> bool:
 def picture_pages(data: bytes | memoryview) -> list[int]:
     """The numbers of the pages, from 0, of a TIFF that are pictures of their own; [0] for other bytes.
 
-    Source: TIFF 6.0, section 2, and the tag NewSubfileType in section 8; BigTIFF by the libtiff project.
+    Source: TIFF 6.0, the tag NewSubfileType in section 8.
     """
-    orders = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
-    order = orders.get(bytes(data[:4]))
-    if order is None:
-        return [0]
-    big = bytes(data[:4]) in (b"II+\0", b"MM\0+")
-    offset_format, count_format, entry = (order + "Q", order + "Q", 20) if big else (order + "I", order + "H", 12)
-    found: list[int] = []
-    try:
-        (place,) = struct.unpack_from(offset_format, data, 8 if big else 4)
-        for number in range(_MOST):
-            if not place:
-                break
-            (count,) = struct.unpack_from(count_format, data, place)
-            first = place + struct.calcsize(count_format)
-            if not _kind(data, order, first, entry, count) & (_REDUCED | _MASK):
-                found.append(number)
-            (place,) = struct.unpack_from(offset_format, data, first + entry * count)
-    except (struct.error, OverflowError):
-        # Cut off; who decodes it says so.
-        pass
-    return found or [0]
+    order = tiff_order(data)
+    own = []
+    for number, page in enumerate(tiff_pages(data) if order else ()):
+        place = page.get(_SUBFILE_TYPE)
+        if place is None or not _number(data, order, place) & (_REDUCED | _MASK):
+            own.append(number)
+    return own or [0]
 
 
 def _is_animated_png(data: bytes | memoryview) -> bool:
@@ -72,11 +58,6 @@ def _is_animated_png(data: bytes | memoryview) -> bool:
     return False
 
 
-def _kind(data: bytes | memoryview, order: str, first: int, entry: int, count: int) -> int:
-    """The value of NewSubfileType; entries of a page are sorted by their tags, and it is the lowest."""
-    for place in range(first, first + entry * min(count, 2), entry):
-        tag, _ = struct.unpack_from(order + "HH", data, place)
-        if tag == _SUBFILE_TYPE:
-            value: int = struct.unpack_from(order + "I", data, place + entry - (8 if entry == 20 else 4))[0]
-            return value
-    return 0
+def _number(data: bytes | memoryview, order: str, place: int) -> int:
+    value: int = struct.unpack_from(order + "I", data, place)[0]
+    return value

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from flowcli.environment import PIXELS, max_pixels
-from flowcli.errors import InputError, OutputError
+from flowcli.avif import Turn, stored_turn
+from flowcli.complaints import overheard
+from flowcli.environment import MORE_PIXELS, max_pixels
+from flowcli.errors import InputError, OutputError, first_line, is_memory_error
+from flowcli.headers import brightest, straight
 from flowcli.opencv import cv2
 from flowcli.pages import is_animation, picture_pages
+from flowcli.regular import read_regular
 
 # A picture that cannot be read or written is reported by the exception raised here, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
+_LOG = logging.getLogger("flowcli")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif")
 """Suffixes of picture files that can be read and written, lower case."""
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".avif")
@@ -24,22 +30,47 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")
 """Suffixes of formats that keep 16 bits."""
 
 
-def read_picture(path: Path, page: int | None = None) -> np.ndarray:
+def warn_of_damage(path: Path, damage: str) -> None:
+    """Logs what a decoder says of a picture that it could read."""
+    _LOG.warning("%s is damaged (%s)", path, damage)
+
+
+def read_picture(
+    path: Path,
+    page: int | None = None,
+    on_damage: Callable[[Path, str], None] = warn_of_damage,
+    *,
+    deep: bool = False,
+) -> np.ndarray:
     """The picture as (H, W, 3) uint8 RGB, upright: EXIF orientation applied, grey and palettes expanded, alpha dropped.
 
-    page: of a TIFF, as `picture_pages` numbers them. Raises InputError with the path if the file cannot be opened or
-    decoded, or if it holds several pictures and no page is named.
+    deep: uint16 if the file has 16 bits. page: of a TIFF, as `picture_pages` numbers them. on_damage: called if the
+    decoder complains but gives a picture. Raises InputError with the path if the file cannot be opened or decoded, or
+    if it holds several pictures and no page is named.
     """
     data = _bytes(path)
     pages = picture_pages(data)
     if page is None and (len(pages) > 1 or is_animation(data)):
         raise InputError(f"several pictures in one file: {path}", "name it alone: its pictures are frames then")
-    return _decode(path, data, cv2.IMREAD_COLOR_RGB, pages[0] if page is None else page)
+    white = brightest(data)
+    # Not IMREAD_COLOR_RGB: OpenCV 5 forgets the order of colours for AVIF with alpha, and gives memory that it has not
+    # written for a TIFF of 16 bits.
+    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if white or deep else 0)
+    image, damage = _decode(path, straight(data), flags, pages[0] if page is None else page)
+    if damage:
+        on_damage(path, damage)
+    if white:
+        image = np.rint(image.clip(max=white) * ((65535 if deep else 255) / white)).astype(
+            np.uint16 if deep else np.uint8
+        )
+    if image.dtype not in (np.uint8, np.uint16):
+        raise _unusual(path, image)
+    return _upright(_swap(image), stored_turn(data))
 
 
 def read_unscaled(path: Path) -> np.ndarray:
     """The stored values: uint8, uint16 or float32, (H, W) or (H, W, 3) RGB or (H, W, 4) RGBA. Raises InputError."""
-    return _swap(_decode(path, _bytes(path), cv2.IMREAD_UNCHANGED))
+    return _swap(_decode(path, _bytes(path), cv2.IMREAD_UNCHANGED)[0])
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -54,8 +85,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     if image.shape[2:] == (4,) and suffix not in ALPHA_SUFFIXES:
         raise OutputError(f"{suffix} cannot hold transparency: {path}", f"use one of {' '.join(ALPHA_SUFFIXES)}")
     if image.dtype == np.uint16 and suffix not in DEEP_SUFFIXES:
-        # 65535 / 255 is 257.
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        image = in_bytes(image)
     try:
         encoded, data = cv2.imencode(suffix, _swap(image))
     except cv2.error:
@@ -64,6 +94,12 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         raise OutputError(f"cannot write a picture of {width}x{height} as {suffix}: {path}", "use .png")
     path.write_bytes(data.tobytes())
+
+
+def in_bytes(image: np.ndarray) -> np.ndarray:
+    """The picture in uint8, rounded if it is uint16."""
+    # 65535 / 255 is 257.
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -174,6 +210,17 @@ def draw_trails(image: np.ndarray, paths: np.ndarray, colours: np.ndarray, thick
     return cv2.blendLinear(paint, image, seen, 1 - seen)
 
 
+def draw_circles(
+    image: np.ndarray, places: np.ndarray, colours: np.ndarray, radius: float, *, filled: bool
+) -> np.ndarray:
+    """A copy of the uint8 RGB picture with dots, or thin rings, at places (N, 2) x, y; colours: (N, 3) uint8 RGB."""
+    drawn = image.copy()
+    width = -1 if filled else 1
+    for place, colour in zip(np.rint(places * 16).astype(np.int32).tolist(), colours.tolist(), strict=True):
+        cv2.circle(drawn, place, round(16 * radius), colour, width, cv2.LINE_AA, 4)
+    return drawn
+
+
 def heat(values: np.ndarray) -> np.ndarray:
     """A heat map (H, W, 3) uint8 RGB of (H, W) values: black up to 0, then violet and orange to pale yellow at 1."""
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
@@ -182,20 +229,28 @@ def heat(values: np.ndarray) -> np.ndarray:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
 
 
-def _decode(path: Path, data: bytes, flags: int, page: int = 0) -> np.ndarray:
-    """The picture in `data`, the bytes of `path`, as OpenCV stores it. Raises InputError."""
-    image = _decoded(path, data, flags, page)
+def _decode(path: Path, data: bytes, flags: int, page: int = 0) -> tuple[np.ndarray, str]:
+    """The picture in `data`, the bytes of `path`, as OpenCV stores it, and what is said of damage.
+
+    Raises InputError.
+    """
+    with overheard() as complaint:
+        image = _decoded(path, data, flags, page)
     if image is None:
-        stored = _decoded(path, data, cv2.IMREAD_UNCHANGED, page)
+        stored = _decoded(path, data, cv2.IMREAD_UNCHANGED, page) if not complaint.text else None
         if stored is not None:
-            raise InputError(f"a picture of {stored.dtype} values: {path}", "convert it to 8 or 16 bits, as PNG")
+            raise _unusual(path, stored)
         raise InputError(f"not a picture, or a damaged one: {path}", "remove it, or convert it to PNG")
-    return image
+    return image, complaint.text
+
+
+def _unusual(path: Path, image: np.ndarray) -> InputError:
+    return InputError(f"a picture of {image.dtype} values: {path}", "convert it to 8 or 16 bits, as PNG")
 
 
 def _decoded(path: Path, data: bytes, flags: int, page: int) -> np.ndarray | None:
@@ -208,8 +263,17 @@ def _decoded(path: Path, data: bytes, flags: int, page: int) -> np.ndarray | Non
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             limit = max_pixels()
-            raise InputError(f"picture of more than {limit} pixels: {path}", f"{PIXELS}=N allows more") from error
+            raise InputError(f"picture of more than {limit} pixels: {path}", MORE_PIXELS) from error
+        if is_memory_error(error):
+            raise MemoryError(first_line(error)) from error
         return None
+
+
+def _upright(image: np.ndarray, turn: Turn) -> np.ndarray:
+    if turn == Turn():
+        return image
+    turned = np.rot90(image, turn.quarters)
+    return np.ascontiguousarray(turned if turn.mirror is None else np.flip(turned, turn.mirror))
 
 
 def _swap(image: np.ndarray) -> np.ndarray:

@@ -93,12 +93,18 @@ def arrange(files: Iterable[Path], suffixes: Sequence[str]) -> Arrangement:
     left_out = [file.name for row in rows for _, file in row.frames if file not in kept]
     notes = []
     if len(rows) > 1:
-        notes.append(f"{len(rows)} sequences: {_listed([_span(row) for row in chosen])}")
+        notes.append(f"{len(rows)} sequences: {listed([_span(row) for row in chosen])}")
     if gaps:
-        notes.append(f"{'a gap' if len(gaps) == 1 else f'{len(gaps)} gaps'}: {_listed(gaps)}")
+        notes.append(f"{'a gap' if len(gaps) == 1 else f'{len(gaps)} gaps'}: {listed(gaps)}")
     if left_out:
-        notes.append(f"several files of one frame, left out: {_listed(left_out)}")
+        notes.append(f"several files of one frame, left out: {listed(left_out)}")
     return Arrangement(tuple(ordered), frozenset(starts - {0}), tuple(notes), numbered=True)
+
+
+def listed(texts: Sequence[str]) -> str:
+    """The first texts, and how many more there are."""
+    more = len(texts) - _LISTED
+    return ", ".join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -158,8 +164,3 @@ def _step(numbers: Sequence[int]) -> int | None:
 def _span(row: _Row) -> str:
     names = [file.name for _, file in row.frames]
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = len(texts) - _LISTED
-    return ", ".join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -123,7 +123,7 @@ def _judge(window: Sequence[_Look | None]) -> Change:
 def _sampled(image: np.ndarray) -> np.ndarray:
     rows, columns = (np.arange(count) * size // count for count, size in zip(_SAMPLES, image.shape, strict=False))
     samples: np.ndarray = image[rows][:, columns]
-    return samples
+    return (samples >> 8).astype(np.uint8) if samples.dtype == np.uint16 else samples
 
 
 def _colours(samples: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
@@ -32,7 +32,7 @@ Place = TypeVar("Place")
 OpenSink = TypeVar("OpenSink", bound="Sink[Any]")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One picture. `image`: (H, W, 3) uint8 RGB; made pictures may be (H, W, 4) RGBA, (H, W) grey, or uint16.
 
@@ -40,9 +40,9 @@ class Frame:
     """
 
     image: np.ndarray
-    index: int
+    index: int = 0
     """Position in the source, counted from 0 over all its frames, also those that `start` and `every` leave out."""
-    time: Fraction
+    time: Fraction = Fraction(0)
     """Presentation time in seconds."""
     name: str | None = None
     """The source's own file name without suffix; None in a video."""
@@ -54,8 +54,11 @@ class Frame:
         """The name for files made from this frame, without suffix: its own name, or its number."""
         return self.name or f"{self.index:06d}"
 
+    def __repr__(self) -> str:
+        return f"Frame({self.stem}, {_size(self.image.shape[:2])}, {float(self.time):.3f} s{', cut' * self.cut})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FlowField:
     """Flow at every pixel. `uv`: (2, H, W) float32 on the engine's device, u to the right and v down, in pixels."""
 
@@ -72,6 +75,15 @@ class FlowField:
         """(2, H, W) float32: `uv` as an array, with NaN in both planes where the flow is unknown or not finite."""
         return mark_unknown(self.uv.cpu().numpy(), None if self.valid is None else self.valid.cpu().numpy())
 
+    def __repr__(self) -> str:
+        unknown = "" if self.valid is None else ", with unknown pixels"
+        return f"FlowField({_size(self.uv.shape[1:])}, {self.uv.device}{unknown})"
+
+
+def _size(shape: Sequence[int]) -> str:
+    height, width = shape
+    return f"{width}x{height}"
+
 
 def mark_unknown(uv: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """The flow `uv` (2, H, W), with NaN in both planes where one is not finite or `valid` (H, W) is False."""
@@ -83,7 +95,7 @@ def mark_unknown(uv: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     return uv if known.all() else np.where(known, uv, np.nan)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FlowPair:
     """Two frames and the flow from `first` to `second`: second[y + v, x + u] shows what first[y, x] shows.
 
@@ -105,6 +117,10 @@ class FlowPair:
         if self.backward is None:
             raise ValueError("the pair has no backward flow")
         return FlowPair(self.second, self.first, self.backward, self.forward, at=self.at)
+
+    def __repr__(self) -> str:
+        ways = "->" if self.backward is None else "<->"
+        return f"FlowPair({self.first.stem} {ways} {self.second.stem}, {_size(self.forward.uv.shape[1:])})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 from flowcli.models import flow
 from flowcli.weights import entries
 from tests import tiny
+
+# Defaults that the user has set are none of the tests'.
+os.environ["FLOWCLI_CONFIG"] = "off"
 
 # The same cases on every run, and no deadline: the machine may be slow.
 hypothesis.settings.register_profile("flowcli", derandomize=True, deadline=None, max_examples=50)

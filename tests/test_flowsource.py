@@ -198,6 +198,7 @@ def test_one_file_of_many_flows(name: str) -> None:
     assert tenths == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_video_both_ways_is_two_files() -> None:
     given = pairs(5, 6)
     info = StreamInfo(3, 4, Fraction(25))

@@ -17,19 +17,19 @@ LAYERS = """
     train batch bench doctor
     flowcli
     evaluation
-    carry
+    carry interpolation arrays
     api
     output motion
-    flowsource draw interpolation
+    flowsource draw
     classic
     engine nets
     video flowfile weights
     models
     ops
     geometry
-    metrics pictures packing sequences shots targets
+    metrics pictures given packing sequences shots targets
     pipeline atomic opencv inputs pages
-    private renames
+    private renames headers avif complaints regular
     types environment
     errors
 """
@@ -62,6 +62,7 @@ LIGHT = {
     "environment",
     "atomic",
     "private",
+    "regular",
     "renames",
     "inputs",
     "pipeline",
@@ -73,6 +74,7 @@ LIGHT = {
     "batch",
     "carry.__init__",
     "carry.api",
+    "carry.given",
     "carry.naming",
     "carry.networks",
     "carry.run",
@@ -82,7 +84,10 @@ LIGHT = {
     "evaluation.__init__",
     "evaluation.options",
     "interpolation.__init__",
+    "interpolation.api",
     "interpolation.options",
+    "interpolation.run",
+    "interpolation.sound",
     "models.__init__",
     "models.flavours",
     "models.flow.__init__",
@@ -99,6 +104,7 @@ LIGHT = {
     "weights.__init__",
     "weights.entries",
     "weights.fetch",
+    "weights.known",
     "weights.files",
 }
 """Modules and whole packages that `flowcli --help` loads: they import SLOW packages inside functions only."""

@@ -41,7 +41,15 @@ def test_pages_of_a_tiff(order: str, big: bool) -> None:
 
 
 def test_a_ring_of_pages_ends() -> None:
-    assert len(picture_pages(tiff("<", False, [None], ring=True))) == 100_000
+    assert picture_pages(tiff("<", False, [None, None], ring=True)) == [0, 1]
+
+
+def test_pages_upon_each_other_end() -> None:
+    """Each page has 60,000 entries, and the next one begins a byte later."""
+    data = bytearray(b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 60_000) * 800_000)
+    for place in range(8, 400_000, 2):
+        struct.pack_into("<I", data, place + 2 + 12 * 60_000, place + 2)
+    assert 0 < len(picture_pages(bytes(data))) < 30
 
 
 @given(

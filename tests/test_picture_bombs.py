@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from flowcli import environment
+from flowcli.cli.main import main
 from flowcli.errors import InputError, UsageError
 from flowcli.pictures import read_picture, write_picture
 from flowcli.video import open_source
@@ -86,7 +88,7 @@ def test_a_picture_of_too_many_pixels(tmp_path: Path, bomb: Callable[[Path], Non
         read_picture(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
     assert caught.value.message == f"picture of more than {LIMIT} pixels: {path}"
-    assert caught.value.hint == "FLOWCLI_MAX_PIXELS=N allows more"
+    assert caught.value.hint == "--max-pixels N or FLOWCLI_MAX_PIXELS=N allows more"
 
 
 def test_a_video_of_too_many_pixels(tmp_path: Path) -> None:
@@ -96,6 +98,37 @@ def test_a_video_of_too_many_pixels(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+def test_the_option_raises_and_lowers_it(tmp_path: Path) -> None:
+    for name in "ab":
+        write_picture(tmp_path / f"{name}.png", np.zeros((20, 30, 3), np.uint8))
+    for limit, status in ((599, 1), (600, 0)):
+        arguments = ["a.png", "b.png", "-o", "ab.flo", "-m", "dis", "--max-pixels", str(limit)]
+        done = subprocess.run(
+            [sys.executable, "-m", "flowcli", "estimate", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status
+        assert ("picture of more than 599 pixels: a.png" in done.stderr) == bool(status)
+
+
+def test_the_option_ends_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def look(*arguments: object) -> None:
+        seen.append(environment.max_pixels())
+        raise InputError("enough")
+
+    monkeypatch.setattr("flowcli.cli.estimate.open_input", look)
+    assert main(["estimate", "x", "-o", str(tmp_path / "x.mp4"), "-m", "dis", "--max-pixels", "12345"]) == 1
+    assert seen == [12345]
+    assert environment.max_pixels() == LIMIT
+
+
+@pytest.mark.slow
 def test_the_limit_can_be_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     write_picture(path, np.zeros((20, 30, 3), np.uint8))

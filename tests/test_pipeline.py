@@ -328,6 +328,7 @@ def test_one_failing_sink_of_two_aborts_both_and_ends_the_source() -> None:
     assert source.closed.is_set()
 
 
+@pytest.mark.slow
 def test_stages_overlap() -> None:
     """Three stages of 20 ms and 15 items take little more than one of them, not the sum (900 ms)."""
     pause = 0.02

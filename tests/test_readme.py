@@ -57,6 +57,8 @@ FRAMES = tuple(f"{folder}/{number}.png" for folder in ("frames", "plate") for nu
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with all the inputs that the pages speak of, `flowcli` and `ffmpeg` on PATH, and a home of its own."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".home"))
+    monkeypatch.delenv("FLOWCLI_CONFIG")
     tools = tmp_path / ".tools"
     tools.mkdir()
     (tools / "ffmpeg").symlink_to(ffmpeg_path())
@@ -74,6 +76,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             cv2.imwrite(name, dice.integers(0, 256, (64, 96, 3), np.uint8))
     write_masks(("mask.png", "keys/000000.png", "keys/000020.png"), "L")
     write_masks(("palette/000000.png",), "P")
+    for name in ("painted.png", "again.png"):
+        cv2.imwrite(name, np.pad(dice.integers(0, 256, (20, 30, 4), np.uint8), ((20, 24), (30, 36), (0, 0))))
+    Path("points.csv").write_text("frame,id,x,y\n0,nose,41.5,30\n20,nose,55,31.25\n0,ear,37,22\n")
+    Path("features").mkdir()
+    for number in (0, 20):
+        np.savez(f"features/{number:06d}.npz", features=dice.normal(size=(4, 8, 12)))
     Path("flow_files").mkdir()
     for number in range(2):
         flowcli.write_flow(f"flow_files/{number}.flo", dice.normal(0, 3, (2, 64, 96)).astype(np.float32))
@@ -116,6 +124,8 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
             assert sorted(path.name for path in Path("both").iterdir()) == ["1.flo", "1_bwd.flo", "2.flo", "2_bwd.flo"]
     elif words[1] == "train":
         assert Path("runs/mine/weights.safetensors").is_file()
+    elif words[1] == "config":
+        assert out == f"{place}/.home/flowcli/flowcli.toml (not there)\nflowcli.toml (not there)\n"
     else:
         assert "rpwc" in out
     if "--save" in words:

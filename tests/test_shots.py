@@ -85,6 +85,7 @@ def test_scores_are_from_0_to_1_and_unknown_for_the_first_frame() -> None:
         assert 0 <= change.duplicate <= 1
 
 
+@pytest.mark.slow
 def test_duplicates() -> None:
     moving = camera(16, pan=3)
     assert duplicates(moving) == []

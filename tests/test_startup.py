@@ -76,8 +76,9 @@ def test_answers_without_heavy_imports(root: Path, table: Path, arguments: str, 
 
 
 def test_models_without_heavy_imports(root: Path, table: Path) -> None:
-    assert probe(root, table, "models") == (0, [])
+    assert probe(root, table, "models") == (0, ["rich"])  # For the table.
     assert probe(root, table, "models", "--json") == (0, [])
+    assert probe(root, table, "models", "info", "rpwc") == (0, [])
 
 
 def test_missing_input_does_not_wait_for_torch(root: Path, table: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flowcli.errors import InputError
 from flowcli.inputs import STDIN
+from flowcli.regular import read_regular
 
 _SUFFIX = ".txt"
 
@@ -23,7 +24,7 @@ def read_list(text: str) -> list[str]:
     """The names in a list, or ("-") on standard input. Raises InputError if it cannot be read."""
     try:
         if text != STDIN:
-            data = Path(text).read_bytes()
+            data = read_regular(Path(text))
         elif sys.stdin is None or sys.stdin.isatty():
             raise InputError("standard input is a terminal", "pipe names into it, one a line, or name a list: list.txt")
         else:

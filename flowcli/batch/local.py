@@ -67,7 +67,8 @@ def _workers(task: Task, count: int | None) -> list[Worker]:
     for number in range(count or len(devices)):
         device = devices[number % len(devices)]
         worker = Worker(replace(task, engine=replace(task.engine, device=device)), models.get(device))
-        models[device] = worker.engine.model
+        if worker.maker.model is not None:
+            models[device] = worker.maker.model
         workers.append(worker)
     return workers
 

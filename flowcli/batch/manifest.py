@@ -58,11 +58,14 @@ class Record:
     """When this record was written, seconds since 1970."""
     frames: int = 0
     flows: int = 0
+    """Or frames that were made."""
     seconds: float = 0.0
     error: str = ""
     hint: str = ""
     damaged: str = ""
     """What of the input could not be read, if the status says so: its outputs hold the rest."""
+    arithmetic: str = ""
+    """What decides the last bits of its flow beside settings and weights; no reason to do it anew."""
     outputs: tuple[Written, ...] = ()
 
     @property
@@ -195,20 +198,3 @@ def _is_torn(path: Path) -> bool:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read() != b"\n"
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    """Locks the file until it is closed or this process dies, on systems that have such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(
-            f"another run is writing into {folder}", "wait for it, or give each run a --shard of its own"
-        ) from None
-    except OSError:
-        # Some network file systems have no locks.
-        return

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from flowcli.batch.items import Item
 from flowcli.errors import OutputError, UsageError
-from flowcli.output.kinds import sequence_kind
-from flowcli.output.naming import Output, name_outputs
+from flowcli.output.kinds import frames_kind, sequence_kind
+from flowcli.output.naming import Output, name_frames, name_outputs
 from flowcli.output.options import OutputOptions
 from flowcli.types import Direction
 
@@ -37,15 +37,26 @@ class Plan:
 
 
 def plan_items(
-    items: Sequence[Item], out: Path, options: OutputOptions, direction: Direction, template: str = TEMPLATE
+    items: Sequence[Item],
+    out: Path,
+    options: OutputOptions,
+    direction: Direction,
+    template: str = TEMPLATE,
+    *,
+    frames: bool = False,
 ) -> list[Plan]:
     """The outputs of each item, one or (both directions) two for each of `options.kinds`.
 
-    template: name of an output below `out`, without suffix; see FIELDS. Raises UsageError for an unknown field, and for
-    outputs with the same place or one inside the other.
+    template: name of an output below `out`, without suffix; see FIELDS. frames: frames come, not flow.
+    Raises UsageError for an unknown field, and for outputs with the same place or one inside the other.
     """
     _check_template(template)
-    plans = [Plan(item, _outputs(item, out, options, direction, template), out) for item in items]
+
+    def name(named: OutputOptions) -> list[Output]:
+        return name_frames(named) if frames else name_outputs(named, direction=direction)
+
+    kind = frames_kind if frames else sequence_kind
+    plans = [Plan(item, _outputs(item, out, options, template, kind, name), out) for item in items]
     owners: dict[str, Item] = {}
     for plan in plans:
         for place in plan.places:
@@ -75,21 +86,30 @@ def check_places(plans: Sequence[Plan], owned: set[str], overwrite: bool) -> Non
                 raise OutputError(f"output exists already: {path}", "pass -y to replace it, or choose another folder")
 
 
-def _outputs(item: Item, out: Path, options: OutputOptions, direction: Direction, template: str) -> tuple[Output, ...]:
+def _outputs(
+    item: Item,
+    out: Path,
+    options: OutputOptions,
+    template: str,
+    kind: Callable[[str], tuple[str, str, str]],
+    name_all: Callable[[OutputOptions], list[Output]],
+) -> tuple[Output, ...]:
+    """kind: content, format and end of the name of a word; name_all: the outputs for targets and kinds."""
     name = PurePosixPath(item.name)
     stem = name.name if item.path.is_dir() else name.stem
     folder = "" if str(name.parent) == "." else str(name.parent)
     targets: dict[tuple[str, str], str] = {}
     for word in options.kinds:
-        what, form, end = sequence_kind(word)
+        what, form, end = kind(word)
         place = template.format(folder=folder, stem=stem, name=name.name, what=what, format=form).strip("/")
         if not place or ".." in PurePosixPath(place).parts:
             raise UsageError(f"--name {template} makes no name of {item.name}", f"use for example {TEMPLATE}_{{what}}")
         # Files of different formats may share a folder.
-        if targets.setdefault((f"{out}/{place}{end}", form), f"{what}.{form}") != f"{what}.{form}":
+        word = form if what == "frames" else f"{what}.{form}"
+        if targets.setdefault((f"{out}/{place}{end}", form), word) != word:
             raise _clash(f"two kinds have the same output: {place}{end}")
     names = tuple(target for target, _ in targets)
-    return tuple(name_outputs(replace(options, targets=names, kinds=tuple(targets.values())), direction=direction))
+    return tuple(name_all(replace(options, targets=names, kinds=tuple(targets.values()))))
 
 
 def _check_template(template: str) -> None:

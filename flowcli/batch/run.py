@@ -109,9 +109,10 @@ def settings_hash(task: Task) -> str:
     engine = {**dataclasses.asdict(task.engine), "device": None, "weights": None}
     output = {**dataclasses.asdict(task.output), "targets": None, "overwrite": None}
     source = dataclasses.asdict(task.source)
-    # It decides whether there are outputs, not what is in them.
-    del source["strict"]
-    text = json.dumps([source, engine, output], sort_keys=True, default=str)
+    # One decides whether there are outputs, not what is in them; the other follows from what is made.
+    del source["strict"], source["deep"]
+    made = [] if task.making is None else [dataclasses.asdict(task.making)]
+    text = json.dumps([source, engine, output, *made], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_engine, open_input, open_run
+from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
+from flowcli.batch.makers import FlowMaker, FrameMaker, Maker
 from flowcli.errors import MEMORY_HINT, FlowcliError, OutputError, WeightsError, first_line, is_memory_error
+from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.run import find_method
 from flowcli.output.naming import Output
-from flowcli.output.opening import open_flows
 from flowcli.output.options import OutputOptions
-from flowcli.types import FlowPair, drain, open_all
+from flowcli.types import drain
 
 if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
     from flowcli.weights.entries import Entry
 
 Watch = Callable[[int, int | None], None]
-"""Called with the flows of an item so far and their total, if known; an exception ends the item."""
+"""Called with the flows or frames made of an item so far and their total, if known; an exception ends the item."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,21 @@ class Task:
     """Options of the outputs, without targets."""
     weights: str
     """SHA-256 of the weights, or the name of a method without weights."""
+    making: InterpolationOptions | None = None
+    """Makes frames between frames instead of flow."""
+
+
+def task_weights(engine: EngineOptions, making: InterpolationOptions | None = None) -> str:
+    """The identity of the weights that flow or frames are made with, for a Task. Raises WeightsError."""
+    if making is None:
+        return weights_hash(find_weights(engine))
+    method = find_method(making.method, engine, along=True)
+    entry = method.weights or method.flow
+    return method.name if entry is None else weights_hash(entry)
 
 
 def weights_hash(entry: Entry) -> str:
-    """The identity of weights, for a Task."""
+    """The identity of weights."""
     return entry.sha256 or entry.name
 
 
@@ -68,15 +81,18 @@ class Result:
 
     frames: int = 0
     flows: int = 0
+    """Or frames that were made."""
     seconds: float = 0.0
     error: str = ""
     hint: str = ""
     damaged: str = ""
     """What of the input could not be read, if its outputs were made all the same."""
+    arithmetic: str = ""
+    """What decides the last bits of the flow, beside weights and options."""
 
 
 class Worker:
-    """Processes jobs one after the other with one engine.
+    """Processes jobs one after the other with one network.
 
     model: the network of `task`, if it is already loaded. Raises DeviceError, and WeightsError, also if the weights are
     not those of `task`.
@@ -84,13 +100,18 @@ class Worker:
 
     def __init__(self, task: Task, model: FlowModel | None = None) -> None:
         self.task = task
-        self.entry = find_weights(task.engine)
-        if (found := weights_hash(self.entry)) != task.weights:
+        if (found := task_weights(task.engine, task.making)) != task.weights:
             raise WeightsError(
-                f"weights {self.entry.name} are not the same everywhere: {found} and {task.weights}",
+                f"weights {task.engine.model} are not the same everywhere: {found} and {task.weights}",
                 "install the same flowcli, and the same weights, on all machines",
             )
-        self.engine = open_engine(self.entry, task.engine, model)
+        self.maker = self._open_maker(model)
+
+    def _open_maker(self, model: FlowModel | None) -> Maker:
+        task = self.task
+        if task.making is None:
+            return FlowMaker(task.engine, task.output, model)
+        return FrameMaker(task.engine, task.making, task.output, model)
 
     def make(self, job: Job, watch: Watch = lambda done, total: None) -> Result:
         """Makes the outputs of the job. Errors are in the result; only exceptions of `watch` are raised."""
@@ -117,19 +138,14 @@ class Worker:
         for output in job.outputs:
             assert output.path is not None
             output.path.parent.mkdir(parents=True, exist_ok=True)
-        name = str(job.input)
-        with (
-            open_input(replace(task.source, input=name)) as frames,
-            open_run(frames, name, self.entry, task.engine, self.engine, job.outputs) as run,
-        ):
-            info = frames.info
-            writers = open_all(job.outputs, lambda each: open_flows(each, info, task.output, sys.stdout.buffer))
-            flows = drain(_watched(run.pairs, count_pairs(info, task.engine), watch), writers)
-        return Result(run.decode.items, flows, damaged=frames.damage)
+        source = replace(task.source, input=str(job.input), deep=task.making is not None)
+        with open_input(source) as frames, self.maker.open(frames, job.input, job.outputs) as run:
+            made = drain(_watched(run.items, run.total, watch), run.writers)
+        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=self.maker.arithmetic())
 
 
-def _watched(pairs: Iterator[FlowPair], total: int | None, watch: Watch) -> Iterator[FlowPair]:
+def _watched(items: Iterator[Item], total: int | None, watch: Watch) -> Iterator[Item]:
     watch(0, total)
-    for done, pair in enumerate(pairs, 1):
-        yield pair
+    for done, item in enumerate(items, 1):
+        yield item
         watch(done, total)

@@ -45,11 +45,12 @@ def propagate(
     estimates flow both ways where one would do. The rest is as for `estimate`.
     Raises FlowcliError: InputError for arrays that do not fit their frame, and what `estimate` raises.
     """
-    from flowcli.carry.tensors import Arrays, as_value
+    from flowcli.carry.stream import Carried
+    from flowcli.carry.tensors import Arrays, Known, as_known
 
-    def key(frame: Frame, device: torch.device) -> torch.Tensor | None:
+    def key(frame: Frame, device: torch.device) -> Known | None:
         array = keys(frame) if callable(keys) else keys.get(frame.index)
-        return None if array is None else as_value(array, frame).to(device)
+        return None if array is None else as_known({"": array}, frame, device)
 
     engine = EngineOptions(model, device=device, precision=precision, max_side=max_side)
     options = CarryOptions(keys=sides, ahead=ahead, check=check)
@@ -58,4 +59,6 @@ def propagate(
         open_given(source, start=start, stop=stop, every=every) as (frames, name),
         open_carrying(frames, name, find_weights(engine), engine, options, key, Arrays(), single) as run,
     ):
-        yield from run.frames
+        for each in run.frames:
+            value = None if each.value is None else each.value.arrays()[""]
+            yield Carried(each.frame, value, each.confidence, each.key)

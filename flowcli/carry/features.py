@@ -93,13 +93,13 @@ def _carried(pairs: tuple[FlowPair, ...], keys: list[_Key], look: Look, net: Net
     results: list[Tensors] = []
     weights: list[Tensor] = []
     trusts: list[Tensor] = []
-    names = (*net.parts.carried, *[""] * len(keys[0].maps))
+    names = net.parts.carried or tuple(map(str, range(len(keys[0].maps))))
     for pair, key in zip(pairs, keys, strict=True):
         flow = pair.forward.known
         evidence = weigh(look, _on(key.look, flow.device), flow)
         moved = (
             carry_map(values.to(flow.device), flow, net.scales.get(name))
-            for values, name in zip(key.maps, names, strict=False)
+            for values, name in zip(key.maps, names, strict=True)
         )
         results.append(tuple(moved))
         trusts.append(evidence.trust)

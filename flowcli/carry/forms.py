@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from flowcli.errors import InputError
+from flowcli.regular import open_regular
 
 Mode = Literal["1", "L", "P", "I;16", "RGB"]
 """Pillow's names: black and white, grey, palette, 16-bit grey, colours."""
@@ -111,12 +112,13 @@ def _unpacked(colours: np.ndarray) -> np.ndarray:
 
 
 def _bits(path: Path) -> int:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(_DEPTH + 1)[_DEPTH]
 
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        with open_regular(path):
+            return Image.open(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read mask {path}: not a picture, or damaged", "masks are PNG files") from error

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from flowcli.carry.forms import Form, read_form, read_mask
+from flowcli.carry.frames import by_number, find_for
 from flowcli.errors import InputError
 from flowcli.inputs import find_input
-from flowcli.sequences import parse_frame_name
 from flowcli.types import Frame
 
 Content = Literal["labels", "soft"]
@@ -44,8 +44,7 @@ class Masks:
         """
         if self.first:
             return next(iter(self.files.values())) if first else None
-        name = parse_frame_name(frame.stem)
-        return self.files.get(frame.stem) or (None if name is None else self.numbers.get(name.number))
+        return find_for(frame, self.files, self.numbers)
 
     def read(self, path: Path, content: Content) -> torch.Tensor:
         """(H, W) int32 labels, or (1, H, W) float32 from 0 to 1. Raises InputError."""
@@ -71,9 +70,8 @@ def find_masks(text: str) -> Masks:
             raise InputError(f"{file} is {_shown(other_size)}, but {files[0]} is {_shown(size)}", "make masks one size")
         if len(other.palette) > len(form.palette):
             form = replace(form, palette=other.palette, transparency=other.transparency)
-    named = {file: parse_frame_name(file.stem) for file in files}
-    numbers = {name.number: file for file, name in named.items() if name is not None}
-    return Masks(text, {file.stem: file for file in files}, numbers, size, form, first=given.form == "file")
+    named = {file.stem: file for file in files}
+    return Masks(text, named, by_number(named), size, form, first=given.form == "file")
 
 
 def find_content(masks: Masks) -> Content:

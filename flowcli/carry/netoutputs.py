@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from flowcli.atomic import Part
+from flowcli.carry.arrayfiles import ArrayFolder
 from flowcli.carry.forms import Form
 from flowcli.carry.naming import ARRAYS, Target
 from flowcli.carry.outputs import open_target
@@ -55,8 +54,8 @@ def open_net_target(
         if output.format != ARRAYS or output.path is None:
             raise UsageError(f"the network gives {meaning}, which {output} cannot hold", "use --out folder/ --as npz")
         watch = Stopwatch()
-        sink = _TensorSink(output.path, options.overwrite)
-        return Writer(output, Background(sink, watch=watch), watch)
+        arrays: Sink[Shown] = Stage(_arrays, ArrayFolder(output.path, options.overwrite))
+        return Writer(output, Background(arrays, watch=watch), watch)
     if meaning == "picture" and target.what != "confidence":
         if target.what != "masks":
             raise UsageError(f"the network gives a picture: --as {target.what} needs masks", "leave --as out")
@@ -79,20 +78,6 @@ def _picture(shown: Shown) -> Frame:
     return replace(shown.carried.frame, image=image)
 
 
-class _TensorSink:
-    """A folder of .npz files, each with the tensors of a frame."""
-
-    def __init__(self, folder: Path, overwrite: bool) -> None:
-        self._part = Part(folder, overwrite, folder=True)
-
-    def write(self, item: Shown) -> None:
-        arrays = {f"output{number}": each.cpu().numpy() for number, each in enumerate(item.outputs.tensors)}
-        # numpy takes arrays by any name, but its types say that `allow_pickle` may be among them.
-        with (self._part.path / f"{item.carried.frame.stem}.npz").open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-
-    def close(self) -> None:
-        self._part.publish()
-
-    def abort(self) -> None:
-        self._part.discard()
+def _arrays(shown: Shown) -> tuple[str, dict[str, np.ndarray]]:
+    tensors = enumerate(shown.outputs.tensors)
+    return shown.carried.frame.stem, {f"output{number}": each.cpu().numpy() for number, each in tensors}

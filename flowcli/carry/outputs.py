@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def open_target(
     arrays = output.format == ARRAYS
     stored = target.what == "masks" and output.folder and (arrays or output.format == "png")
     if target.what == "confidence":
-        make = _confidence
+        make = draw_confidence
     else:
         make = partial(_drawn, draw=_numbers if stored else _drawing(target.what, form, content))
     if arrays and output.path is not None:
@@ -65,8 +65,8 @@ def _drawn(carried: Carried[torch.Tensor], draw: Draw) -> Frame:
     return replace(carried.frame, image=draw(image, numbers))
 
 
-def _confidence(carried: Carried[torch.Tensor]) -> Frame:
-    """Grey: white where the mask is surely right, black where nothing is known."""
+def draw_confidence(carried: Carried[Any]) -> Frame:
+    """Grey: white where what is carried is surely right, black where nothing is known."""
     height, width = carried.frame.image.shape[:2]
     if carried.confidence is None:
         return replace(carried.frame, image=np.zeros((height, width), np.uint8))

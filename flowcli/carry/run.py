@@ -64,6 +64,19 @@ class MaskRun(CarryRun["torch.Tensor"]):
 
 
 @contextmanager
+def open_marked(frames: Iterable[Frame], name: str) -> Iterator[tuple[Frame, Iterator[Frame]]]:
+    """The first frame, and all of them, with cuts marked, read ahead. Raises InputError if there are none in `name`."""
+    from flowcli.pipeline import prefetch
+    from flowcli.shots import compare
+
+    with prefetch(change.marked for change in compare(frames)) as ahead:
+        first = next(ahead, None)
+        if first is None:
+            raise InputError(f"no frames in {name}", "check the input")
+        yield first, chain((first,), ahead)
+
+
+@contextmanager
 def open_carrying(
     frames: Iterable[Frame],
     name: str,
@@ -83,21 +96,16 @@ def open_carrying(
     """
     from flowcli.carry.report import Tally
     from flowcli.carry.stream import carry
-    from flowcli.pipeline import prefetch
-    from flowcli.shots import compare
 
     tally = Tally()
-    with prefetch(change.marked for change in compare(frames)) as ahead:
-        first = next(ahead, None)
-        if first is None:
-            raise InputError(f"no frames in {name}", "check the input")
+    with open_marked(frames, name) as (first, marked):
         engine = engine or open_engine(entry, engine_options)
         value = key(first, engine.device)
         sides: Keys = "before" if single and value is not None else "both"
         if options.keys != "auto":
             sides = options.keys
         schedule = Consecutive("backward" if sides == "before" and not options.check else "both")
-        flows = engine.link(chain((first,), ahead), schedule)
+        flows = engine.link(marked, schedule)
 
         def known(frame: Frame) -> Value | None:
             return value if frame is first else key(frame, engine.device)

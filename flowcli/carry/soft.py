@@ -8,7 +8,6 @@ from torch import Tensor
 from flowcli.carry.evidence import Evidence, reduced
 from flowcli.carry.labels import near, own_weight
 from flowcli.geometry import backward_warp
-from flowcli.ops.alike import RINGS
 
 _EDGE = 0.05
 """By how much neighbours differ at a border, of a range from 0 to 1."""
@@ -42,14 +41,10 @@ def _mean_of_alike(planes: Tensor, evidence: Evidence) -> Tensor:
     trust = evidence.trust
     cells = (((trust == 0) | near(borders(planes))) & ~evidence.same).flatten().nonzero()[:, 0]
     flat = planes.flatten(1)
-    weight = own_weight(trust).flatten()[cells]
-    total = weight * flat[:, cells]
-    for ring in RINGS:
-        for each in evidence.neighbourhood.ring(cells, ring):
-            total += each.weight * flat[:, each.index]
-            weight = weight + each.weight
+    own = own_weight(trust).flatten()[cells]
+    total, weight = evidence.neighbourhood.sums(planes, cells)
     result = flat.clone()
-    result[:, cells] = total / weight
+    result[:, cells] = (own * flat[:, cells] + total) / (own + weight)
     return result.view_as(planes)
 
 

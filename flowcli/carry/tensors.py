@@ -1,6 +1,9 @@
-"""Tensors on a grid of their own, such as features of a network, and how arrays of any kind are carried."""
+"""Arrays of key frames carried to other frames: label maps, mattes, and tensors on grids of their own."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,39 +11,82 @@ from torch import Tensor
 
 from flowcli.carry.evidence import Evidence
 from flowcli.carry.labels import Labels
+from flowcli.carry.routes import Route
 from flowcli.carry.soft import Soft
 from flowcli.errors import InputError
-from flowcli.geometry import backward_warp, resize_flow, resize_image
+from flowcli.geometry import resize_image
+from flowcli.nets.warp import carry_map
 from flowcli.types import Frame
 
 MOST_LABEL = 65535
+_LABELS, _SOFT = Labels(), Soft()
 
 
-class Tensors:
-    """(C, h, w) float32 on any grid that covers the frame; its cells are areas."""
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Tensors (C, h, w) of one key frame, such as features of a network, on their way to a frame."""
 
-    def carry(self, value: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
-        return backward_warp(value[None], resize_flow(flow[None], *value.shape[1:]))[0][0]
+    tensors: Mapping[str, Tensor]
+    route: Route
+    share: Tensor
+    """(H, W) float32, 0 to 1: how much of the frame's tensors comes from this key frame."""
 
-    def blend(self, one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-        return other + (one - other) * resize_image(share[None, None], *one.shape[1:])[0]
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a frame, by name: maps of its own size, carried from frame to frame, and tensors."""
+
+    maps: Mapping[str, Tensor]
+    """(H, W) int32 labels, or (1, H, W) float32 mattes."""
+    parts: tuple[Part, ...]
+
+    def arrays(self) -> dict[str, Tensor]:
+        """All of it, tensors as they lie on the frame; those of a key frame are untouched."""
+        whole = dict(self.maps)
+        for part in self.parts:
+            for name, tensor in part.tensors.items():
+                moved = carry_map(tensor[None], part.route.shift)
+                if len(self.parts) > 1:
+                    moved = moved * resize_image(part.share[None, None], *tensor.shape[1:])
+                whole[name] = whole[name] + moved[0] if name in whole else moved[0]
+        return whole
 
 
 class Arrays:
-    """Labels (H, W) of int32, mattes (1, H, W) of float32 from 0 to 1, and tensors (C, h, w) of float32."""
+    """How arrays are carried."""
 
-    def carry(self, value: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
-        return _kind(value, tuple(flow.shape[1:])).carry(value, flow, evidence)
+    def carry(self, value: Known, flow: Tensor, evidence: Evidence) -> Known:
+        maps = {name: _kind(each).carry(each, flow, evidence) for name, each in value.maps.items()}
+        parts = (Part(each.tensors, each.route.carried(flow, evidence), each.share) for each in value.parts)
+        return Known(maps, tuple(parts))
 
-    def blend(self, one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-        return _kind(one, tuple(share.shape)).blend(one, other, share)
+    def blend(self, one: Known, other: Known, share: Tensor) -> Known:
+        maps = {name: _kind(each).blend(each, other.maps[name], share) for name, each in one.maps.items()}
+        parts = (
+            Part(each.tensors, each.route, each.share * own)
+            for known, own in ((one, share), (other, 1 - share))
+            for each in known.parts
+        )
+        return Known(maps, tuple(parts))
+
+
+def as_known(arrays: Mapping[str, np.ndarray], frame: Frame, device: torch.device) -> Known:
+    """What `Arrays` carries for arrays that are given for a frame, as `as_value` takes them."""
+    values = {name: as_value(array, frame).to(device) for name, array in arrays.items()}
+    size = tuple(frame.image.shape[:2])
+    maps = {name: each for name, each in values.items() if not each.is_floating_point() or each.shape == (1, *size)}
+    tensors = {name: each for name, each in values.items() if name not in maps}
+    if not tensors:
+        return Known(maps, ())
+    route = Route(torch.zeros(2, *size, device=device))
+    return Known(maps, (Part(tensors, route, torch.ones(size, device=device)),))
 
 
 def as_value(array: np.ndarray, frame: Frame) -> Tensor:
-    """What `Arrays` carries for an array given for a frame: labels for whole numbers, a matte for floats (H, W).
+    """An array of a frame as a tensor: int32 labels for whole numbers (H, W), a float32 matte (1, H, W) for floats.
 
-    Floats (C, h, w) are tensors. Raises InputError for another size than the frame's, other shapes and dtypes, and
-    labels below 0 or above 65535.
+    Floats (C, h, w) stay what they are. Raises InputError for another size than the frame's, other shapes and dtypes,
+    and labels below 0 or above 65535.
     """
     size = frame.image.shape[:2]
     whole = array.dtype.kind in "biu"
@@ -62,7 +108,5 @@ def as_value(array: np.ndarray, frame: Frame) -> Tensor:
     return torch.from_numpy(array.astype(np.int32))
 
 
-def _kind(value: Tensor, size: tuple[int, ...]) -> Labels | Soft | Tensors:
-    if not value.is_floating_point():
-        return Labels()
-    return Soft() if value.shape == (1, *size) else Tensors()
+def _kind(value: Tensor) -> Labels | Soft:
+    return _SOFT if value.is_floating_point() else _LABELS

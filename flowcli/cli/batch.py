@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -9,29 +10,35 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights
+from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.items import LeftOut, find_items
 from flowcli.batch.plan import TEMPLATE, plan_items
 from flowcli.batch.run import Crew, run_batch
-from flowcli.batch.work import Task, weights_hash
+from flowcli.batch.work import Task, task_weights
 from flowcli.cli.board import board
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     engine_options,
     grouped,
+    making_flags,
     selection_options,
     talk_options,
+    value,
     writing_options,
 )
-from flowcli.cli.values import Value, parse_as
-from flowcli.errors import BatchError
+from flowcli.cli.streams import echo
+from flowcli.cli.values import Value, parse_as, parse_new_rate
+from flowcli.errors import BatchError, UsageError
+from flowcli.interpolation.options import Duplicates, InterpolationOptions, Multiple
 from flowcli.output.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -51,8 +58,21 @@ class BatchOptions:
     workers: int | None = None
     share: tuple[int, int] | None = None
     retry: bool = False
+    interpolate: Fraction | Multiple | None = None
+    """Frame rate of the frames that are made instead of flow."""
+    slow: Fraction | None = None
+    size: tuple[int, int] | Multiple | None = None
+    duplicates: Duplicates = "keep"
     ray: str | None = None
     """Address of a Ray cluster, "auto" for the one that this machine belongs to."""
+
+    def making(self, model: str) -> InterpolationOptions | None:
+        """The frames that are made instead of flow. Raises UsageError for options that have nothing to do with it."""
+        if self.interpolate is not None:
+            return InterpolationOptions(self.interpolate, self.slow, None, self.size, None, self.duplicates, model)
+        if (self.slow, self.size, self.duplicates) != (None, None, "keep"):
+            raise UsageError("--slow, --size and --duplicates are for made frames", "add --interpolate x2, or x1")
+        return None
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -98,6 +118,13 @@ batch_options = grouped(
         help="Do part I of N; other parts may run at the same time with the same DIR.",
     ),
     click.option("--retry", is_flag=True, help="Retry items that failed in an earlier run."),
+    value(
+        "--interpolate",
+        parse_new_rate,
+        "RATE|xN",
+        "Make frames between frames instead of flow, at this rate; NAME may then be blend, nearest or videoinr too.",
+    ),
+    *making_flags,
     click.option(
         "--ray",
         is_flag=False,
@@ -108,7 +135,7 @@ batch_options = grouped(
 )
 
 
-@click.command("batch")
+@click.command("batch", cls=HelpedCommand, rare=("root", "slow", "size", "duplicates"))
 @batch_options
 @selection_options
 @grouped(
@@ -119,9 +146,8 @@ batch_options = grouped(
         "kinds",
         type=Value(parse_as),
         multiple=True,
-        default=("color",),
         metavar="KIND",
-        help="What to write for each item; may be repeated.  [default: color]",
+        help="What to write for each item; may be repeated.  [default: color, or mp4]",
     ),
     *writing_options,
 )
@@ -130,7 +156,7 @@ batch_options = grouped(
 def command(
     options: BatchOptions, source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions
 ) -> None:
-    """Estimate the optical flow of many videos, in runs that can be stopped and resumed.
+    """Estimate the optical flow of many videos, or make frames between theirs, in runs that can be resumed.
 
     INPUT is a video, a folder of frames, a folder to search for both at any depth, a quoted glob, a text file with one
     of these per line (names.txt), or - for such a list on stdin.
@@ -139,6 +165,11 @@ def command(
     KIND is as for `flowcli estimate`:
       color trails warp.webm    a video for each item: DIR/a/clip.mp4 for a/clip.mkv
       flow png warp.png ...     a folder of files for each item: DIR/a/clip/000000.flo
+
+    
+    With --interpolate, as for `flowcli interpolate`:
+      mp4 mkv mov webm gif      a video for each item
+      png jpg tif               a folder of pictures for each item
 
     In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
 
@@ -150,6 +181,7 @@ def command(
     Examples:
     flowcli batch clips/ --out flow/ --as color --as flo
     find /data -name '*.mkv' | flowcli batch - --root /data --out flow/ --as flow.png
+    flowcli batch clips/ --out smooth/ --interpolate x2
     flowcli batch clips/ --out flow/ --shard $SLURM_ARRAY_TASK_ID/8
     flowcli batch clips/ --out flow/ --ray=head:6379
 
@@ -161,8 +193,13 @@ def command(
         part, parts = options.share
         items = items[part - 1 :: parts]
     out = Path(os.path.abspath(options.out))
-    plans = plan_items(items, out, output, engine.direction, options.name)
-    task = Task(source, engine, output, weights_hash(find_weights(engine)))
+    making = options.making(engine.model)
+    if making is not None and output.fps is not None:
+        raise UsageError("--fps and --interpolate contradict each other", "give the rate to --interpolate alone")
+    output = dataclasses.replace(output, kinds=output.kinds or (("color",) if making is None else ("mp4",)))
+    plans = plan_items(items, out, output, engine.direction, options.name, frames=making is not None)
+    task = Task(source, engine, output, task_weights(engine, making), making)
+    unit = "flows" if making is None else "frames"
     failed: list[Record] = []
     stdout = sys.stdout
     with board(len(plans), show=not (talk.quiet or talk.json)) as seen:
@@ -173,9 +210,9 @@ def command(
                 seen.finish(outcome)
                 if outcome.status == "failed":
                     failed.append(outcome.record)
-                _tell(outcome, talk, stdout)
+                _tell(outcome, talk, stdout, unit)
     if not talk.quiet:
-        click.echo(f"{_items(len(plans))}: {_summary(seen)}", err=True)
+        echo(f"{_items(len(plans))}: {_summary(seen, unit)}", err=True)
         _tell_left_out(found.left_out, 1 if not talk.verbose else len(found.left_out))
         if failed:
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
@@ -193,13 +230,13 @@ def _crew(task: Task, options: BatchOptions, seen: Board) -> Crew:
     return partial(ray_crew, task=task, count=options.workers, address=options.ray)
 
 
-def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO) -> None:
+def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO, unit: str) -> None:
     record = outcome.record
     if talk.json:
-        click.echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
+        echo(json.dumps({**record.as_dict(), "status": outcome.status}), file=stdout)
     if talk.verbose:
-        what = record.error or record.damaged or f"{record.flows} flows, {record.seconds:.1f} s"
-        click.echo(f"{outcome.status} {record.item}: {what}", err=True)
+        what = record.error or record.damaged or f"{record.flows} {unit}, {record.seconds:.1f} s"
+        echo(f"{outcome.status} {record.item}: {what}", err=True)
 
 
 def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
@@ -209,15 +246,15 @@ def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
         reasons.setdefault(each.reason, []).append(str(each.path))
     for reason, paths in reasons.items():
         more = f" and {len(paths) - most} more" if len(paths) > most else ""
-        click.echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
+        echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
 
 
 def _items(count: int) -> str:
     return "1 item" if count == 1 else f"{count} items"
 
 
-def _summary(seen: Board) -> str:
+def _summary(seen: Board, unit: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in seen.counts.items() if count) or "nothing to do"
     if not seen.flows:
         return counts
-    return f"{counts}; {seen.flows} flows in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second)"
+    return f"{counts}; {seen.flows} {unit} in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second)"

@@ -14,6 +14,7 @@ import click
 from flowcli import models
 from flowcli.api import EngineOptions, find_weights
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
@@ -24,6 +25,7 @@ from flowcli.cli.options import (
     refine_option,
     talk_options,
 )
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.errors import FfmpegError, UsageError, WeightsError
 from flowcli.weights import entries
@@ -51,7 +53,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@click.command("bench")
+@click.command("bench", cls=HelpedCommand)
 @click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline|endurance]...")
 @click.option(
     "--size",
@@ -146,19 +148,19 @@ def command(
             _print_facts(facts)
         for part in chosen:
             if not talk.quiet:
-                click.echo(f"measuring: {part}", err=True)
+                echo(f"measuring: {part}", err=True)
             facts[part] = _measured(part, setup, named=bool(parts), show=not talk.json)
         if busy:
             from flowcli.bench.busy import measure
 
             if not talk.quiet:
-                click.echo("measuring: busy", err=True)
+                echo("measuring: busy", err=True)
             result = measure(setup, busy)
             facts["busy"] = dataclasses.asdict(result)
             if not talk.json:
                 _print_busy(result)
     if talk.json:
-        click.echo(json.dumps(facts))
+        echo(json.dumps(facts))
 
 
 def _makes_frames(model: str) -> bool:
@@ -189,10 +191,10 @@ def _measure_frames(
         if not talk.json:
             _print_facts(facts)
         if not talk.quiet:
-            click.echo("measuring: network", err=True)
+            echo("measuring: network", err=True)
         result = frames.measure(entry, engine.device, height, width, seconds)
     if talk.json:
-        click.echo(json.dumps({**facts, "network": dataclasses.asdict(result)}))
+        echo(json.dumps({**facts, "network": dataclasses.asdict(result)}))
     else:
         _print_network(result)
 
@@ -230,7 +232,7 @@ def _measured(part: str, setup: Setup, *, named: bool, show: bool) -> dict[str, 
         except FfmpegError as error:
             if named:
                 raise
-            click.echo(f"pipeline skipped: {error.message}", err=True)
+            echo(f"pipeline skipped: {error.message}", err=True)
             return {"skipped": error.message}
         result = pipeline.measure(setup)
         if show:
@@ -239,7 +241,7 @@ def _measured(part: str, setup: Setup, *, named: bool, show: bool) -> dict[str, 
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    click.echo(
+    echo(
         f"{facts['model']}, {facts['width']}x{facts['height']}, batch {facts['batch']}, {facts['precision']}, "
         f"{facts['kernel']} kernels, on {facts['device']} ({facts['processor']}), "
         f"{facts['cores']} cores, {facts['threads']} threads, load {facts['load']}, torch {facts['versions']['torch']}"
@@ -247,7 +249,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 
 def _print_kernels(result: Kernels) -> None:
-    click.echo(
+    echo(
         f"\nkernels: the machine copies {result.bytes_per_second / 1e9:.3g} GB/s "
         f"and does {result.flops_per_second / 1e9:.3g} GFLOP/s in float32"
     )
@@ -275,7 +277,7 @@ def _print_kernels(result: Kernels) -> None:
 
 
 def _print_network(result: Network) -> None:
-    click.echo(f"\nnetwork: a large convolution does {result.flops_per_second / 1e9:.4g} GFLOP/s")
+    echo(f"\nnetwork: a large convolution does {result.flops_per_second / 1e9:.4g} GFLOP/s")
     on_cpu = all(each.memory is None for each in result.rows)
     rows = []
     for each in result.rows:
@@ -287,38 +289,38 @@ def _print_network(result: Network) -> None:
         rows.append((each.what, _ms(each.seconds), ratio, gmacs, gflops, share, *memory))
     print_columns(("", "ms", "ratio", "GMAC", "GFLOP/s", "of peak", *([] if on_cpu else ["GPU MB"])), rows, left=1)
     if result.memory is not None:
-        click.echo(f"{result.memory / 1e6:.0f} MB of memory at most, without the references")
+        echo(f"{result.memory / 1e6:.0f} MB of memory at most, without the references")
 
 
 def _print_pipeline(result: Pipeline) -> None:
     seconds = result.seconds
-    click.echo(f"\npipeline: {result.frames} frames, {1 / seconds.median:.4g} pairs per second, {_ms(seconds)} ms each")
+    echo(f"\npipeline: {result.frames} frames, {1 / seconds.median:.4g} pairs per second, {_ms(seconds)} ms each")
     rows = [
         (name, f"{1 / stage.together.median:.4g}", f"{1 / stage.alone.median:.4g}", _ms(stage.alone))
         for name, stage in result.stages.items()
     ]
     print_columns(("stage", "per second", "alone", "ms alone"), rows, left=1)
-    click.echo(
+    echo(
         f"bound: {_number(1e3 * result.bound)} ms, {result.bound_by}; the pipeline takes {result.over_bound:.2f} times "
         f"as long, and {_number(1e3 * result.cpu_seconds.median)} ms of the CPU on {result.cores} cores"
     )
     for name, spread in result.references.items():
-        click.echo(f"{name}: {_ms(spread)} ms for the flow alone, ratio {result.ratios[name]:.2f}")
+        echo(f"{name}: {_ms(spread)} ms for the flow alone, ratio {result.ratios[name]:.2f}")
     memory = "" if result.memory is None else f", {result.memory / 1e6:.0f} MB at most without ffmpeg"
     first = result.first_flow
-    click.echo(
+    echo(
         f"the command: {first.median:.1f} s ({first.low:.1f}-{first.high:.1f}) for the first flow, "
         f"{result.command:.1f} s for the clip{memory}"
     )
 
 
 def _print_busy(result: Busy) -> None:
-    click.echo(f"\nbusy: {_ms(result.quiet)} ms, {_ms(result.beside)} ms beside {result.programs} spinning programs")
-    click.echo(f"that is {result.over_fair:.2f} times a fair share of the cores ({result.fair:.2f} times as long)")
+    echo(f"\nbusy: {_ms(result.quiet)} ms, {_ms(result.beside)} ms beside {result.programs} spinning programs")
+    echo(f"that is {result.over_fair:.2f} times a fair share of the cores ({result.fair:.2f} times as long)")
 
 
 def _print_endurance(result: Endurance) -> None:
-    click.echo("\nendurance")
+    echo("\nendurance")
     rows = [
         (str(number), f"{each.pairs_per_second:.1f}", "" if each.memory is None else f"{each.memory / 1e6:.0f}")
         for number, each in enumerate(result.minutes, 1)

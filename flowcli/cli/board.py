@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowcli.cli.streams import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
@@ -41,7 +43,7 @@ class Board:
     def report(self, name: str, done: int, total: int | None) -> None:
         """Records that `done` flows of an item are made, of `total` if that is known."""
         if name not in self._running:
-            self._running[name] = self.progress.add_task(f"  {name}", total=total, note=""), 0, total
+            self._running[name] = self.progress.add_task(f"  {printable(name)}", total=total, note=""), 0, total
         bar = self._running[name][0]
         self._running[name] = bar, done, total
         self.progress.update(bar, completed=done)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
+from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, told, write_all
 from flowcli.errors import UsageError
 from flowcli.output.kinds import NEED_FRAMES
@@ -33,7 +35,7 @@ class ReadingOptions:
     direction: Direction = "forward"
 
 
-@click.command("convert")
+@click.command("convert", cls=HelpedCommand)
 @grouped(
     "reading",
     ReadingOptions,
@@ -97,6 +99,6 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
             "seconds": round(seconds, 3),
             "outputs": [described(each) for each in writers],
         }
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(writers, count, "flow", info, seconds), err=True)
+        echo(told(writers, count, "flow", info, seconds), err=True)

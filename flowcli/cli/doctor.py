@@ -9,6 +9,7 @@ import click
 
 from flowcli import doctor
 from flowcli.cli.options import TalkOptions, talk_options
+from flowcli.cli.streams import echo
 
 
 @click.command("doctor")
@@ -24,10 +25,10 @@ def command(context: click.Context, talk: TalkOptions) -> None:
     for check in doctor.checks():
         checks.append(check)
         if not talk.json and not (talk.quiet and check.status == "ok"):
-            click.echo(f"{check.status:<5} {check.name}: {check.text}")
+            echo(f"{check.status:<5} {check.name}: {check.text}")
             if check.hint:
-                click.echo(f"      hint: {check.hint}")
+                echo(f"      hint: {check.hint}")
     if talk.json:
-        click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
+        echo(json.dumps([dataclasses.asdict(check) for check in checks]))
     if any(check.status == "fail" for check in checks):
         context.exit(1)

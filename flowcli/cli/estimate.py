@@ -12,7 +12,9 @@ import click
 
 from flowcli import __version__
 from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
-from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
+from flowcli.cli.help import HelpedCommand
+from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
+from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
@@ -21,14 +23,16 @@ from flowcli.types import FlowPair, StreamInfo, open_all
 
 if TYPE_CHECKING:
     from flowcli.api import Run
+    from flowcli.video import Soundtrack
 
 
-@click.command("estimate")
+@click.command("estimate", cls=HelpedCommand)
 @source_options
 @output_options
 @engine_options
+@choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
 @talk_options
-def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions) -> None:
+def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, audio: str, talk: TalkOptions) -> None:
     """Estimate optical flow: how every pixel moves to the next frame.
 
     INPUT is a video, a folder of pictures, a quoted glob such as 'frames/*.png', numbered pictures such as f.%04d.png
@@ -77,6 +81,13 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
 
     Exit codes: 0 done (also if the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
     """
+    run_estimate(source, output, engine, talk, audio=audio == "copy")
+
+
+def run_estimate(
+    source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions, *, audio: bool
+) -> None:
+    """Estimates the flow of one input, writes all outputs, and says what was done. audio: whether to keep its sound."""
     check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
     one = source.second is not None and engine.last == "drop"
@@ -86,16 +97,34 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
     began = time.perf_counter()
     with open_input(source) as frames, open_run(frames, source.input, entry, engine, outputs=outputs) as run:
         info = frames.info
-        if info.audio and not talk.quiet and any(each.video for each in outputs):
-            click.echo("note: audio is not copied", err=True)
-        writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer))
+        sound, why = _find_sound(place, info, output, audio)
+        if why and not talk.quiet and any(each.video for each in outputs):
+            echo(f"note: {why}", err=True)
+        writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound))
         count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = _summary(run, info, writers, count, seconds, frames.damage)
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         _tell(run, info, writers, count, seconds, talk.verbose)
+
+
+def _find_sound(
+    path: Path | None, info: StreamInfo, output: OutputOptions, wanted: bool
+) -> tuple[Soundtrack | None, str]:
+    """The sound of the input for the videos, or None and why it is left out, "" if there is none."""
+    if not info.audio:
+        return None, ""
+    if not wanted:
+        return None, "audio is not copied: add --audio copy"
+    if path is None or not path.is_file():
+        return None, "audio is not copied: it is taken from files only"
+    if output.fps is not None:
+        return None, "audio is not copied: --fps changes the pace"
+    from flowcli.video import Soundtrack
+
+    return Soundtrack(path), ""
 
 
 def _rates(run: Run, writers: list[Writer[FlowPair]]) -> dict[str, float | None]:
@@ -134,8 +163,8 @@ def _summary(
 def _tell(
     run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float, verbose: bool
 ) -> None:
-    click.echo(told(writers, count, "flow", info, seconds), err=True)
+    echo(told(writers, count, "flow", info, seconds), err=True)
     if verbose:
         stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, writers).items())
-        click.echo(f"frames per second: {stages}", err=True)
-        click.echo(f"{run.entry.name} on {run.engine.device} in {run.engine.precision}", err=True)
+        echo(f"frames per second: {stages}", err=True)
+        echo(f"{run.entry.name} on {run.engine.device} in {run.engine.precision}", err=True)

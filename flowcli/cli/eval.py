@@ -14,57 +14,72 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from flowcli.api import EngineOptions, find_weights, open_engine, synthesiser
+from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
-from flowcli.cli.maskscores import COPY, find_models, mask_options, mask_scores
+from flowcli.cli.help import HelpedCommand
+from flowcli.cli.maskscores import check_baselines, find_models, mask_options, mask_scores
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
+from flowcli.cli.streams import echo
 from flowcli.errors import UsageError
 from flowcli.evaluation.options import MaskOptions
-from flowcli.interpolation.options import InterpolationOptions, Method
+from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.run import find_method, open_method
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
+    from flowcli.evaluation.frames import Example
     from flowcli.evaluation.scores import Score, Summary
 
 Task = Literal["flow", "frames", "masks"]
 Names = tuple[str, str]
 """What results are summarised by, and what each of them is of."""
 PAIRS: Names = ("set", "pair")
+MASKS: Names = ("given", "sequence")
 
 
-@click.command("eval")
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.command("eval", cls=HelpedCommand)
+@click.argument("dataset", type=click.Path())
 @click.option(
     "-m",
     "--model",
     "models",
     multiple=True,
     metavar="NAME|FILE",
-    help="As for estimate; with --task frames as for interpolate; may be repeated.  [default: rpwc, or splat]",
+    help="As for estimate; with --task frames as for interpolate, or a model of flow, along whose flow splat moves "
+    "frames; may be repeated.  [default: rpwc, or splat]",
 )
 @choice("--task", get_args(Task), "What is measured: flow, frames made between frames, or carried masks.")
 @click.option(
     "--baseline",
     "baselines",
-    type=click.Choice([*entries.CLASSIC, COPY]),
     multiple=True,
-    help="Measure a method of OpenCV on the same pairs, or a chain of its flow, or copied masks; may be repeated.",
+    metavar="NAME",
+    help=f"Measure another method on the same pairs: {', '.join(entries.CLASSIC)}; for frames also minterpolate, or "
+    "your own package.module:function; for masks chains of that flow, or copy; may be repeated.",
 )
+@click.option(
+    "--every",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="For frames: of the videos or folders of frames that DATASET names, keep each Nth frame, and make the others. "
+    "For masks: give every Nth mask, and carry it to the frames between.  [default: 10]",
+)
+@mask_options
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="DIR", help="Folder for flow, error pictures and contact sheets."
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is in DIR.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated lines on stdout, one for each pair and set.")
-@mask_options
 @network_options
 @talk_options
 def command(
-    dataset: Path,
+    dataset: str,
     models: tuple[str, ...],
     task: Task,
     baselines: tuple[str, ...],
+    every: int | None,
     save: Path | None,
     overwrite: bool,
     as_csv: bool,
@@ -86,7 +101,8 @@ def command(
     AE             mean angular error, degrees (mean over pairs)
 
     With --task frames, DATASET is a folder of folders SET/NAME with three pictures in a row, 0.*, 1.* and 2.*: the
-    frame that is made between 0 and 2 is compared with 1.
+    frame that is made between 0 and 2 is compared with 1. With --every N it is a video, a folder of frames, or a
+    quoted glob of such, and there is a row for each place between the frames that are kept.
 
     \b
     PSNR SSIM      of red, green and blue; PSNR-Y and SSIM-Y of the luma alone
@@ -103,24 +119,30 @@ def command(
 
     \b
     flowcli eval MPI-Sintel/ --baseline dis
-    flowcli eval triplets/ --task frames -m splat -m blend
+    flowcli eval triplets/ --task frames -m splat -m blend --baseline dis
+    flowcli eval in.mp4 --task frames --every 4
     flowcli eval sequences/ --task masks --baseline copy --baseline dis
     flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
-    if task != "masks" and (masks != MaskOptions() or COPY in baselines):
-        raise UsageError(f"--every, --ignore, --refine-edges and --baseline {COPY} are for masks", "add --task masks")
+    if task != "masks" and masks != MaskOptions():
+        raise UsageError("--ignore and --refine-edges are for masks", "add --task masks")
     if task == "masks":
         if save:
             raise UsageError("--save is for flow", "leave it out")
-        _report(mask_scores(dataset, models, baselines, masks, engine, talk), as_csv, talk, ("given", "sequence"))
+        given = dataclasses.replace(masks, interval=every or masks.interval)
+        _report(mask_scores(Path(dataset), models, baselines, given, engine, talk), as_csv, talk, MASKS)
         return
     if task == "frames":
-        if baselines or save:
-            raise UsageError("--baseline and --save are for flow", "leave out --task frames, or the others")
-        _report(_frame_scores(dataset, models or (InterpolationOptions.method,), engine, talk), as_csv, talk)
+        if save:
+            raise UsageError("--save is for flow", "leave out one of --save and --task frames")
+        models = models or (InterpolationOptions.method,)
+        _report(_frame_scores(dataset, models, baselines, every, engine, talk), as_csv, talk)
         return
+    if every is not None:
+        raise UsageError("--every is for frames and masks", "add --task frames or --task masks")
+    check_baselines(baselines, entries.CLASSIC)
     chosen = find_models(models, baselines)
 
     from flowcli import classic
@@ -128,7 +150,7 @@ def command(
     from flowcli.evaluation.scores import Method as FlowMethod
     from flowcli.evaluation.scores import evaluate, network
 
-    examples = datasets.find_examples(dataset)
+    examples = datasets.find_examples(Path(dataset))
     with ExitStack() as stack:
         part = None if save is None else stack.enter_context(Part(save, overwrite, folder=True))
         methods: dict[str, FlowMethod] = {
@@ -140,18 +162,29 @@ def command(
     _report(scores, as_csv, talk)
 
 
-def _frame_scores(dataset: Path, models: Sequence[str], engine: EngineOptions, talk: TalkOptions) -> list[Score]:
-    """The scores of the frames that these models make. Raises UsageError for one that there is not."""
-    known = {name: name for name in get_args(Method)}
-    if unknown := [name for name in models if name not in known]:
-        raise UsageError(f"no model makes frames by the name {unknown[0]}", f"there are: {', '.join(known)}")
-    from flowcli.evaluation.frames import evaluate_frames, find_triplets
+def _frame_scores(
+    dataset: str,
+    models: Sequence[str],
+    baselines: Sequence[str],
+    every: int | None,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> list[Score]:
+    """The scores of the frames that these methods make."""
+    chosen = {name: find_method(name, engine, along=True) for name in models}
+    from flowcli.evaluation.frames import evaluate_frames, find_triplets, leave_out, made_by
+    from flowcli.evaluation.middles import find_baseline
 
-    triplets = find_triplets(dataset)
-    methods = {name: synthesiser(known[name]) for name in models}
-    running = open_engine(find_weights(engine), engine) if any(each.flow for each in methods.values()) else None
-    scores = evaluate_frames(methods, running, triplets)
-    return list(track(scores, len(triplets) * len(methods), "frame", show=not talk.quiet))
+    examples: Iterable[Example]
+    if every is None:
+        triplets = find_triplets(Path(dataset))
+        examples, count = (each.read() for each in triplets), len(triplets)
+    else:
+        examples, count = leave_out(dataset, every), None
+    methods = {name: made_by(open_method(method, engine)) for name, method in chosen.items()}
+    methods |= {f"baseline {name}": find_baseline(name) for name in baselines}
+    scores = evaluate_frames(methods, examples)
+    return list(track(scores, count and count * len(methods), "frame", show=not talk.quiet))
 
 
 def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions, names: Names = PAIRS) -> None:
@@ -163,7 +196,7 @@ def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions, names: Nam
             "sets": [_row(each, names) for each in summaries],
             f"{names[1]}s": [_row(each, names) for each in scores],
         }
-        click.echo(json.dumps(found))
+        echo(json.dumps(found))
     elif as_csv:
         _write_csv([*summaries, *scores], names)
     else:
@@ -212,8 +245,8 @@ def _print_table(results: Iterable[Score | Summary], names: Names) -> None:
         name = str(each.pairs) if isinstance(each, Summary) else each.name
         numbers = [_shown(metric, values[metric]) for metric in shown]
         table.append((each.group, name, each.method, *numbers, f"{each.seconds:.3f}"))
-    each_one = "frame" if item == "sequence" else item
-    print_columns((group, what, "method", *shown, f"s/{each_one}"), table, left=3)
+    one = "frame" if names == MASKS else item
+    print_columns((group, what, "method", *shown, f"s/{one}"), table, left=3)
 
 
 def _shown(name: str, value: float) -> str:

@@ -6,69 +6,60 @@ import dataclasses
 import json
 import sys
 import time
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import get_args
 
 import click
 
-from flowcli.api import (
-    EngineOptions,
-    SourceOptions,
-    find_weights,
-    mark_frames,
-    needs_flow,
-    open_engine,
-    open_input,
-    retime,
-)
+from flowcli.api import EngineOptions, SourceOptions, open_input
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
     choice,
     encoding_flags,
     grouped,
+    making_flags,
     network_flags,
     source_options,
     talk_options,
     targets_option,
     value,
 )
-from flowcli.cli.values import parse_new_rate, parse_shutter, parse_size, parse_slow, parse_times
-from flowcli.cli.writing import check_stdout, described, described_engine, described_weights, told, write_all
+from flowcli.cli.streams import echo
+from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
+from flowcli.cli.writing import check_stdout, described, described_weights, told, write_all
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
-from flowcli.interpolation.options import Duplicates, InterpolationOptions, Method
+from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.run import find_method, open_making, open_method
+from flowcli.interpolation.sound import Audio, find_sound
+from flowcli.output.kinds import CONTAINERS
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
+from flowcli.regular import read_regular
 from flowcli.types import open_all
 
-if TYPE_CHECKING:
-    from flowcli.video import Soundtrack
 
-Audio = Literal["copy", "stretch", "none"]
-
-
-@click.command("interpolate")
+@click.command("interpolate", cls=HelpedCommand)
 @source_options
 @grouped(
     "wanted",
     InterpolationOptions,
     value("--fps", parse_new_rate, "RATE|xN", "Frame rate of the output: 60, 24000/1001, x2, x2.5."),
-    value("--slow", parse_slow, "N", "Make it last N times as long."),
     value("--times", parse_times, "T,T,...", "Frames at these times: for two pictures 0 to 1, otherwise seconds."),
-    value("--size", parse_size, "WxH|xN", "Size of the output: 1920x1080, x2, 1.5x."),
     value("--shutter", parse_shutter, "0...1", "Motion blur: the share of a frame's time for which it is exposed."),
-    choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
+    *making_flags,
     click.option(
         "--model",
         "method",
-        type=click.Choice(get_args(Method)),
         default=InterpolationOptions.method,
         show_default=True,
-        help="How frames are made: moved along the flow, mixed, or repeated.",
+        metavar="NAME|FILE",
+        help="How frames are made: splat moves them along the flow, blend mixes, nearest repeats; or a network that "
+        "makes frames, such as videoinr, or a file of its weights.",
     ),
 )
 @click.option(
@@ -95,7 +86,11 @@ Audio = Literal["copy", "stretch", "none"]
     FrameOptions,
     targets_option,
     click.option(
-        "--as", "kinds", multiple=True, metavar="KIND", help="Format of an output: png, jpg, mp4, y4m; one per --out."
+        "--as",
+        "kinds",
+        multiple=True,
+        metavar="KIND",
+        help="Format of an output: png, jpg, tif, mp4, y4m; one per --out.",
     ),
     *encoding_flags,
 )
@@ -122,6 +117,9 @@ def command(
       middle.png                     one picture, for one time
       -                              y4m on stdout
 
+    Inputs of more than 8 bits per channel are worked on in 16: .mp4, .mkv, .mov, .webm and y4m get 10 of them, .png and
+    .tif all.
+
     A frame of the input whose time is asked for comes out as it is. Nothing is mixed across a cut: the nearer frame is
     repeated. Frame times of the input may vary; with --fps or --slow the output has a constant rate.
 
@@ -144,52 +142,52 @@ def command(
     place = Path(source.input) if source.input != STDIN else None
     one = wanted.times is not None and len(wanted.times) == 1
     outputs = plan_frames(output, one=one, source=place if place and place.exists() else None)
-    entry = find_weights(engine) if needs_flow(wanted.method) else None
-
-    from flowcli.pipeline import Stopwatch, prefetch
+    method = find_method(wanted.method, engine)
 
     began = time.perf_counter()
-    decode = Stopwatch()
-    with ExitStack() as stack:
-        frames = stack.enter_context(open_input(source))
-        rate, (height, width) = wanted.rate(frames.info), wanted.shape(frames.info)
-        info = dataclasses.replace(frames.info, height=height, width=width, rate=rate or frames.info.rate)
-        track, why = None, ""
-        if frames.info.audio and not no_audio and audio != "none" and any(each.video for each in outputs):
-            track, why = _find_sound(Path(source.input), wanted, audio == "stretch")
-        if why and not talk.quiet:
-            click.echo(f"note: {why}", err=True)
-        ahead = stack.enter_context(prefetch(frames if pair else mark_frames(frames, wanted.duplicates), watch=decode))
-        running = None if entry is None else open_engine(entry, engine)
-        stored = dataclasses.replace(output, fps=rate)
-        writers = open_all(outputs, lambda each: open_frames(each, info, stored, sys.stdout.buffer, sound=track))
-        made = retime(ahead, frames.info, wanted, running, pair=pair)
-        count = write_all(made, writers, wanted.count(frames.info), "frame", show=not talk.quiet)
+    with open_input(dataclasses.replace(source, deep=True)) as frames:
+        sound, why = None, ""
+        if any(each.video for each in outputs):
+            sound, why = find_sound(Path(source.input), frames.info, wanted, "none" if no_audio else audio)
+        shallow = [each for each in outputs if frames.info.bits > 8 and not CONTAINERS[each.format].deep]
+        notes = [why, *(f"{each} has 8 bits per channel, the input more" for each in shallow)]
+        for note in notes if not talk.quiet else ():
+            if note:
+                echo(f"note: {note}", err=True)
+        stored = dataclasses.replace(output, fps=wanted.rate(frames.info))
+        tools = open_method(method, engine)
+        with open_making(frames, tools, wanted, pair=pair) as run:
+            writers = open_all(
+                outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=sound)
+            )
+            count = write_all(run.frames, writers, run.info.frames, "frame", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
-            "frames_in": decode.items,
+            "frames_in": run.decode.items,
             "frames": count,
-            "rate": None if rate is None else str(rate),
-            "width": width,
-            "height": height,
+            "rate": None if stored.fps is None else str(stored.fps),
+            "width": run.info.width,
+            "height": run.info.height,
+            "bits": run.info.bits,
             "seconds": round(seconds, 3),
             "damaged": frames.damage or None,
-            "model": wanted.method,
-            "flow": entry and {"model": entry.name, "weights": described_weights(entry)},
-            **({} if running is None else described_engine(running)),
-            "audio": track is not None,
+            "model": method.name,
+            "weights": method.weights and described_weights(method.weights),
+            "flow": method.flow and {"model": method.flow.name, "weights": described_weights(method.flow)},
+            **tools.described(),
+            "audio": sound is not None,
             "outputs": [described(each) for each in writers],
         }
-        click.echo(json.dumps(summary), err=any(each.path is None for each in outputs))
+        echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        echo(told(writers, count, "frame", run.info, seconds), err=True)
 
 
 def _read_times(path: Path) -> tuple[Fraction, ...]:
     """The times in a text file, one in each line. Raises InputError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", "check the name and the permissions") from error
     except UnicodeDecodeError:
@@ -206,16 +204,3 @@ def _read_times(path: Path) -> tuple[Fraction, ...]:
     if not times:
         raise InputError(f"no times in {path}", "write one in each line")
     return tuple(times)
-
-
-def _find_sound(path: Path, wanted: InterpolationOptions, stretch: bool) -> tuple[Soundtrack | None, str]:
-    """The sound of the input for the videos, or None and why it is left out."""
-    if not path.is_file():
-        return None, "audio is not copied: it is taken from files only"
-    if wanted.times is not None:
-        return None, "audio is not copied: --times changes the pace"
-    if wanted.slow is not None and not stretch:
-        return None, "audio is not copied: --slow changes the pace; add --audio stretch"
-    from flowcli.video import Soundtrack
-
-    return Soundtrack(path, tempo=1 / (wanted.slow or Fraction(1))), ""

@@ -17,8 +17,10 @@ from types import FrameType
 import click
 
 from flowcli import __version__
+from flowcli.cli.help import WIDTH
 from flowcli.cli.options import DEBUG
-from flowcli.cli.streams import drop_stdout, is_of_stdout, open_closed
+from flowcli.cli.settings import find_settings
+from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
 from flowcli.environment import share_cores
 from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
 
@@ -30,6 +32,7 @@ COMMANDS = (
     "batch",
     "stats",
     "models",
+    "config",
     "doctor",
     "eval",
     "train",
@@ -55,19 +58,42 @@ class Commands(click.Group):
             close = difflib.get_close_matches(name, COMMANDS, 1)
             hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
             raise UsageError(f"no such command: {name}", hint)
-        command: click.Command = importlib.import_module(f"flowcli.cli.{name}").command
-        return command
+        return _load(name)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but an input in the place of a command is drawn: `flowcli in.mp4`."""
+        if args[0] not in COMMANDS and looks_like_input(args[0]):
+            return args[0], _load("draw"), args
+        name, command, rest = super().resolve_command(context, args)
+        if name is not None and command is not None:
+            settings = find_settings(name, command, dict.fromkeys(COMMANDS))
+            context.default_map = {name: {parameter: each.value for parameter, each in settings.items()}}
+        return name, command, rest
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def looks_like_input(word: str) -> bool:
+    """Whether it names a file, a folder or a pattern, there or not; other words are commands, misspelt or not."""
+    return any(sign in word for sign in "./\\*?%#") or os.path.exists(word)
+
+
+def _load(name: str) -> click.Command:
+    command: click.Command = importlib.import_module(f"flowcli.cli.{name}").command
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH})
 @click.version_option(__version__, message="flowcli %(version)s")
 def commands() -> None:
     """Optical flow: how every pixel moves from one frame of a video to the next.
 
     \b
+      flowcli in.mp4                             writes in_flow.mp4: the video beside its flow
       flowcli estimate in.mp4 --out flow.mp4     a video of colour-coded flow
       flowcli estimate a.png b.png --out ab.flo  the flow between two pictures
       flowcli doctor                             checks the installation
+      flowcli estimate --help                    says how; --help-all says everything
     """
 
 
@@ -109,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_stdout()
         return 0
-    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+    except _outside() as error:
         if settings.get(DEBUG):
             raise
         if is_memory_error(error):
@@ -123,9 +149,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         if settings.get(DEBUG):
             raise
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         return INTERRUPTED
     return 0
+
+
+def _outside() -> tuple[type[Exception], ...]:
+    """What the system and libraries raise; OpenCV's errors have no ancestor but Exception."""
+    opencv = sys.modules.get("cv2")
+    return (MemoryError, RuntimeError, ImportError, OSError, *([] if opencv is None else [opencv.error]))
 
 
 def _keep_memory() -> None:
@@ -145,9 +177,9 @@ def _print_any_name() -> None:
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"error: {' '.join(message.split())}", err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        echo(f"hint: {hint}", err=True)
 
 
 @contextmanager
@@ -172,7 +204,7 @@ class _Lines(logging.Handler):
     """Log records as lines on stderr: `warning: ...`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+        echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
 
 
 @contextmanager

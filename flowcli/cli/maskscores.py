@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,18 +28,19 @@ mask_options = grouped(
     "masks",
     MaskOptions,
     click.option(
-        "--every",
-        type=click.IntRange(min=2),
-        default=MaskOptions.every,
-        show_default=True,
-        metavar="N",
-        help="Every Nth mask is given, for masks carried from both sides.",
+        "--ignore",
+        type=click.IntRange(min=0),
+        metavar="LABEL",
+        help="For masks: leave out pixels that truly have this label.",
     ),
-    click.option(
-        "--ignore", type=click.IntRange(min=0), metavar="LABEL", help="Leave out pixels that have this label in truth."
-    ),
-    click.option("--refine-edges", is_flag=True, help="As for propagate."),
+    click.option("--refine-edges", is_flag=True, help="For masks: as for propagate."),
 )
+
+
+def check_baselines(baselines: Sequence[str], known: Collection[str]) -> None:
+    """Raises UsageError for one that is not known."""
+    if other := [name for name in baselines if name not in known]:
+        raise UsageError(f"no baseline has the name {other[0]}", f"there are: {', '.join(known)}")
 
 
 def find_models(models: Sequence[str], baselines: Sequence[str]) -> list[entries.Entry]:
@@ -61,6 +62,7 @@ def mask_scores(
     talk: TalkOptions,
 ) -> list[Score]:
     """The scores of masks that are carried with these models, and in the simpler ways of the baselines."""
+    check_baselines(baselines, (*entries.CLASSIC, COPY))
     ways = [name if name == COPY else f"{name} chain" for name in baselines]
     chosen = find_models(models, ways)
 

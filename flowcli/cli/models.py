@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,11 @@ import click
 
 from flowcli import __version__
 from flowcli.atomic import check_free
+from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.progress import downloading
-from flowcli.errors import FetchError, UsageError
+from flowcli.cli.streams import echo
+from flowcli.errors import FetchError, UsageError, WeightsError
 from flowcli.models import flavours
 from flowcli.weights import entries
 
@@ -31,7 +34,7 @@ files, such as SpyNet's modelL1_F.t7 and so on, name one: the others lie beside 
 Known are: {", ".join(flavour.title for flavour in flavours.flavours())}. Copies of others that left the names as they
 are, such as PTLFlow's, are known as well.
 
-"published" and "measured" in the list of `flowcli models` are mean endpoint errors in pixels, as the authors gave them
+"published" and "measured" in `flowcli models info NAME` are mean endpoint errors in pixels, as the authors gave them
 and as this project measured them.
 """
 
@@ -47,8 +50,10 @@ def command(context: click.Context, talk: TalkOptions) -> None:
 
     \b
     flowcli models                                   what is here, and what can be fetched
+    flowcli models info pwcnet                       where it comes from, its licence, size and errors
     flowcli models fetch pwcnet                      download what others published
     flowcli models import pwc_net.pth.tar            take in a file that you have
+    flowcli models remove pwcnet                     delete what was fetched or imported
     flowcli estimate in.mp4 -o flow.mp4 -m pwcnet    use it
     """
     if context.invoked_subcommand is None:
@@ -56,34 +61,89 @@ def command(context: click.Context, talk: TalkOptions) -> None:
 
 
 def _list(talk: TalkOptions) -> None:
-    here = [*entries.entries(), *entries.imported()]
+    own, bad = entries.imported()
+    here = [*entries.entries(), *own]
     known = {entry.name for entry in here}
     others = [(flavour, download) for flavour, download in flavours.downloads() if download.name not in known]
     if talk.json:
         models = [_as_json(entry) for entry in here]
-        published = [
-            {**dataclasses.asdict(download), "network": flavour.network, "licence": flavour.licence}
-            for flavour, download in others
-        ]
-        click.echo(json.dumps({"models": models, "methods": list(entries.CLASSIC), "published": published}))
+        published = [_published_as_json(download, flavour) for flavour, download in others]
+        echo(json.dumps({"models": models, "methods": list(entries.CLASSIC), "published": published}))
         return
-    for entry in here:
-        click.echo(entry.name)
-        _rows(_described(entry))
-    for name, what in entries.CLASSIC.items():
-        click.echo(f"{name}\n  OpenCV's: {what}")
-    if others:
-        click.echo("\nTo be had by `flowcli models fetch NAME`, made by others, under their terms:")
-    for flavour, download in others:
-        click.echo(download.name)
+    rows = [_row(entry.name, entry.network, entry, entry.licence, _place(entry)) for entry in here]
+    rows += [(name, "here", f"OpenCV's {what}", "Apache-2.0", "", "") for name, what in entries.CLASSIC.items()]
+    rows += [_row(each.name, flavour.network, each, flavour.licence, "to fetch") for flavour, each in others]
+    print_columns(("model", "where", "network", "licence", "parameters", "GMACs"), rows, left=4)
+    for error in bad:
+        echo(f"{error.message}\n  {error.hint}", err=True)
+    if not talk.quiet:
+        echo(
+            "flowcli models info NAME says more; fetch NAME downloads what others made, under their terms",
+            err=True,
+        )
+
+
+def _row(name: str, network: str, model: Entry | Download, licence: str, place: str) -> tuple[str, ...]:
+    """A line of the table. GMACs: of a pair of 1024x436."""
+    return name, place, network, licence, f"{model.parameters:,}", f"{model.gmacs:g}" if model.gmacs else ""
+
+
+def _place(entry: Entry) -> str:
+    return "here" if entry.file is None or entry.file.is_file() else "missing"
+
+
+@command.command("info")
+@click.argument("name")
+@talk_options
+def info_command(name: str, talk: TalkOptions) -> None:
+    """Show where the model NAME comes from, with its licence, size, and errors on benchmarks."""
+    published = {download.name: (download, flavour) for flavour, download in flavours.downloads()}
+    here = {entry.name for entry in (*entries.entries(), *entries.imported()[0])}
+    if name in published and name not in here:
+        download, flavour = published[name]
+        if talk.json:
+            echo(json.dumps(_published_as_json(download, flavour)))
+            return
+        echo(f"{name}, which `flowcli models fetch {name}` downloads")
         facts = _facts(download, flavour.licence)
         _rows({"network": flavour.network, **facts, "trained": download.trained, "from": download.url})
+        return
+    entry = entries.resolve(name)
+    if talk.json:
+        echo(json.dumps(_as_json(entry)))
+        return
+    echo(entry.name)
+    _rows(_described(entry))
+
+
+@command.command("remove")
+@click.argument("name")
+@talk_options
+def remove_command(name: str, talk: TalkOptions) -> None:
+    """Delete the weights NAME, which were fetched or imported."""
+    file = entries.home() / f"{name}.safetensors"
+    own = [path.stem for path in sorted(entries.home().glob("*.safetensors"))]
+    if name not in own:
+        if any(entry.name == name for entry in (*entries.entries(), *entries.classics())):
+            raise UsageError(f"{name} belongs to flowcli", "only what was fetched or imported can be removed")
+        there = f"there are: {', '.join(own)}" if own else "nothing was fetched or imported"
+        raise UsageError(f"no model of yours is called {name}", there)
+    try:
+        file.unlink()
+    except OSError as error:
+        raise WeightsError(f"cannot remove {file}: {error.strerror}", "check its permissions") from error
+    if not talk.quiet:
+        echo(f"removed {name}: {file}", err=True)
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
     fields = {**dataclasses.asdict(entry), "file": str(entry.file)}
     del fields["stated"]  # Of use to the program alone.
     return fields
+
+
+def _published_as_json(download: Download, flavour: Flavour) -> dict[str, Any]:
+    return {**dataclasses.asdict(download), "network": flavour.network, "licence": flavour.licence}
 
 
 def _described(entry: Entry) -> dict[str, str]:
@@ -93,13 +153,13 @@ def _described(entry: Entry) -> dict[str, str]:
         "source": entry.source,
         "trained": entry.trained,
         "sha256": entry.sha256,
-        "file": f"{entry.file}{'' if entry.file and entry.file.is_file() else ' (missing)'}",
+        "file": "" if entry.file is None else f"{entry.file}{'' if entry.file.is_file() else ' (missing)'}",
     }
 
 
 def _facts(model: Entry | Download, licence: str) -> dict[str, str]:
     return {
-        "parameters": f"{model.parameters:,}",
+        "parameters": f"{model.parameters:,}" if model.parameters else "",
         "GMACs": f"{model.gmacs:g} a pair of 1024x436" if model.gmacs else "",
         "published": model.epe,
         "measured": model.measured,
@@ -110,7 +170,7 @@ def _facts(model: Entry | Download, licence: str) -> dict[str, str]:
 def _rows(rows: dict[str, str]) -> None:
     for title, text in rows.items():
         if text:
-            click.echo(f"  {title:<11} {text}")
+            echo(f"  {title:<11} {text}")
 
 
 @command.command("import", help=IMPORT_HELP)
@@ -126,11 +186,11 @@ def import_command(file: Path, name: str | None, overwrite: bool, talk: TalkOpti
 
 def _tell(entry: Entry, talk: TalkOptions) -> None:
     if talk.json:
-        click.echo(json.dumps(_as_json(entry)))
+        echo(json.dumps(_as_json(entry)))
     elif not talk.quiet:
-        click.echo(f"{entry.name}: {entry.trained.removeprefix('by others: ')}, from {entry.source}", err=True)
-        click.echo(f"licence: {entry.licence}", err=True)
-        click.echo(f"use it with --model {entry.name}", err=True)
+        echo(f"{entry.name}: {entry.trained.removeprefix('by others: ')}, from {entry.source}", err=True)
+        echo(f"licence: {entry.licence}", err=True)
+        echo(f"use it with --model {entry.name}", err=True)
 
 
 @command.command("fetch")
@@ -142,28 +202,55 @@ def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: 
     """Download the weights NAME of `flowcli models` from where their authors or others keep them, and take them in."""
     wanted, flavour = _find(published_name)
 
-    from flowcli.weights.fetch import fetch
     from flowcli.weights.importing import import_weights
+    from flowcli.weights.known import compare
 
     name = name or wanted.name
     entries.home().mkdir(parents=True, exist_ok=True)
     check_free(entries.home() / f"{name}.safetensors", overwrite)
     if not talk.quiet:
-        click.echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
+        echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
     file = entries.home() / (wanted.file or wanted.url.rpartition("/")[2])
-    with downloading(wanted.name, show=not talk.quiet) as report:
-        digest = fetch(wanted.url, file, most=MOST, agent=f"flowcli/{__version__}", report=report)
+    digest, url = _download(wanted, file, talk)
     try:
         if not digest.startswith(wanted.sha256):
-            raise FetchError(f"{wanted.url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
+            raise FetchError(f"{url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
+        # Of the name, since the same file may come by https the next time.
+        first = compare(entries.home(), wanted.url, digest)
+        if first and len(wanted.sha256) < len(digest) and not talk.quiet:
+            echo(_unvouched(wanted, url, digest), err=True)
         entry = import_weights(file, name, epe=wanted.epe, measured=wanted.measured, overwrite=overwrite)
     finally:
         file.unlink()
     _tell(entry, talk)
 
 
+def _download(wanted: Download, file: Path, talk: TalkOptions) -> tuple[str, str]:
+    """The hash of what came, and from where: by https wherever the host has it."""
+    from flowcli.weights.fetch import fetch
+
+    secure = wanted.url.replace("http://", "https://", 1)
+    for url in dict.fromkeys((secure, wanted.url)):
+        try:
+            with downloading(wanted.name, show=not talk.quiet) as report:
+                return fetch(url, file, most=MOST, agent=f"flowcli/{__version__}", report=report), url
+        except FetchError:
+            if url == wanted.url:
+                raise
+    raise AssertionError("one address at least was tried")
+
+
+def _unvouched(wanted: Download, url: str, digest: str) -> str:
+    """What to say of weights that nobody has stated the whole hash of."""
+    stated = f"only {len(wanted.sha256)} digits of its sha256 are stated" if wanted.sha256 else "no hash is stated"
+    plain = ", and it came over plain http" if url.startswith("http:") else ""
+    return f"nothing vouches for this file: {stated}{plain}\nits sha256 is kept, and compared from now on: {digest}"
+
+
 def _find(name: str) -> tuple[Download, Flavour]:
     there = {download.name: (download, flavour) for flavour, download in flavours.downloads()}
     if name not in there:
-        raise UsageError(f"nothing is published as {name}", f"there are: {', '.join(there)}")
+        close = difflib.get_close_matches(name, there, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(there)}"
+        raise UsageError(f"no weights to fetch are called {name}", hint)
     return there[name]

@@ -17,6 +17,7 @@ from flowcli.carry.run import CarryOptions
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, grouped
 from flowcli.cli.progress import counted
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.cli.writing import described, described_run, told, write_all
 from flowcli.engine.schedule import Keys
@@ -122,24 +123,24 @@ def carry_network(
                     {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
                 ],
             }
-            click.echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+            echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
         elif not talk.quiet:
-            click.echo(told(writers, count, "frame", info, seconds), err=True)
+            echo(told(writers, count, "frame", info, seconds), err=True)
             _tell(run, seconds)
 
 
 def _tell(run: NetRun, seconds: float) -> None:
     times, speed_up = run.milliseconds, run.speed_up(seconds)
-    click.echo(
+    echo(
         f"network on {counted(run.tally.keys, 'frame')}, {times['net']:.0f} ms each; for every frame flow "
         f"{times['flow']:.0f} ms, carrying {times['carry']:.0f} ms, head {times['head']:.0f} ms",
         err=True,
     )
     if speed_up is not None:
-        click.echo(f"{speed_up:.1f} times as fast as the network on every frame", err=True)
+        echo(f"{speed_up:.1f} times as fast as the network on every frame", err=True)
     if run.agreement.frames:
         found = ", ".join(f"{name} {_shown(each)}" for name, each in run.agreement.summary().items())
-        click.echo(f"agreement with the network on {counted(run.agreement.frames, 'frame')}: {found}", err=True)
+        echo(f"agreement with the network on {counted(run.agreement.frames, 'frame')}: {found}", err=True)
 
 
 def _shown(number: float | None) -> str:
@@ -164,7 +165,7 @@ def show_splits(network: NetOptions, talk: TalkOptions) -> None:
     points = find_cuts(network.net, network.preset)
     if talk.json:
         keys = ("names", "shapes", "strides", "share")
-        click.echo(json.dumps([{key: getattr(point, key) for key in keys} for point in points]))
+        echo(json.dumps([{key: getattr(point, key) for key in keys} for point in points]))
         return
     rows = [
         (

@@ -21,10 +21,14 @@ from flowcli.cli.values import (
     parse_percentile,
     parse_pixels,
     parse_rate,
+    parse_size,
+    parse_slow,
     parse_tile,
     parse_time,
 )
+from flowcli.environment import PIXELS, changed
 from flowcli.errors import UsageError
+from flowcli.interpolation.options import Duplicates
 from flowcli.output.kinds import STYLES
 from flowcli.output.options import OutputOptions
 from flowcli.types import Gaps, Holes, Last, Layout, Precision
@@ -89,6 +93,12 @@ def _refuse(context: click.Context, parameter: click.Parameter, more: tuple[str,
         )
 
 
+def _allow_pixels(context: click.Context, parameter: click.Parameter, most: int | None) -> None:
+    """Sets the limit as long as the command runs; OpenCV looks for it when it is imported."""
+    if most is not None:
+        context.with_resource(changed({PIXELS: str(most)}))
+
+
 _every_option = click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame.")
 _bounds_options = (
     value("--start", parse_time, "TIME", "First frame: a number, 2.5s or 00:01:02.5."),
@@ -96,6 +106,15 @@ _bounds_options = (
 )
 _reading_options = (
     click.option("--strict", is_flag=True, help="A damaged input is an error; otherwise what can be read is used."),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        metavar="N",
+        expose_value=False,
+        callback=_allow_pixels,
+        help="Refuse pictures and videos of more pixels.  [default: 178956970]",
+    ),
+    click.option("--deinterlace", is_flag=True, help="Make whole pictures of the two half ones in each frame."),
     choice(
         "--gaps",
         get_args(Gaps),
@@ -266,6 +285,13 @@ encoding_flags = (
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
+
+making_flags = (
+    value("--slow", parse_slow, "N", "Make it last N times as long."),
+    value("--size", parse_size, "WxH|xN", "Size of the output: 1920x1080, x2, 1.5x."),
+    choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
+)
+"""Which frames are made, beside their rate."""
 
 frame_options = (
     value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),

@@ -1,4 +1,4 @@
-"""`flowcli propagate`: masks of some frames, or what a network says of them, carried along the flow to all frames."""
+"""`flowcli propagate`: what is known of some frames, or what a network says, carried along the flow to all frames."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
-from flowcli.carry.naming import parse_words, plan_masks
+from flowcli.carry.given import GivenOptions
+from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
 from flowcli.carry.run import CarryOptions, Sides, open_masks
+from flowcli.cli.given import carry_given, given_options
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.networks import carry_network, net_options, show_splits
 from flowcli.cli.options import (
     TalkOptions,
@@ -26,6 +29,7 @@ from flowcli.cli.options import (
     whole_source_options,
 )
 from flowcli.cli.progress import counted
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
 from flowcli.errors import UsageError
@@ -41,7 +45,11 @@ def _parse_as(text: str) -> str:
     return text
 
 
-@click.command("propagate")
+@click.command(
+    "propagate",
+    cls=HelpedCommand,
+    rare=("content", "keys", "ahead", "check", "split", "net_input", "compare", "suggest"),
+)
 @whole_source_options
 @grouped(
     "output",
@@ -87,6 +95,7 @@ def _parse_as(text: str) -> str:
         help="Say which N frames to paint next, the one first from which the most doubt would go.",
     ),
 )
+@given_options
 @net_options
 @grouped("engine", EngineOptions, *flow_options)
 @talk_options
@@ -94,11 +103,12 @@ def command(
     source: SourceOptions,
     output: FrameOptions,
     carrying: CarryOptions,
+    given: GivenOptions,
     network: NetOptions,
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Carry masks of some frames, or what a network says of them, along the flow to all frames.
+    """Carry masks, points or paint of some frames, or what a network says of them, along the flow to all frames.
 
     INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files with the names of
     frames, or with their numbers, counted from 0: label maps with a palette, in grey of 8 or 16 bits, in up to 256
@@ -118,12 +128,20 @@ def command(
     NET runs on every Nth frame only. Its output may be scores of classes, or how much of each pixel belongs to
     something, which are written as masks are; a picture; or any tensors, for --as npz.
 
-    KIND is masks, overlay, alpha or confidence, a format, or both: overlay.png.
+    POINTS is a table with frame, id, x and y, in pixels from the centre of the first one. They are written as tracks,
+    .csv .json .jsonl, or as trails over the frames. PICTURE is painted over its frame, with alpha, and is composited
+    over the video, or --as layer written alone. TENSORS are .npz files with the names of frames.
+
+    KIND is masks, overlay, alpha or confidence; tracks or trails; composite or layer; tensors; a format, or both:
+    overlay.png.
 
     \b
     flowcli propagate in.mp4 --masks first.png --out masks/
     flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay --suggest 3
     flowcli propagate frames/ --masks keys/ --out cut.webm --as alpha
+    flowcli propagate in.mp4 --points points.csv --out tracks.csv --out trails.mp4
+    flowcli propagate in.mp4 --picture 120=painted.png --out painted.mp4
+    flowcli propagate in.mp4 --tensors features/ --out all/
     flowcli propagate in.mp4 --net deeplab.onnx --net-input imagenet --every 10 --out labels/
     flowcli propagate --net deeplab.onnx --show-splits
 
@@ -132,10 +150,14 @@ def command(
     if network.show_splits:
         show_splits(network, talk)
         return
-    _check(source, carrying, network)
+    _check(source, carrying, given, network)
     check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
-    targets = plan_masks(output, source=place if place and place.exists() else None)
+    whats = given.whats if given != GivenOptions() else MASKS
+    targets = plan_carried(output, whats, source=place if place and place.exists() else None)
+    if given != GivenOptions():
+        carry_given(source, output, targets, carrying, given, engine, talk)
+        return
     if network.net is not None:
         carry_network(source, output, targets, carrying, network, engine, talk)
         return
@@ -169,31 +191,38 @@ def command(
                 {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
             ],
         }
-        click.echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+        echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
     elif not talk.quiet:
-        click.echo(told(writers, count, "frame", info, seconds), err=True)
+        echo(told(writers, count, "frame", info, seconds), err=True)
         _tell(run.tally)
         for each in suggested:
-            click.echo(f"paint next: {each.name}.png, confidence +{each.gain:.1%}", err=True)
+            echo(f"paint next: {each.name}.png, confidence +{each.gain:.1%}", err=True)
 
 
-def _check(source: SourceOptions, carrying: CarryOptions, network: NetOptions) -> None:
+def _check(source: SourceOptions, carrying: CarryOptions, given: GivenOptions, network: NetOptions) -> None:
     """Raises UsageError if something is missing, or does not go together."""
     if not source.input:
         raise UsageError("no input", "flowcli propagate INPUT --masks MASKS --out OUT; see --help")
-    if bool(carrying.masks) == (network.net is not None):
-        said = "--masks and --net contradict each other" if carrying.masks else "nothing to carry"
-        raise UsageError(said, "give --masks MASKS or --net NET")
-    if network.net is not None and (carrying.suggest or carrying.refine_edges):
-        hint = "leave them out; --every auto runs the network where it is needed"
-        raise UsageError("--suggest and --refine-edges are for --masks", hint)
+    said = {
+        "--masks": carrying.masks,
+        "--points": given.points,
+        "--picture": given.pictures,
+        "--tensors": given.tensors,
+        "--net": network.net,
+    }
+    named = [option for option, value in said.items() if value]
+    if len(named) != 1:
+        what = f"{' and '.join(named)} contradict each other" if named else "nothing to carry"
+        raise UsageError(what, f"give one of {' '.join(said)}")
+    if not carrying.masks and (carrying.suggest or carrying.refine_edges):
+        raise UsageError("--suggest and --refine-edges are for --masks", "leave them out")
     if network.net is None and network != NetOptions():
         raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 
 
 def _tell(tally: Tally) -> None:
     if tally.empty:
-        click.echo(
+        echo(
             f"note: no mask reaches {counted(tally.empty, 'frame')}: give a mask for each shot, or more --ahead",
             err=True,
         )

@@ -11,8 +11,10 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, flow_options, grouped, source_options, talk_options, targets_option
 from flowcli.cli.progress import track
+from flowcli.cli.streams import echo
 from flowcli.cli.writing import described_run, needs_reader
 from flowcli.motion.tables import KINDS, Table, open_tables, plan
 from flowcli.types import StreamInfo, drain
@@ -25,7 +27,7 @@ LISTED = 10
 """Most cuts, and most duplicates, whose frames are listed."""
 
 
-@click.command("stats")
+@click.command("stats", cls=HelpedCommand)
 @source_options
 @targets_option
 @click.option(
@@ -62,7 +64,7 @@ def command(
 
     \b
     OUT                            is
-      rows.csv .jsonl .parquet       rows (Parquet: pip install 'flowcli[parquet]')
+      rows.csv .json .jsonl .parquet rows (Parquet: pip install 'flowcli[parquet]')
       motion.png .svg                a plot over time (pip install 'flowcli[plot]')
       -                              rows on stdout, as csv or --as jsonl
 
@@ -104,11 +106,11 @@ def command(
     to_stderr = any(table.path is None for table in tables)
     if talk.json:
         described = _described(run, info, summary, tables) | described_run(run, info, seconds, frames.damage)
-        click.echo(json.dumps(described), err=to_stderr)
+        echo(json.dumps(described), err=to_stderr)
     elif not talk.quiet:
         _tell(source.input, info, summary, to_stderr)
         if summary.cuts and not cuts:
-            click.echo("note: cuts were measured as motion: --cuts leaves them out", err=True)
+            echo("note: cuts were measured as motion: --cuts leaves them out", err=True)
 
 
 def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table]) -> dict[str, Any]:
@@ -132,13 +134,13 @@ def _described(run: Run, info: StreamInfo, summary: Summary, tables: list[Table]
 
 def _tell(name: str, info: StreamInfo, summary: Summary, err: bool) -> None:
     size = f"{info.width}x{info.height}"
-    click.echo(f"{name}: {summary.frames} frames of {size}, {summary.measured} of them with motion", err=err)
+    echo(f"{name}: {summary.frames} frames of {size}, {summary.measured} of them with motion", err=err)
     for what, found in (("cuts", summary.cuts), ("duplicates", summary.duplicates)):
         places = ", ".join(map(str, found[:LISTED])) + ", ..." * (len(found) > LISTED)
-        click.echo(f"{what}: {len(found)}" + (f", at {places}" if found else ""), err=err)
+        echo(f"{what}: {len(found)}" + (f", at {places}" if found else ""), err=err)
     if summary.direction is not None:
         direction = f"{summary.direction:.0f} degrees (0 right, 90 down), coherence {summary.coherence:.2f}"
-        click.echo(f"direction: {direction}", err=err)
+        echo(f"direction: {direction}", err=err)
     rows = []
     for column, each in summary.ranges.items():
         digits = 4 if column == "zoom" else 3

@@ -5,10 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+import click
+
+_CONTROLS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+"""All but the end of a line and tabs, and what changes the direction of writing."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
@@ -34,6 +39,19 @@ def open_closed() -> None:
     elif own is not None and sys.stderr is own:
         lossy: Any = _Lossy(own.fileno(), "w", closefd=False)
         sys.stderr = io.TextIOWrapper(lossy, own.encoding, "backslashreplace", write_through=True)
+
+
+def printable(text: str) -> str:
+    """The text with escapes in the place of control characters, but of ends of lines and tabs.
+
+    A file's name, or what a file says of itself, could move the cursor, paint the window or turn the line around.
+    """
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def echo(text: str = "", *, err: bool = False, file: TextIO | None = None) -> None:
+    """Prints the text as a line on stdout, stderr or `file`, without control characters."""
+    click.echo(printable(text), file=file, err=err)
 
 
 def is_closed(stream: TextIO) -> bool:

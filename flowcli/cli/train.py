@@ -14,7 +14,9 @@ import click
 
 from flowcli import models
 from flowcli.cli import train_frames
+from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, device_option, talk_options
+from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.errors import InputError
 from flowcli.train.options import KINDS, FrameTrainOptions, Loss, Precision, TrainOptions
@@ -59,7 +61,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name, read
 
 
-@click.command("train")
+@click.command("train", cls=HelpedCommand, own=("batch", "device", "model"))
 @click.argument("folder", type=click.Path(path_type=Path))
 @_option("network", type=click.Choice([*models.names(), *models.frame_names()]), help="What to train.")
 @_option("textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
@@ -174,9 +176,9 @@ def command(
 
 def _tell(weights: Path, talk: TalkOptions) -> None:
     if talk.json:
-        click.echo(json.dumps({"weights": str(weights)}))
+        echo(json.dumps({"weights": str(weights)}))
     elif not talk.quiet:
-        click.echo(f"wrote {weights}", err=True)
+        echo(f"wrote {weights}", err=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from flowcli.cli.options import TalkOptions
+from flowcli.cli.streams import echo
 from flowcli.errors import UsageError
 from flowcli.train.options import FrameTrainOptions
 
@@ -63,4 +64,4 @@ def _show(progress: FrameProgress) -> None:
     if progress.psnr is not None:
         minutes = progress.seconds / 60
         state = f"step {progress.step}, {minutes:.1f} min: loss {progress.loss:.4f}"
-        click.echo(f"{state}, validation PSNR {progress.psnr:.2f} dB", err=True)
+        echo(f"{state}, validation PSNR {progress.psnr:.2f} dB", err=True)

@@ -103,7 +103,7 @@ def evaluate_masks(carriers: Mapping[str, Carrier], clips: Sequence[Clip], optio
         several = _has_several(clip, options.ignore)
         for name, carrier in carriers.items():
             found: dict[str, _Found] = {}
-            for trial in trials(len(clip.files), options.every):
+            for trial in trials(len(clip.files), options.interval):
                 _try(clip, carrier, trial, options.ignore, several, found)
             for group, each in found.items():
                 yield Score(name, group, clip.name, each.means(), each.seconds / each.frames)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class MaskOptions:
     """Which masks are given, and what counts."""
 
-    every: int = 10
+    interval: int = 10
     """Every how many frames a mask is given, for masks carried from both sides."""
     ignore: int | None = None
     """A label of pixels that do not count."""

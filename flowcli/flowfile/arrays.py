@@ -14,6 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -34,6 +35,7 @@ from flowcli.flowfile.base import (
     unreadable,
     where_known,
 )
+from flowcli.regular import open_regular
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
@@ -62,7 +64,7 @@ class Stack:
         """Each flow, (2, H, W) float32 in memory of its own. Raises InputError."""
         one = self.shape[1:]
         size = self.dtype.itemsize * math.prod(one)
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.start)
             for _ in range(len(self)):
                 data = file.read(size)
@@ -88,7 +90,7 @@ def write(path: Path, uv: np.ndarray) -> None:
 def open_stack(path: Path) -> Stack:
     """The flows in the file: one, or as many as its first axis says. Raises InputError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             dtype, order, shape = _read_header(path, file)
@@ -107,25 +109,38 @@ def open_stack(path: Path) -> Stack:
 
 
 def read_archive(path: Path) -> Flow:
-    data = read_bytes(path)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            arrays = {info.filename: info for info in archive.infolist()}
-            if {"u.npy", "v.npy"} <= set(arrays):
-                u, v = (_member(path, archive, arrays[name]) for name in ("u.npy", "v.npy"))
-                if u.ndim != 2 or u.shape != v.shape:
-                    raise damaged(path, f"has u {u.shape} and v {v.shape}")
-                uv = floats(np.stack((u, v)))
-                return known(uv, np.all(np.abs(uv) <= _VIPER, axis=0))
-            if "flow.npy" not in arrays:
-                raise InputError(f"no flow in {path}", "an .npz of flow has an array called flow")
-            uv = _planes(path, _member(path, archive, arrays["flow.npy"]))
-            valid = _member(path, archive, arrays["valid.npy"]) != 0 if "valid.npy" in arrays else None
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, struct.error) as error:
-        raise (damaged if data.startswith(b"PK") else strange)(path) from error
+    with _archive(path) as archive:
+        arrays = {info.filename: info for info in archive.infolist()}
+        if {"u.npy", "v.npy"} <= set(arrays):
+            u, v = (_member(path, archive, arrays[name]) for name in ("u.npy", "v.npy"))
+            if u.ndim != 2 or u.shape != v.shape:
+                raise damaged(path, f"has u {u.shape} and v {v.shape}")
+            uv = floats(np.stack((u, v)))
+            return known(uv, np.all(np.abs(uv) <= _VIPER, axis=0))
+        if "flow.npy" not in arrays:
+            raise InputError(f"no flow in {path}", "an .npz of flow has an array called flow")
+        uv = _planes(path, _member(path, archive, arrays["flow.npy"]))
+        valid = _member(path, archive, arrays["valid.npy"]) != 0 if "valid.npy" in arrays else None
     if valid is not None and valid.shape != uv.shape[1:]:
         raise damaged(path, f"has flow {uv.shape} and valid {valid.shape}")
     return known(uv, valid)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays in an .npz, of numbers of any kind and shape, by name. Raises InputError."""
+    with _archive(path) as archive:
+        return {info.filename.removesuffix(".npy"): _member(path, archive, info) for info in archive.infolist()}
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive; what goes wrong with it in the context raises InputError."""
+    data = read_bytes(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, struct.error) as error:
+        raise (damaged if data.startswith(b"PK") else strange)(path) from error
 
 
 def write_archive(path: Path, uv: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import FlowcliError, InputError
+from flowcli.regular import read_regular
 
 Flow = tuple[np.ndarray, np.ndarray | None]
 """uv: (2, H, W) float32, 0 where unknown; valid: (H, W) bool, None where all of it is known."""
@@ -31,7 +32,7 @@ def need(package: str, path: Path) -> None:
 def read_bytes(path: Path) -> bytes:
     """All of the file. Raises InputError if it cannot be read."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.flowfile.base import LARGEST, Flow, damaged, interleaved, known, strange, unreadable, where_known
+from flowcli.regular import open_regular
 
 _MAGIC = b"PIEH"
 _WRITTEN_UNKNOWN = 1e10
@@ -17,7 +18,7 @@ _WRITTEN_UNKNOWN = 1e10
 
 def read(path: Path) -> Flow:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             header = file.read(12)

@@ -15,6 +15,7 @@ import numpy as np
 
 from flowcli.errors import InputError
 from flowcli.flowfile.base import Flow, check_size, damaged, interleaved, known, strange, unreadable, where_known
+from flowcli.regular import open_regular
 
 _HEADER = re.compile(rb"P([Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]{1,20})\s")
 _LONGEST = 64
@@ -22,7 +23,7 @@ _LONGEST = 64
 
 def read(path: Path) -> Flow:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             header = _HEADER.match(file.read(_LONGEST))

@@ -15,6 +15,7 @@ class Nearest:
     """Repeats the nearer frame, half way the first."""
 
     flow = False
+    resizes = False
 
     def between(
         self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int
@@ -27,10 +28,11 @@ class Blend:
     """Mixes both frames, the nearer one more."""
 
     flow = False
+    resizes = False
 
     def between(
         self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int
     ) -> Iterator[np.ndarray]:
         for place in places:
             mixed = first.image + np.float32(place) * (second.image.astype(np.float32) - first.image)
-            yield resized(np.rint(mixed).astype(np.uint8), height, width)
+            yield resized(np.rint(mixed).astype(first.image.dtype), height, width)

@@ -14,7 +14,7 @@ import numpy as np
 
 from flowcli.engine.schedule import BETWEEN
 from flowcli.interpolation.gaps import Gap, exposures, find_gaps
-from flowcli.pictures import resized
+from flowcli.pictures import in_bytes, resized
 from flowcli.types import FlowPair, Frame
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Synthesiser(Protocol):
 
     flow: bool
     """Whether it needs the flow between them."""
+    resizes: bool
+    """Whether frames of another size are its own work, also those at the time of a given frame."""
 
     def between(
         self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int
@@ -114,22 +116,39 @@ def _make(
     gaps: Iterable[Gap], synthesiser: Synthesiser, engine: Engine | None, size: tuple[int, int] | None
 ) -> Iterator[_Made]:
     shot = 0
+    stills = _Stills(synthesiser)
     for gap, flow in _with_flow(gaps, engine if synthesiser.flow else None):
         height, width = size or gap.first.image.shape[:2]
+        whole = synthesiser.resizes and gap.first.image.shape[:2] != (height, width)
         places = gap.places
-        inner = [place for place in places if place not in (0, 1)]
+        inner = [place for place in places if gap.joined and (whole or place not in (0, 1))]
         new: Iterator[np.ndarray] = iter(())
         if inner and gap.second is not None:
             new = synthesiser.between(gap.first, gap.second, flow, inner, height, width)
         for time, place in zip(gap.times, places, strict=True):
-            if place == 0:
-                image = resized(gap.first.image, height, width)
-            elif place == 1 and gap.second is not None:
-                image = resized(gap.second.image, height, width)
-            else:
+            if place in inner:
                 image = next(new)
+            else:
+                image = stills.get(gap.second if place == 1 and gap.second else gap.first, height, width)
             yield _Made(image, time, shot + (place == 1))
         shot += gap.second is not None and gap.second.cut
+
+
+class _Stills:
+    """Frames as they are, in the size that is wanted; the last one is kept, for it may be repeated for long."""
+
+    def __init__(self, synthesiser: Synthesiser) -> None:
+        self._synthesiser = synthesiser
+        self._frame: Frame | None = None
+        self._image: np.ndarray | None = None
+
+    def get(self, frame: Frame, height: int, width: int) -> np.ndarray:
+        if not self._synthesiser.resizes or frame.image.shape[:2] == (height, width):
+            return resized(frame.image, height, width)
+        if self._frame is not frame or self._image is None:
+            self._frame = frame
+            self._image = next(self._synthesiser.between(frame, frame, None, [Fraction(0)], height, width))
+        return self._image
 
 
 def _with_flow(gaps: Iterable[Gap], engine: Engine | None) -> Iterator[tuple[Gap, FlowPair | None]]:
@@ -148,13 +167,13 @@ def _with_flow(gaps: Iterable[Gap], engine: Engine | None) -> Iterator[tuple[Gap
 
 
 def _ends(run: Iterable[Gap]) -> Iterator[Frame]:
-    """The frames of gaps that follow each other."""
+    """The frames of gaps that follow each other, in 8 bits, of which flow is estimated."""
     last: Frame | None = None
     for gap in run:
-        yield gap.first
+        yield replace(gap.first, image=in_bytes(gap.first.image))
         last = gap.second
     if last is not None:
-        yield last
+        yield replace(last, image=in_bytes(last.image))
 
 
 def _exposed(made: Iterable[_Made]) -> Iterator[_Made]:

@@ -11,8 +11,8 @@ from flowcli.types import StreamInfo
 
 Duplicates = Literal["keep", "skip"]
 """What becomes of frames that repeat the one before them."""
-Method = Literal["splat", "blend", "nearest"]
-"""How a frame between two frames is made."""
+Rule = Literal["splat", "blend", "nearest"]
+"""Ways to make a frame between two frames that have no weights of their own."""
 LARGEST = 16384
 """Largest height and width of frames that are made, pixels."""
 
@@ -30,7 +30,8 @@ class InterpolationOptions:
 
     fps: rate of the output, frames per second. slow: how many times as long it lasts. times: seconds since the first
     frame, for two pictures 0 to 1 from one to the other. size: width and height. shutter: share of the time between
-    two frames for which one is exposed, 0 to 1.
+    two frames for which one is exposed, 0 to 1. method: a Rule, or a network that makes frames, or a file of its
+    weights.
     """
 
     fps: Fraction | Multiple | None = None
@@ -39,7 +40,7 @@ class InterpolationOptions:
     size: tuple[int, int] | Multiple | None = None
     shutter: Fraction | None = None
     duplicates: Duplicates = "keep"
-    method: Method = "splat"
+    method: str = "splat"
 
     def __post_init__(self) -> None:
         if self.slow is not None and self.times is not None:

@@ -20,18 +20,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.geometry import backward_warp, grid, resize_image, sample
+from flowcli.interpolation.pixels import as_image, as_tensor
 from flowcli.ops import forward_splat
 from flowcli.pictures import resized
 from flowcli.types import FlowPair, Frame
 
 TRUST = 20.0
 """How fast a pixel loses weight as it differs from the pixel that it moves to; differences are from 0 to 1."""
-AGREEMENT = 40.0
+AGREEMENT = 30.0
 """The same for a guess of the motion, as the samples along it differ."""
-AROUND = ((-4, 0), (4, 0), (0, -4), (0, 4))
+AROUND = ((-8, 0), (8, 0), (0, -8), (0, 8))
 """Where else the motion is taken from, pixels to the right and down."""
 NEIGHBOUR = 0.5
 """Weight of a guess that is taken from there."""
+STILL = 0.1
+"""Weight of the guess that nothing moves, as titles do, and what has no texture."""
+DOUBT = 0.2
+"""Difference of the samples, 0 to 1, at which half of a pixel is taken from around it."""
 HOLE = 0.3
 """Where pixels arrive less densely than this is a hole."""
 LEAST = 0.02
@@ -42,6 +47,7 @@ class Splat:
     """Moves both frames along the flow."""
 
     flow = True
+    resizes = False
 
     def between(
         self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int
@@ -50,9 +56,10 @@ class Splat:
         if flow is None or flow.backward is None:
             raise ValueError("flow is needed both ways")
         forward, backward = (each.known[None] for each in (flow.forward, flow.backward))
-        pair = _Pair(_tensor(first, forward.device), _tensor(second, forward.device), forward, backward)
+        pictures = [as_tensor(each.image, forward.device) for each in (first, second)]
+        pair = _Pair(pictures[0], pictures[1], forward, backward)
         for place in places:
-            yield resized(_image(pair.at(float(place))), height, width)
+            yield resized(as_image(pair.at(float(place)), first.image.dtype), height, width)
 
 
 class _Pair:
@@ -73,28 +80,37 @@ class _Pair:
             _carry(flow, trust, share)
             for flow, trust, share in zip(self._flows, self._trust, reversed(shares), strict=True)
         ]
-        seen = [share * (cover + LEAST) for share, (_, cover) in zip(shares, carried, strict=True)]
-        mean, agreed = _Mean(), _Mean()
+        covers = [cover + LEAST for _, cover in carried]
+        seen = [share * cover for share, cover in zip(shares, covers, strict=True)]
+        # Where one picture alone shows what is there, that they differ says nothing.
+        both = 4 * covers[0] * covers[1] / (covers[0] + covers[1]).square()
+        made, agreed = _Mean(), _Mean()
+
+        def add(motion: Tensor, weight: Tensor | float) -> Tensor:
+            mixed, difference = self._sampled(motion, place, seen)
+            difference = both * difference
+            agreement = weight * torch.exp(-AGREEMENT * difference)
+            made.add(torch.cat((mixed, difference), 1), agreement)
+            return agreement
+
         # From the first picture to the second, whichever the flow was.
-        for motion, share in zip((carried[0][0], -carried[1][0]), shares, strict=True):
-            mixed, agreement = self._sampled(motion, place, seen)
-            mean.add(mixed, share * agreement)
-            agreed.add(motion, share * agreement)
+        for motion, weight in zip((carried[0][0], -carried[1][0]), seen, strict=True):
+            agreed.add(motion, add(motion, weight))
         motion = agreed.value
         for across, down in AROUND:
-            mixed, agreement = self._sampled(_shifted(motion, across, down), place, seen)
-            mean.add(mixed, NEIGHBOUR * agreement)
-        return mean.value
+            add(_shifted(motion, across, down), NEIGHBOUR)
+        add(torch.zeros_like(motion), STILL)
+        picture, difference = made.value.split((3, 1), 1)
+        return _calmed(picture, difference)
 
     def _sampled(self, motion: Tensor, place: float, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Both pictures along the motion through each pixel, mixed, and how well they agree there, (1, 1, H, W)."""
+        """Both pictures along the motion through each pixel, mixed, and how they differ there, (1, 1, H, W), 0 to 1."""
         one, one_inside = sample(self._pictures[0], self._grid - place * motion, 0.5, "bicubic")
         other, other_inside = sample(self._pictures[1], self._grid + (1 - place) * motion, 0.5, "bicubic")
         one_weight, other_weight = (seen[0] * one_inside, seen[1] * other_inside)
         # Where neither is inside, both count alike.
         mixed = (one_weight * one + other_weight * other + 1e-6 * (one + other)) / (one_weight + other_weight + 2e-6)
-        difference = _blurred((one - other).abs().mean(1, keepdim=True), 3)
-        return mixed, torch.exp(-AGREEMENT * difference)
+        return mixed, _blurred((one - other).abs().mean(1, keepdim=True), 3)
 
 
 class _Mean:
@@ -111,6 +127,12 @@ class _Mean:
     @property
     def value(self) -> Tensor:
         return torch.as_tensor(self._total / self._weight)
+
+
+def _calmed(picture: Tensor, difference: Tensor) -> Tensor:
+    """The picture, smoother where the two that it is made of differ: detail there is as likely wrong as right."""
+    doubt = (_blurred(difference, 9) / DOUBT).square()
+    return (picture + doubt * _blurred(picture, 3)) / (1 + doubt)
 
 
 def _trust(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
@@ -151,14 +173,3 @@ def _shifted(motion: Tensor, across: int, down: int) -> Tensor:
     height, width = motion.shape[-2:]
     wide = F.pad(motion, (reach,) * 4, mode="replicate")
     return wide[..., reach + down : reach + down + height, reach + across : reach + across + width]
-
-
-def _tensor(frame: Frame, device: torch.device) -> Tensor:
-    """The picture, (1, 3, H, W) float32 in [0, 1]."""
-    return torch.tensor(frame.image, device=device).permute(2, 0, 1)[None].float() / 255
-
-
-def _image(picture: Tensor) -> np.ndarray:
-    """(H, W, 3) uint8, from (1, 3, H, W) in [0, 1]."""
-    pixels = (picture[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Tables as files: the outputs of `flowcli stats`, and the sinks that write them."""
+"""Tables as files, such as the outputs of `flowcli stats`: rows are dataclasses, and sinks write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowcli.types import Sink, open_all
 if TYPE_CHECKING:
     from flowcli.motion.stats import Row
 
-KINDS = ("csv", "jsonl", "parquet", "png", "svg")
+KINDS = ("csv", "json", "jsonl", "parquet", "png", "svg")
 _EXTRAS = {"parquet": ("pyarrow", "parquet"), "png": ("matplotlib", "plot"), "svg": ("matplotlib", "plot")}
 """The optional package that a kind needs, and the extra of flowcli that installs it."""
 _BATCH = 4096
@@ -51,7 +51,22 @@ def plan(
 
 def open_tables(tables: Sequence[Table], row: type[Row], overwrite: bool, stdout: TextIO) -> list[Sink[Row]]:
     """The sinks of the tables, for rows of this type. If one cannot be opened, nothing is left of the others."""
-    return open_all(tables, lambda table: _open(table, row, overwrite, stdout))
+    return open_all(tables, lambda table: open_table(table, row, overwrite, stdout))
+
+
+def open_table(table: Table, row: type[Any], overwrite: bool, stdout: TextIO) -> Sink[Any]:
+    """A sink for rows of this type, a dataclass; plots are for those of `flowcli stats`. Raises OutputError."""
+    columns = [each.name for each in fields(row)]
+    if table.path is None:
+        return _WholeFile(_Lines(stdout, table.kind, columns, live=True), Path("stdout"))
+    part = Part(table.path, overwrite)
+    try:
+        return _WholeFile(_open_at(part.path, table.kind, row, columns), part.target, part)
+    except BaseException as error:
+        part.discard()
+        if isinstance(error, OSError):
+            raise write_error(part.target, error) from error
+        raise
 
 
 def _table(target: str, kind: str) -> Table:
@@ -70,22 +85,8 @@ def _table(target: str, kind: str) -> Table:
     return Table(path, kind)
 
 
-def _open(table: Table, row: type[Row], overwrite: bool, stdout: TextIO) -> Sink[Row]:
-    columns = [each.name for each in fields(row)]
-    if table.path is None:
-        return _WholeFile(_Lines(stdout, table.kind, columns, live=True), Path("stdout"))
-    part = Part(table.path, overwrite)
-    try:
-        return _WholeFile(_open_at(part.path, table.kind, row, columns), part.target, part)
-    except BaseException as error:
-        part.discard()
-        if isinstance(error, OSError):
-            raise write_error(part.target, error) from error
-        raise
-
-
-def _open_at(path: Path, kind: str, row: type[Row], columns: Sequence[str]) -> Sink[Row]:
-    if kind in ("csv", "jsonl"):
+def _open_at(path: Path, kind: str, row: type[Any], columns: Sequence[str]) -> Sink[Any]:
+    if kind in ("csv", "json", "jsonl"):
         return _Lines(path.open("w", encoding="utf-8", newline=""), kind, columns)
     if kind == "parquet":
         return _Parquet(path, row)
@@ -97,12 +98,12 @@ def _open_at(path: Path, kind: str, row: type[Row], columns: Sequence[str]) -> S
 class _WholeFile:
     """A sink whose file appears whole, under its own name, or not at all; errors state that name."""
 
-    def __init__(self, sink: Sink[Row], target: Path, part: Part | None = None) -> None:
+    def __init__(self, sink: Sink[Any], target: Path, part: Part | None = None) -> None:
         self._sink = sink
         self._target = target
         self._part = part
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Any) -> None:
         with self._naming_target():
             self._sink.write(row)
 
@@ -128,35 +129,46 @@ class _WholeFile:
 
 
 class _Lines:
-    """CSV with a header, unknown numbers empty, or lines of JSON, where they are null. live: each row is flushed."""
+    """CSV with a header, unknown numbers empty; or JSON, where they are null: lines, or one list.
+
+    live: each row is flushed, and the file is not closed.
+    """
 
     def __init__(self, file: TextIO, kind: str, columns: Sequence[str], live: bool = False) -> None:
         self._file = file
         self._live = live
         self._csv = csv.DictWriter(file, columns, lineterminator="\n") if kind == "csv" else None
+        self._list = kind == "json"
+        self._between = "[\n"
         if self._csv is not None:
             self._csv.writeheader()
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Any) -> None:
         if self._csv is not None:
             self._csv.writerow(vars(row))
+        elif self._list:
+            self._file.write(self._between + json.dumps(vars(row)))
+            self._between = ",\n"
         else:
             self._file.write(json.dumps(vars(row)) + "\n")
         if self._live:
             self._file.flush()
 
     def close(self) -> None:
+        if self._list:
+            self._file.write("[]\n" if self._between == "[\n" else "\n]\n")
         if not self._live:
             self._file.close()
 
     def abort(self) -> None:
-        self.close()
+        if not self._live:
+            self._file.close()
 
 
 class _Parquet:
     """A Parquet file with a typed column for each field of a row, written in blocks."""
 
-    def __init__(self, path: Path, row: type[Row]) -> None:
+    def __init__(self, path: Path, row: type[Any]) -> None:
         import pyarrow
         import pyarrow.parquet
 
@@ -167,7 +179,7 @@ class _Parquet:
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._rows: list[dict[str, Any]] = []
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Any) -> None:
         self._rows.append(vars(row))
         if len(self._rows) >= _BATCH:
             self._flush()

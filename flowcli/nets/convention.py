@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from flowcli.errors import InputError, UsageError
+from flowcli.regular import read_regular
 
 Order = Literal["RGB", "BGR"]
 Layout = Literal["auto", "NCHW", "NHWC"]
@@ -45,7 +46,10 @@ class Convention:
     activation: Activation = "none"
     """What makes a probability of the output."""
     scale: str = ""
-    """A safetensors file beside the model: a factor for each channel of carried tensors, (C,) or (C, h, w), by name."""
+    """A safetensors file beside the model: factors for the channels of carried tensors, (C,) or (C, h, w), by name.
+
+    Tensors between two programs have no names but their numbers: "0".
+    """
 
 
 PRESETS: Mapping[str, Convention] = {
@@ -69,7 +73,7 @@ def find_convention(preset: str | None, model: Path | None) -> Convention:
     if model is None or not (beside := model.with_suffix(".toml")).is_file():
         return base
     try:
-        entries = tomllib.loads(beside.read_text(encoding="utf-8"))
+        entries = tomllib.loads(read_regular(beside).decode())
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {beside}: {error}", "correct it, or remove it") from error
     return replace(base, **{name: _checked(beside, name, value) for name, value in entries.items()})

@@ -23,18 +23,7 @@ def open_function(spec: Spec, convention: Convention) -> Parts:
     A backbone takes the input and gives a tensor or several; the head takes these, each as an argument. Modules are
     looked for in the working folder as well. Raises InputError if there is none, or it gives something else.
     """
-    module_name, _, name = spec.text.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"cannot import {module_name}: {error}", "check the name, or install it") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
-        raise InputError(f"no function {name} in {module_name}", f"it has {', '.join(known) or 'none'}")
-    made = function()
+    made = find_function(spec.text)()
     parts = made if isinstance(made, tuple) else (made,)
     if len(parts) > 2 or not all(callable(each) for each in parts):
         raise InputError(f"{spec.text} returns no network", "return one function, or two: (backbone, head)")
@@ -45,6 +34,22 @@ def open_function(spec: Spec, convention: Convention) -> Parts:
     head = _run(parts[1], spec.text) if len(parts) == 2 else None
     backbone = _run(parts[0], spec.text)
     return Parts(Port(layout=layout), lambda image: backbone((image,)), head, inner=layout)
+
+
+def find_function(text: str) -> Callable[..., Any]:
+    """What `package.module:function` names; modules are looked for in the working folder as well. Raises InputError."""
+    module_name, _, name = text.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"cannot import {module_name}: {error}", "check the name, or install it") from error
+    function: object = getattr(module, name, None)
+    if not callable(function):
+        known = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+        raise InputError(f"no function {name} in {module_name}", f"it has {', '.join(known) or 'none'}")
+    return function
 
 
 def _run(function: Callable[..., Any], name: str) -> Callable[[Tensors], Tensors]:

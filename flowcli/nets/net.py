@@ -60,7 +60,7 @@ class Net:
     convention: Convention
     parts: Parts
     scales: dict[str, Tensor] = field(default_factory=dict)
-    """Factors for carried tensors, by name: (C, 1, 1) or (C, h, w)."""
+    """Factors for carried tensors, by name, or by number where they have none: (C, 1, 1) or (C, h, w)."""
 
     @property
     def cut(self) -> bool:

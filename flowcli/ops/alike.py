@@ -65,11 +65,14 @@ class Neighbourhood:
     known: Tensor
     """(h, w) float32, 0 to 1: the weight of each cell as a neighbour."""
 
-    def ring(self, cells: Tensor, ring: Ring) -> Iterator[Neighbours]:
-        """In each direction the neighbours of `cells` (N,), indices row * width + column; none weighs over 1/radius."""
+    def ring(self, cells: Tensor, ring: Ring, mine: Tensor | None = None) -> Iterator[Neighbours]:
+        """In each direction the neighbours of `cells` (N,), indices row * width + column; none weighs over 1/radius.
+
+        mine: (N, 5), as from `comparable`, what they should be alike; None: the cells themselves.
+        """
         height, width = self.known.shape
         row, column = cells // width, cells % width
-        mine = self.looks[cells]
+        mine = self.looks[cells] if mine is None else mine
         motion = 0.5 / (MOTION[0] + MOTION[1] * mine[:, :2].norm(dim=1)) ** 2
         scale = torch.stack((motion, motion, *(torch.ones_like(motion),) * 3), dim=1)
         known = self.known.flatten()
@@ -80,12 +83,29 @@ class Neighbourhood:
             unlike = (self.looks[index] - mine).square_().mul_(scale).sum(1)
             yield Neighbours(index, torch.exp(-unlike).mul_(known[index]).mul_(inside).div_(ring.radius))
 
+    def sums(self, values: Tensor, cells: Tensor, mine: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(C, N) and (N,): sums of weight * value and of weight over all neighbours of `cells` (N,).
+
+        values: (C, h, w); mine: as for `ring`.
+        """
+        flat = values.flatten(1)
+        total, weight = torch.zeros_like(flat[:, cells]), torch.zeros_like(flat[0, cells])
+        for ring in RINGS:
+            for each in self.ring(cells, ring, mine):
+                total += each.weight * flat[:, each.index]
+                weight += each.weight
+        return total, weight
+
 
 def neighbourhood(flow: Tensor, colour: Tensor, known: Tensor) -> Neighbourhood:
     """The cells of a picture: flow (2, h, w) in cells, colour (3, h, w) in grey levels, known (h, w); all float32."""
-    looks = torch.cat((flow, colour * (1 / (math.sqrt(6) * COLOUR))))
     # One row for each cell: what is compared of it lies together.
-    return Neighbourhood(looks.flatten(1).T.contiguous(), known)
+    return Neighbourhood(comparable(flow, colour).flatten(1).T.contiguous(), known)
+
+
+def comparable(motion: Tensor, colour: Tensor) -> Tensor:
+    """(5, ...): what is compared of cells, of their motion (2, ...) in cells and colour (3, ...) in grey levels."""
+    return torch.cat((motion, colour * (1 / (math.sqrt(6) * COLOUR))))
 
 
 def elect(labels: Tensor, cells: Tensor, own: Tensor, around: Neighbourhood) -> Tensor:

@@ -36,6 +36,8 @@ class Container:
     """Contents that it can hold, the default first."""
     alpha: bool = False
     """Whether it supports transparency."""
+    deep: bool = False
+    """Whether it keeps more than 8 bits per channel."""
     suffix: str = ""
     """The suffix of its files, if that is not its name."""
     stack: bool = False
@@ -51,14 +53,15 @@ class Container:
 
 
 CONTAINERS = {
-    "mp4": Container("video", _PICTURES),
-    "mkv": Container("video", (*_PICTURES, "flow")),
-    "mov": Container("video", _PICTURES, alpha=True),
-    "webm": Container("video", _PICTURES, alpha=True),
+    "mp4": Container("video", _PICTURES, deep=True),
+    "mkv": Container("video", (*_PICTURES, "flow"), deep=True),
+    "mov": Container("video", _PICTURES, alpha=True, deep=True),
+    "webm": Container("video", _PICTURES, alpha=True, deep=True),
     "gif": Container("video", _PICTURES),
     "flo": Container("files", ("flow",)),
-    "png": Container("files", (*_PICTURES, "flow"), alpha=True),
+    "png": Container("files", (*_PICTURES, "flow"), alpha=True, deep=True),
     "jpg": Container("files", _PICTURES),
+    "tif": Container("files", _PICTURES, alpha=True, deep=True),
     "pfm": Container("files", ("flow",)),
     "flo5": Container("files", ("flow",), needs="h5py"),
     "npy": Container("files", ("flow",), stack=True),
@@ -66,7 +69,7 @@ CONTAINERS = {
     "exr": Container("files", ("flow",), both=True, needs="OpenEXR"),
     "tsn": Container("folder", ("flow",), suffix="jpg"),
     "i3d": Container("file", ("flow",), suffix="npy"),
-    "y4m": Container("stdout", _PICTURES),
+    "y4m": Container("stdout", _PICTURES, deep=True),
     "nut": Container("stdout", ("flow",)),
 }
 
@@ -78,10 +81,24 @@ def sequence_kind(word: str) -> tuple[What, str, str]:
     """
     what, form = parse_kind(word)
     form = form or ("flo" if what == "flow" else "mp4")
+    return (
+        what or CONTAINERS[form].whats[0],
+        form,
+        _end(form, word, "name a kind of file: --as color --as flo --as warp.png"),
+    )
+
+
+def frames_kind(word: str) -> tuple[str, str, str]:
+    """The same for frames that are made otherwise, whose content is "frames"."""
+    form = parse_pictures(word)
+    return "frames", form, _end(form, word, "name a kind of file: --as mp4 --as png")
+
+
+def _end(form: str, word: str, hint: str) -> str:
     place = CONTAINERS[form].place
     if place == "stdout":
-        raise UsageError(f"{form} is for stdout: --as {word}", "name a kind of file: --as color --as flo --as warp.png")
-    return what or CONTAINERS[form].whats[0], form, "/" if place in ("files", "folder") else suffix_of(form)
+        raise UsageError(f"{form} is for stdout: --as {word}", hint)
+    return "/" if place in ("files", "folder") else suffix_of(form)
 
 
 def parse_kind(word: str) -> tuple[What | None, str | None]:

@@ -89,6 +89,11 @@ def plan_frames(
 
     alpha: the frames are RGBA. one: exactly one frame will come.
     """
+    return _free(name_frames(options, alpha=alpha, one=one), options, source)
+
+
+def name_frames(options: FrameOptions, *, alpha: bool = False, one: bool = False) -> list[Output]:
+    """The outputs, as from `plan_frames`, without the check of their places."""
     named = _named(options, "add --out out.mp4, --out frames/ (a folder of .png files) or --out -")
     outputs = [_place(target, "frames", parse_pictures(word) if word else None, word, one) for target, word in named]
     for output in outputs:
@@ -98,7 +103,7 @@ def plan_frames(
         if alpha and not CONTAINERS[output.format].alpha:
             raise UsageError(f"{output.format} has no transparency: {output}", f"write {_with_alpha()}")
     check_distinct((each.path, each.tag + each.format if each.folder else "") for each in outputs)
-    return _free(outputs, options, source)
+    return outputs
 
 
 def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = False) -> list[Output]:
@@ -172,7 +177,7 @@ def _place(target: str, what: Content | None, form: str | None, word: str, pair:
 
 def _form(path: Path, what: Content | None, form: str | None, word: str) -> str:
     """The format of a file: `form` if it fits the suffix of the path. word: the `--as` that named it, for messages."""
-    suffix = path.suffix.lower().replace(".jpeg", ".jpg")
+    suffix = path.suffix.lower().replace(".jpeg", ".jpg").replace(".tiff", ".tif")
     files = {name: each for name, each in CONTAINERS.items() if each.place != "stdout" and not each.suffix}
     known = {f".{name}": name for name, each in files.items() if what != "frames" or each.pictures}
     if suffix not in known:

@@ -72,10 +72,13 @@ def open_frames(
     return Writer(output, Background(sink, watch=watch), watch)
 
 
-def open_flows(output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO) -> Writer[FlowPair]:
+def open_flows(
+    output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO, sound: Soundtrack | None = None
+) -> Writer[FlowPair]:
     """A sink for pairs: writes their flow to files or a video, or pictures that an effect makes from it.
 
-    info: the source of the pairs. Raises OutputError.
+    info: the source of the pairs. sound: for a video of pictures. Raises OutputError; InputError for sound that cannot
+    be read.
     """
     from flowcli.engine.batches import MOST
     from flowcli.engine.delivery import FlowBackground
@@ -87,7 +90,7 @@ def open_flows(output: Output, info: StreamInfo, options: OutputOptions, stdout:
     else:
         effect, scale = _effect(output, options)
         comment = None if scale is None else partial(scale_text, scale)
-        frames = _frame_sink(output, effect.info(info), options, stdout, comment)
+        frames = _frame_sink(output, effect.info(info), options, stdout, comment, sound)
         sink = Stage(lambda pair: effect(output.view(pair)), frames)
     watch = Stopwatch()
     # One thread: a second team of OpenMP threads would compete with the network's for the cores (5 instead of 20 frames

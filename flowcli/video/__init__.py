@@ -2,6 +2,7 @@
 
 from flowcli.video.audio import Soundtrack
 from flowcli.video.ffmpeg import ffmpeg_path, ffmpeg_version
+from flowcli.video.filters import minterpolate
 from flowcli.video.flows import FlowVideo, open_flow_video_sink, open_nut_sink
 from flowcli.video.sinks import open_picture_sink, open_video_sink, open_y4m_sink
 from flowcli.video.sources import open_source
@@ -11,6 +12,7 @@ __all__ = [
     "Soundtrack",
     "ffmpeg_path",
     "ffmpeg_version",
+    "minterpolate",
     "open_flow_video_sink",
     "open_nut_sink",
     "open_picture_sink",

@@ -6,6 +6,8 @@ import queue
 import re
 from fractions import Fraction
 
+from flowcli.video.streams import VideoStream, parse_stream
+
 _FALLBACK_RATE = Fraction(25)
 _MATROSKA_CLOCK = 1000
 """Ticks per second: ffmpeg gives this clock as the frame rate where a recording of a browser names none."""
@@ -15,11 +17,11 @@ _LONGEST_GAP = 2400
 _RESTART = 1
 """Seconds: a clock that is further off began anew, and one that is less off will be right again."""
 _OUTPUT_SIDE = re.compile(r"\[(out#|vost#|enc:)")
-_FRAME_LINE = re.compile(r"n: *\d+ pts: *(\S+) .* sar:(\d+)/(\d+) s:(\d+x\d+) ")
+_FRAME_LINE = re.compile(r"n: *\d+ pts: *(\S+) .* sar:(\d+)/(\d+) s:(\d+x\d+) (?:i:([PTB]))?")
 _CLOCK_LINE = re.compile(r"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
+_TAKEN = re.compile(r" *Stream #0:(\d+) -> #0:0 ")
 _DURATION = re.compile(r" *Duration: (\d+):(\d+):(\d+)\.(\d+)")
-_MEAN_RATE = re.compile(r" (\d+(?:\.\d+)?)(k?) fps,")
-_STREAM = re.compile(r" *Stream #0:\d+.*?: (Video|Audio): (?:[^,]*, (\w+))?")
+_AUDIO = re.compile(r" *Stream #0:\d+.*?: Audio: ")
 _COMMENT = re.compile(r" *comment *: (.*)", re.IGNORECASE)
 
 
@@ -30,20 +32,23 @@ class Facts:
         self.duration: Fraction | None = None
         self.rate = _FALLBACK_RATE
         self.aspect = Fraction(1)
-        self.video = self.audio = self.cover = False
+        self.audio = False
+        self.streams: dict[int, VideoStream] = {}
+        """The video streams, by their numbers."""
+        self.taken: VideoStream | None = None
         self.damage = ""
         self.resized = ""
         self.comment = ""
-        self.pixels = ""
         self.refused = False
         """Whether its format is not one that is read."""
         self.count = 0
         """Frames decoded so far, selected or not."""
         self._tick: Fraction | None = None
-        self._mean_rate: Fraction | None = None
         self._size = ""
         self.implausible = 0
         """Frames so far whose times are not later than the one before, or much later."""
+        self.interlaced = 0
+        """Frames so far of which every other line is of another moment."""
         self._offset = Fraction(0)
         self._kept: queue.SimpleQueue[tuple[int, Fraction | None]] = queue.SimpleQueue()
         self._last: tuple[int, Fraction] | None = None
@@ -86,9 +91,10 @@ class Facts:
 
     def _note_frame(self, who: str, text: str) -> None:
         if match := _FRAME_LINE.match(text):
-            stamp, across, down, size = match.groups()
+            stamp, across, down, size, lines = match.groups()
             if "@all" in who:
                 self.count += 1
+                self.interlaced += lines in ("T", "B")
                 return
             if not self._size:
                 self._size = size
@@ -103,7 +109,7 @@ class Facts:
             self._tick = Fraction(ticks, seconds)
             exact = Fraction(frames, period) if frames and period else None
             # The banner rounds the mean rate to two digits, the filter knows the exact one of a constant rate.
-            mean = self._mean_rate
+            mean = None if self.taken is None else self.taken.mean_rate
             rate = exact if mean is None or (exact and abs(exact - mean) < Fraction(1, 100)) else mean
             self.rate = rate if rate and rate < _MATROSKA_CLOCK else _FALLBACK_RATE
 
@@ -113,13 +119,14 @@ class Facts:
             self.duration = Fraction(hours * 3600 + minutes * 60 + seconds) + Fraction(hundredths, 100)
         elif match := _COMMENT.fullmatch(text):
             self.comment = match[1]
-        elif match := _STREAM.match(text):
-            if match[1] == "Audio":
-                self.audio = True
-            elif "(attached pic)" in text:
-                self.cover = True
-            elif not self.video:
-                self.video = True
-                self.pixels = match[2] or ""
-                if match := _MEAN_RATE.search(text):
-                    self._mean_rate = Fraction(match[1]) * (1000 if match[2] else 1)
+        elif match := _TAKEN.match(text):
+            self.taken = self.streams.get(int(match[1]))
+        elif stream := parse_stream(text):
+            self.streams.setdefault(stream.index, stream)
+        elif _AUDIO.match(text):
+            self.audio = True
+
+    @property
+    def video(self) -> bool:
+        """Whether there is a video stream that is no cover."""
+        return any(not stream.cover for stream in self.streams.values())

@@ -164,6 +164,15 @@ class Child:
 _running: set[Child] = set()
 
 
+def _forget_all() -> None:
+    """In a process that was forked the children are those of the one before, and nobody listens to them."""
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
 @atexit.register
 def _stop_all() -> None:
     for child in list(_running):

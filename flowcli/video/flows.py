@@ -19,9 +19,9 @@ from flowcli.packing import KITTI_BOUND, from_uint16, to_uint16
 from flowcli.pipeline import Stage
 from flowcli.types import Closes, FlowPair, Frame, Sink, StreamInfo
 from flowcli.video import nut
+from flowcli.video.decoding import FLOATS, RGB48, Reading
 from flowcli.video.encoder import REPEATABLE, TICK, Encoding, VideoSink
-from flowcli.video.selection import Selection
-from flowcli.video.sources import FLOATS, RGB48, VideoSource, open_video
+from flowcli.video.sources import VideoSource, open_video
 
 _NO_ROOM = 0.01
 """Seconds before a full pipe is tried again."""
@@ -80,7 +80,7 @@ class FlowVideo(Closes):
     def __init__(self, source: str) -> None:
         floats = source == "-" or Path(source).suffix.lower() == ".nut"
         self._bound: float | None = None
-        self._frames: VideoSource = open_video(source, Selection(), FLOATS if floats else RGB48)
+        self._frames: VideoSource = open_video(source, Reading(pixels=FLOATS if floats else RGB48))
         self.info = self._frames.info
         try:
             match = _STEPS.match(self._frames.comment)

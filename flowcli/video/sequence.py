@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +14,8 @@ import numpy as np
 from flowcli.errors import InputError
 from flowcli.inputs import Input, find_input
 from flowcli.pages import is_animation, mapped, picture_pages
-from flowcli.pictures import PICTURE_SUFFIXES, read_picture
-from flowcli.sequences import arrange
+from flowcli.pictures import PICTURE_SUFFIXES, read_picture, warn_of_damage
+from flowcli.sequences import arrange, listed
 from flowcli.types import Closes, Frame, Gaps, StreamInfo
 from flowcli.video.selection import Selection
 
@@ -36,9 +36,12 @@ class Picture:
     file: Path
     page: int | None = None
 
-    def read(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB. Raises InputError."""
-        return read_picture(self.file, self.page)
+    def read(self, deep: bool, on_damage: Callable[[Path, str], None] = warn_of_damage) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, or with `deep` uint16 if the file has 16 bits. on_damage: as of `read_picture`.
+
+        Raises InputError.
+        """
+        return read_picture(self.file, self.page, on_damage, deep=deep)
 
     def __str__(self) -> str:
         return str(self.file) if self.page is None else f"page {self.page + 1} of {self.file}"
@@ -47,23 +50,33 @@ class Picture:
 class PictureSource(Closes):
     """The pictures as frames, in their order, at 25 per second.
 
-    starts: places of pictures that are marked as cuts, since they do not follow on the one before.
-    Raises InputError if one cannot be read or has another size.
+    starts: places of pictures that are marked as cuts, since they do not follow on the one before. deep: all are uint16
+    if the first has 16 bits. Damaged ones are used as far as they can be decoded; one warning at the end names them.
+    Raises InputError if one cannot be read, or has another size or fewer bits; with `strict` also if it is damaged.
     """
 
-    damage = ""
-    """A picture is whole, or an error."""
-
-    def __init__(self, pictures: Sequence[Picture], selection: Selection, starts: Set[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        selection: Selection,
+        starts: Set[int] = frozenset(),
+        *,
+        strict: bool = False,
+        deep: bool = False,
+    ) -> None:
+        self.damage = ""
+        self._damaged: list[Path] = []
+        self._strict = strict
         self._pictures = pictures
         self._starts = starts
         self._indices = selection.indices(len(pictures), _RATE)
         self._named = len({picture.file.stem for picture in pictures}) == len(pictures)
         if not self._indices:
             raise InputError(f"nothing is left of {len(pictures)} pictures", "choose an earlier start or a later stop")
-        self._first = pictures[self._indices[0]].read()
+        self._first = pictures[self._indices[0]].read(deep, self._note_damage)
+        self._deep = self._first.dtype == np.uint16
         height, width = self._first.shape[:2]
-        self.info = StreamInfo(height, width, _RATE, len(self._indices))
+        self.info = StreamInfo(height, width, _RATE, len(self._indices), bits=16 if self._deep else 8)
 
     def __iter__(self) -> Iterator[Frame]:
         last: int | None = None
@@ -71,14 +84,26 @@ class PictureSource(Closes):
             picture = self._pictures[index]
             cut = last is not None and not self._starts.isdisjoint(range(last + 1, index + 1))
             last = index
-            image = self._first if index == self._indices[0] else picture.read()
-            self._check_size(picture, image)
+            image = self._first if index == self._indices[0] else picture.read(self._deep, self._note_damage)
+            self._check_form(picture, image)
             yield Frame(image, index, index / _RATE, picture.file.stem if self._named else None, cut)
+        if len(self._damaged) > 1:
+            names = listed([file.name for file in self._damaged[1:]])
+            self.damage += f"; so are {len(self._damaged) - 1} more: {names}"
+        if self.damage:
+            _LOG.warning("%s", self.damage)
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _check_size(self, picture: Picture, image: np.ndarray) -> None:
+    def _note_damage(self, file: Path, damage: str) -> None:
+        told = f"{file} is damaged ({damage})"
+        if self._strict:
+            raise InputError(told, "get it again; without --strict it is used as far as it goes")
+        self.damage = self.damage or told
+        self._damaged.append(file)
+
+    def _check_form(self, picture: Picture, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if image.shape != self._first.shape:
             first = self._pictures[self._indices[0]]
@@ -86,23 +111,29 @@ class PictureSource(Closes):
                 f"{picture} is {width}x{height}, but {first} is {self.info.width}x{self.info.height}",
                 "make all pictures the same size",
             )
+        if image.dtype != self._first.dtype:
+            first = self._pictures[self._indices[0]]
+            raise InputError(f"{picture} has 8 bits per channel, but {first} has 16", "convert them alike")
 
 
-def open_pictures(given: Input, selection: Selection, gaps: Gaps) -> PictureSource:
+def open_pictures(
+    given: Input, selection: Selection, gaps: Gaps, *, strict: bool = False, deep: bool = False
+) -> PictureSource:
     """The pictures that an input names, by the numbers in their names; what is unusual about these is logged.
 
     Raises InputError if it is a folder without pictures, or names another file; with "error" for gaps, for several
     sequences, and for several files of one frame.
     """
     if given.form == "file":
-        return PictureSource(_pages(given.paths[0]), selection)
+        return PictureSource(_pages(given.paths[0]), selection, strict=strict, deep=deep)
     found = arrange(_picture_files(given), PICTURE_SUFFIXES)
     if found.notes and gaps == "error":
         raise InputError(f"no gapless sequence: {given.text}: {'; '.join(found.notes)}", _HINT)
     if found.notes:
         across = "; no flow leads across, unless --gaps bridge" if gaps == "skip" else "; flow leads across"
         _LOG.warning("%s: %s%s", given.text, "; ".join(found.notes), across if found.starts else "")
-    return PictureSource(list(map(Picture, found.files)), selection, found.starts if gaps == "skip" else frozenset())
+    starts = found.starts if gaps == "skip" else frozenset[int]()
+    return PictureSource(list(map(Picture, found.files)), selection, starts, strict=strict, deep=deep)
 
 
 def is_animated(file: Path) -> bool:

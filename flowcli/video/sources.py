@@ -10,26 +10,26 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
-import ffmpeg
 import numpy as np
 
-from flowcli.environment import PIXELS, max_pixels
+from flowcli.environment import MORE_PIXELS
 from flowcli.errors import FfmpegError, InputError
 from flowcli.inputs import STDIN, find_input
 from flowcli.pictures import PICTURE_SUFFIXES
 from flowcli.types import Closes, Frame, FrameSource, Gaps, StreamInfo
+from flowcli.video.decoding import DEEP, PIPE, RGB24, Reading, can_map_tones, decoder
 from flowcli.video.facts import Facts
-from flowcli.video.ffmpeg import Child, every_frame, file_url
-from flowcli.video.formats import SELF_CONTAINED
+from flowcli.video.ffmpeg import Child, file_url
 from flowcli.video.selection import Selection
 from flowcli.video.sequence import PictureSource, is_animated, open_pictures, picture_pair
+from flowcli.video.streams import CURVES, shown_by_players
 
 _LOG = logging.getLogger("flowcli")
-_PIPE = "pipe:0"
 _STDIN = "standard input"
 _STDIN_FILE = "/dev/stdin"
 _WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", ".yuyv", ".i420"))
@@ -38,26 +38,10 @@ _WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", "
 _HINTS = {
     r"\btrex\b|\btfhd\b": "it is a segment of a stream: put the init segment first, as in cat init.mp4 1.m4s > a.mp4",
     r"(?i)encrypt|decrypt|\bcenc\b": "it is encrypted: decrypt it first",
-    r"max pixel count": f"{PIXELS}=N allows more",
+    r"max pixel count": MORE_PIXELS,
     r"(?i)palette": "its palette is missing: get the file again, or convert it where it came from",
 }
 """What to do, by what ffmpeg complains of."""
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The form in which ffmpeg delivers pictures: (H, W, 3) arrays of `dtype`."""
-
-    codec: str
-    format: str
-    depth: bytes
-    """The third line of each picture's header."""
-    dtype: str
-
-
-RGB24 = Pixels("ppm", "rgb24", b"255\n", "u1")
-RGB48 = Pixels("ppm", "rgb48be", b"65535\n", ">u2")
-FLOATS = Pixels("pfm", "gbrpf32le", b"-1.000000\n", "<f4")
 
 
 def open_source(
@@ -69,32 +53,35 @@ def open_source(
     every: int = 1,
     strict: bool = False,
     gaps: Gaps = "skip",
+    deep: bool = False,
+    deinterlace: bool = False,
 ) -> FrameSource:
     """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
     start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
     `start` on. A frame keeps its number in the source. gaps: how pictures follow on each other where the numbers in
-    their names have gaps, or another sequence begins; both are logged. Raises InputError, at once or from the iterator;
-    ValueError for bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded, then one
-    logged warning, or with `strict` InputError.
+    their names have gaps, or another sequence begins; both are logged. deinterlace: makes whole pictures of frames of
+    two fields. Raises InputError, at once or from the iterator; ValueError for bounds below 0. A stream that is
+    damaged, or cut off, gives the frames that can be decoded, then one logged warning, or with `strict` InputError.
     """
     selection = Selection(start, stop, every)
     if second is not None:
-        return PictureSource(picture_pair(source, second), selection)
+        return PictureSource(picture_pair(source, second), selection, strict=strict, deep=deep)
     given = find_input(source)
     if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
-        return open_video(source, selection, strict=strict)
-    return open_pictures(given, selection, gaps)
+        reading = Reading(selection, DEEP if deep else RGB24, deinterlace)
+        return open_video(source, reading, strict)
+    return open_pictures(given, selection, gaps, strict=strict, deep=deep)
 
 
 def _is_still(file: Path) -> bool:
     return file.suffix.lower() in PICTURE_SUFFIXES and not is_animated(file)
 
 
-def open_video(source: str, selection: Selection, pixels: Pixels = RGB24, strict: bool = False) -> VideoSource:
+def open_video(source: str, reading: Reading, strict: bool = False) -> VideoSource:
     """The frames of a video file, or ("-") of a video on stdin. Raises InputError."""
     if source == STDIN:
-        return _open_stdin(selection, pixels, strict)
+        return _open_stdin(reading, strict)
     path = Path(source)
     if not os.access(path, os.R_OK):
         raise InputError(f"file is not readable: {source}", "check its permissions")
@@ -102,13 +89,15 @@ def open_video(source: str, selection: Selection, pixels: Pixels = RGB24, strict
     if not stat.S_ISREG(status.st_mode):
         # A pipe with a name, such as the shell's <(...): opened here, for a child does not have all our open files.
         with path.open("rb", buffering=0) as pipe:
-            return VideoSource(source, _PIPE, pipe.fileno(), selection, pixels, strict)
+            if pipe.isatty():
+                raise InputError(f"input is a terminal: {source}", "pipe a video into it, or name a file")
+            return VideoSource(source, PIPE, pipe.fileno(), reading, strict)
     if status.st_size == 0:
         raise InputError(f"file is empty: {source}", "get it again, it has 0 bytes")
-    return VideoSource(source, file_url(path), subprocess.DEVNULL, selection, pixels, strict)
+    return VideoSource(source, file_url(path), subprocess.DEVNULL, reading, strict)
 
 
-def _open_stdin(selection: Selection, pixels: Pixels, strict: bool) -> VideoSource:
+def _open_stdin(reading: Reading, strict: bool) -> VideoSource:
     if sys.stdin is None:
         raise InputError("standard input is closed", "pipe a video into it, or name a file")
     if sys.stdin.isatty():
@@ -117,48 +106,80 @@ def _open_stdin(selection: Selection, pixels: Pixels, strict: bool) -> VideoSour
     # A file behind `<` is opened by its name: unlike a pipe it can be searched for an index at the end.
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode) and os.path.exists(_STDIN_FILE)
     # ffmpeg reads our own stdin, so that a slow run holds back whoever writes into the pipe.
-    return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else _PIPE, descriptor, selection, pixels, strict)
+    return VideoSource(_STDIN, file_url(_STDIN_FILE) if is_file else PIPE, descriptor, reading, strict)
 
 
 class VideoSource(Closes):
-    """Every coded frame of the first real video stream once, upright, with its exact time; memory holds one frame.
+    """Every coded frame of a video stream once, upright, with its exact time; memory holds one frame.
 
-    Raises InputError if there is none. If the size changes in mid-stream, frames are scaled to the first size (logged).
+    The stream is the one that players show; of a pipe, which is read once, the first one. HDR is mapped to BT.709,
+    which a pipe's is not. Raises InputError if there is no video. If the size changes in mid-stream, frames are scaled
+    to the first size (logged).
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str | bytes,
-        stdin: int,
-        selection: Selection,
-        pixels: Pixels = RGB24,
-        strict: bool = False,
-    ) -> None:
+    def __init__(self, name: str, url: str | bytes, stdin: int, reading: Reading, strict: bool = False) -> None:
         self.damage = ""
         self._strict = strict
         self._name = name
-        self._pixels = pixels
-        self._piped = url == _PIPE
-        self._selection = selection
-        self._facts = Facts()
-        self._count = 0
-        self._child = Child(_decoder(url, selection, pixels), stdin, subprocess.PIPE, self._facts.note)
+        self._url = url
+        self._stdin = stdin
+        self._piped = url == PIPE
+        self._told_interlaced = False
+        self._start(reading)
         try:
             self._next = self._read()
+            wanted = reading if self._piped else self._as_shown(reading)
+            if wanted != reading:
+                self._child.stop()
+                self._start(wanted)
+                self._next = self._read()
             if self._next is None:
                 raise self._nothing()
         except BaseException:
             self.close()
             raise
+        self._tell()
         height, width = self._next.image.shape[:2]
         facts = self._facts
         frames = None
         if facts.duration is not None:
-            frames = len(selection.indices(round(facts.duration * facts.rate), facts.rate))
-        self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio)
-        self.comment, self.stored = facts.comment, facts.pixels
+            frames = len(reading.selection.indices(round(facts.duration * facts.rate), facts.rate))
+        bits: Literal[8, 16] = 16 if self._next.image.dtype == np.uint16 else 8
+        self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio, bits=bits)
+        self.comment, self.stored = facts.comment, facts.taken.pixels if facts.taken else ""
         """The file's `comment` tag, "" if it has none, and the pixel format of what it holds, as ffmpeg calls it."""
+
+    def _start(self, reading: Reading) -> None:
+        self._reading = reading
+        self._facts = Facts()
+        self._count = 0
+        self._child = Child(decoder(self._url, reading), self._stdin, subprocess.PIPE, self._facts.note)
+
+    def _as_shown(self, reading: Reading) -> Reading:
+        """What is to be read, now that it is known what there is."""
+        shown = shown_by_players(self._facts.streams.values())
+        if shown is None or reading.pixels not in (RGB24, DEEP):
+            return reading
+        taken = self._facts.taken
+        stream = None if taken is not None and taken.index == shown.index else shown.index
+        return replace(reading, stream=stream, hdr=shown.hdr if shown.hdr and can_map_tones() else None)
+
+    def _tell(self) -> None:
+        """Logs what is unusual about the stream."""
+        facts, taken = self._facts, self._facts.taken
+        several = sum(not stream.cover for stream in facts.streams.values())
+        if several > 1:
+            _LOG.warning("%s has %d video streams: %s is taken", self._name, several, taken)
+        if taken is not None and taken.hdr is not None and self._reading.pixels in (RGB24, DEEP):
+            why = "a pipe is read once: name the file" if self._piped else "this ffmpeg has no zscale and tonemap"
+            done = "its colours are mapped to BT.709" if self._reading.hdr else f"its colours are not mapped, {why}"
+            _LOG.warning("%s is HDR (%s): %s", self._name, CURVES[taken.hdr.transfer], done)
+        self._tell_interlaced()
+
+    def _tell_interlaced(self) -> None:
+        if self._facts.interlaced and not self._told_interlaced:
+            self._told_interlaced = True
+            _LOG.warning("%s is interlaced: --deinterlace makes whole pictures of it", self._name)
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._next) is not None:
@@ -183,7 +204,7 @@ class VideoSource(Closes):
             raise FfmpegError(
                 f"ffmpeg does not tell the time of frame {self._count} of {self._name}", "use ffmpeg 4.2 or newer"
             ) from None
-        if self._selection.over(index, time):
+        if self._reading.selection.over(index, time):
             self._child.stop()
             self._report(0)
             return None
@@ -196,12 +217,14 @@ class VideoSource(Closes):
         header = [stdout.readline() for _ in range(3)]
         if not header[0]:
             return None
-        if header[2] == self._pixels.depth:
+        pixels = self._reading.pixels
+        if dtype := pixels.dtypes.get(header[2]):
             width, height = map(int, header[1].split())
-            image = np.empty((height, width, 3), self._pixels.dtype)
+            image = np.empty((height, width, 3), dtype)
             if stdout.readinto(image.data) == image.nbytes:  # type: ignore[attr-defined]
+                image = image.astype(image.dtype.newbyteorder("="), copy=False)
                 # The bottom row of a PFM comes first.
-                return image[::-1] if self._pixels.codec == "pfm" else image
+                return image[::-1] if pixels.codec == "pfm" else image
         self._child.wait()
         raise FfmpegError(
             f"frame {self._count} of {self._name} came incomplete: {self._child.cause()}",
@@ -229,6 +252,7 @@ class VideoSource(Closes):
                 self._name,
                 self._facts.implausible,
             )
+        self._tell_interlaced()
         if self._facts.resized:
             _LOG.warning("%s changes its frame size to %s: scaled to the first", self._name, self._facts.resized)
 
@@ -236,7 +260,7 @@ class VideoSource(Closes):
         """The error that says why there is no frame."""
         name, facts, said = self._name, self._facts, " ".join(self._child.complaints)
         if facts.count:
-            all_seen = self._selection.stop is None
+            all_seen = self._reading.selection.stop is None
             gap = f"it has {facts.count} frames" if all_seen else "no frame is between start and stop"
             return InputError(f"nothing is left of {name}: {gap}", "choose an earlier start or a later stop")
         if Path(name).suffix.lower() in _WITHOUT_HEADER:
@@ -255,7 +279,7 @@ class VideoSource(Closes):
             return InputError(f"no frame can be decoded from {name}: {self._child.cause()}", hint)
         if facts.video:
             return InputError(f"no frame can be decoded from {name}: {self._child.cause()}", "get the file again")
-        if facts.audio or facts.cover:
+        if facts.audio or facts.streams:
             return InputError(f"no video in {name}", "it holds only sound: choose another file")
         if "misdetection" in said:
             return InputError(f"not a video: {name}", "choose another file: this is not what its name says")
@@ -264,24 +288,3 @@ class VideoSource(Closes):
                 f"mp4 without its index (moov atom): {name}", "it was cut off or never finished: get it again"
             )
         return InputError(f"not a video: {name}", f"choose another file; ffmpeg says: {self._child.cause()}")
-
-
-def _decoder(url: str | bytes, selection: Selection, pixels: Pixels) -> object:
-    """The ffmpeg command: PPM or PFM pictures on stdout; on stderr a line for each frame, two if it is selected.
-
-    reinit_filter=0 keeps the filters' frame numbers running when the size changes in mid-stream; `scale` then scales.
-    After them the times are renumbered, since the muxer complains of times that repeat. The conversion to RGB is the
-    fast one, up to two levels off: flags=accurate_rnd would cost 9 ms per frame of 1920x1080 (measured).
-    """
-    # Whatever a file says: it opens no other one.
-    trust = {
-        "format_whitelist": SELF_CONTAINED,
-        "protocol_whitelist": "pipe" if url == _PIPE else "file",
-        "max_pixels": str(max_pixels()),
-    }
-    source = ffmpeg.input(url, reinit_filter=0, **trust)
-    chain = f"showinfo@all=checksum=0,select='{selection.expression()}',showinfo@kept=checksum=0,scale"
-    chain += ",settb=1/25,setpts=N"
-    picture = {"c:v": pixels.codec, "pix_fmt": pixels.format, "f": "image2pipe"}
-    timing = {"enc_time_base": "1/25", **every_frame()}
-    return ffmpeg.output(source["V:0"], "pipe:1", vf=chain, **picture, **timing)

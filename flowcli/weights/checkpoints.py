@@ -25,10 +25,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flowcli.errors import WeightsError
+from flowcli.regular import open_regular
 from flowcli.weights import torch7
 from flowcli.weights.pickles import Global, Pickle, Reference, View, read_pickle
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
+_WRAPPERS, _MOST_WRAPPERS = ("module.", "model."), 4
 _DTYPES = {**torch7.DTYPES, "BFloat16": torch.bfloat16, "Bool": torch.bool, "Untyped": torch.uint8}
 _DAMAGE = (*torch7.DAMAGE, AttributeError, EOFError, OSError, SafetensorError, zipfile.BadZipFile)
 
@@ -74,7 +76,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         would = f": it would call {called}" if called else ""
         raise WeightsError(f"no weights in the checkpoint: {path}{would}", "choose a file with a state_dict")
     # Several GPUs; Lightning; or one in the other.
-    while prefix := next((each for each in ("module.", "model.") if all(name.startswith(each) for name in state)), ""):
+    for _ in range(_MOST_WRAPPERS):
+        prefix = next((each for each in _WRAPPERS if all(name.startswith(each) for name in state)), "")
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
@@ -82,7 +85,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise WeightsError(f"cannot read checkpoint: {path}: {error.strerror}", "check the name") from error
     with file:
@@ -98,15 +101,8 @@ def _read_zip(file: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:
 
     The format of torch 1.6 and later: a zip archive of a pickle and a file for each storage.
     """
-    size = file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
-        # torch.save compresses nothing; files that lie upon each other in the archive, or grow, are an attack.
-        if sum(part.file_size for part in parts) > size or any(part.compress_type for part in parts):
-            raise ValueError("it is compressed, or larger inside than outside")
-        name = next((part.filename for part in parts if re.fullmatch(r"[^/]+/data\.pkl", part.filename)), "")
-        if not name:
-            raise ValueError("a zip archive, but not of torch")
+        name = pickle_name(archive, file.seek(0, io.SEEK_END))
         folder = name.removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
             raise ValueError("its numbers are big-endian")
@@ -116,6 +112,18 @@ def _read_zip(file: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:
             return _numbers(archive.read(f"{folder}data/{storage.key}"), storage)
 
         return _weights(pickle, load), pickle.calls
+
+
+def pickle_name(archive: zipfile.ZipFile, size: int) -> str:
+    """The name of the pickle in an archive of torch's, whose file has `size` bytes. Raises ValueError."""
+    parts = archive.infolist()
+    # torch.save compresses nothing; files that lie upon each other in the archive, or grow, are an attack.
+    if sum(part.file_size for part in parts) > size or any(part.compress_type for part in parts):
+        raise ValueError("it is compressed, or larger inside than outside")
+    name = next((part.filename for part in parts if re.fullmatch(r"[^/]+/data\.pkl", part.filename)), "")
+    if not name:
+        raise ValueError("a zip archive, but not of torch")
+    return name
 
 
 def _read_legacy(whole: IO[bytes]) -> tuple[dict[str, Tensor], list[str]]:

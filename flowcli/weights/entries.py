@@ -25,12 +25,14 @@ import difflib
 import os
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from flowcli.errors import WeightsError
+from flowcli.models.flavours import downloads
 from flowcli.weights import files
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".pytorch", ".t7")
@@ -94,9 +96,15 @@ def home() -> Path:
     return (Path(named) if named else Path.home() / ".local" / "share") / "flowcli" / "weights"
 
 
-def imported() -> list[Entry]:
-    """The weights in the user's own folder. Raises WeightsError if one cannot be read."""
-    return [_described(path) for path in sorted(home().glob("*.safetensors"))]
+def imported() -> tuple[list[Entry], list[WeightsError]]:
+    """The weights in the user's own folder, and what is wrong with those that cannot be read."""
+    found, bad = list[Entry](), list[WeightsError]()
+    for path in sorted(home().glob("*.safetensors")):
+        try:
+            found.append(_described(path))
+        except WeightsError as error:
+            bad.append(error)
+    return found, bad
 
 
 def classics() -> list[Entry]:
@@ -106,10 +114,11 @@ def classics() -> list[Entry]:
     ]
 
 
-def resolve(name: str) -> Entry:
+def resolve(name: str, offer: Sequence[str] | None = None) -> Entry:
     """The entry of that name, or one made for a file of weights. Does not import torch.
 
     A file that is not safetensors is taken for one that others published: its entry has no network yet.
+    offer: names that the hint of an error may name, None for all.
     Raises WeightsError if there is neither, or a safetensors file is damaged or does not name its network.
     """
     known = {entry.name: entry for entry in [*entries(), *classics()]}
@@ -120,9 +129,11 @@ def resolve(name: str) -> Entry:
         return _described(own[name])
     path = Path(name)
     if path.suffix.lower() not in SUFFIXES and not path.is_file():
-        names = [*known, *own]
+        names = [*known, *own] if offer is None else offer
         close = difflib.get_close_matches(name, names, 1)
         there = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
+        if any(download.name == name for _, download in downloads()):
+            there = f"flowcli models fetch {name} downloads it"
         raise WeightsError(f"unknown model: {name}", f"{there}; or name a .safetensors file")
     return _described(path)
 
@@ -147,10 +158,18 @@ def _described(path: Path) -> Entry:
         metadata.get("source", str(path)),
         metadata.get("trained", ""),
         header.settings(),
-        float(metadata.get("gmacs", 0)),
+        _gmacs(metadata.get("gmacs", "0")),
         metadata.get("epe", ""),
         metadata.get("measured", ""),
     )
+
+
+def _gmacs(text: str) -> float:
+    """0 where a file says what is no number."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return 0.0
 
 
 def verified_file(entry: Entry) -> Path:

@@ -1,15 +1,20 @@
 """Downloads that appear whole or not at all, and go on where they broke off.
 
-Until it is whole, a download lies beside its target as `<name>.part`; `<name>.part.json` says what it is a part of.
+Until it is whole, a download lies beside its target in a hidden file, whose name is made of the target's but never
+long; a second one says what it is a part of. Neither is written through a link, or into a file of somebody else.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
+import stat
 import string
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPException, HTTPResponse, responses
 from pathlib import Path
 from urllib.error import URLError
@@ -65,6 +70,30 @@ def fetch(
     return digest
 
 
+def part_names(target: Path) -> tuple[Path, Path]:
+    """Where the part of a download to `target` lies, and what is said of it."""
+    name = f".flowcli-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}"
+    return target.with_name(f"{name}.part"), target.with_name(f"{name}.json")
+
+
+def _own(path: Path) -> io.FileIO:
+    """The file, open for writing; made anew if it is a link, has other names, or belongs to somebody else."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with suppress(OSError):
+        descriptor = os.open(path, flags, 0o600)
+        status = os.fstat(descriptor)
+        if _is_own(status):
+            return io.FileIO(descriptor, "r+")
+        os.close(descriptor)
+    path.unlink(missing_ok=True)
+    return io.FileIO(os.open(path, flags | os.O_EXCL, 0o600), "r+")
+
+
+def _is_own(status: os.stat_result) -> bool:
+    user = os.geteuid() if hasattr(os, "geteuid") else status.st_uid
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == user
+
+
 class _BrokenError(Exception):
     """The download broke off, and another try may go on. The text says how."""
 
@@ -77,7 +106,7 @@ class _Download:
 
     def __init__(self, url: str, target: Path, most: int, agent: str, report: _Report, timeout: float) -> None:
         self.url, self.most, self.agent, self.report, self.timeout = url, most, agent, report, timeout
-        self.part, self.note = (target.with_name(target.name + suffix) for suffix in (".part", ".part.json"))
+        self.part, self.note = part_names(target)
 
     def complete(self) -> None:
         """Fetches what is missing of the part. Raises FetchError, and OSError if the part cannot be written."""
@@ -104,7 +133,8 @@ class _Download:
         """How many bytes of the part can stay, its validator, and the size of the whole file."""
         try:
             url, validator, total = json.loads(self.note.read_text(encoding="utf-8"))
-            size = self.part.stat().st_size
+            status = self.part.lstat()
+            size = status.st_size if _is_own(status) else 0
             # Of a whole part, all but the last byte: there has to be something to ask for.
             return (min(size, total - 1) if url == self.url and validator and size <= total else 0), validator, total
         except (OSError, ValueError, TypeError):
@@ -122,9 +152,12 @@ class _Download:
                 self.forget()
                 raise _BrokenError("the server does not go on where it was")
             # Without a buffer: what was reported is in the file, and closing it cannot run out of space.
-            with self.part.open("ab", buffering=0) as file:
+            with _own(self.part) as file:
                 file.truncate(start)
-                self.note.write_text(json.dumps([self.url, validator, total]), encoding="utf-8")
+                file.seek(start)
+                with _own(self.note) as note:
+                    note.truncate(0)
+                    note.write(json.dumps([self.url, validator, total]).encode())
                 size = self._copy(answer, file.write, start, total)
         if size > self.most:
             self.forget()

@@ -11,11 +11,12 @@ from typing import Any
 
 from flowcli import models
 from flowcli.errors import WeightsError
+from flowcli.regular import open_regular
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of the file, in hex. Raises OSError if it cannot be read."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

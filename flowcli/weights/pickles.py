@@ -14,6 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+_MOST_STEPS = 1_000_000
+"""Operations and copied items in one pickle; the 60 tensors of SpyNet take 2,051."""
+_LONGEST_NAME = 1000
+
 
 @dataclass(frozen=True)
 class Global:
@@ -47,6 +51,13 @@ class Pickle:
     content: Any = None
     references: list[Reference] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    _steps: int = 0
+
+    def spend(self, steps: int = 1) -> None:
+        """Counts what was done: a few bytes can ask for any number of copies. Raises ValueError if it is too much."""
+        self._steps += steps
+        if self._steps > _MOST_STEPS:
+            raise ValueError(f"a pickle of more than {_MOST_STEPS} steps")
 
     def call(self, callee: Any, arguments: Any) -> Any:
         """The result of the call, if it is known; otherwise an empty dict, which the pickle may fill."""
@@ -61,6 +72,8 @@ class Pickle:
             return arguments[0]
         if name == "collections.OrderedDict":
             # Python 2 hands the items to the constructor.
+            for pairs in arguments:
+                self.spend(len(pairs))
             return {key: value for pairs in arguments for key, value in pairs if isinstance(key, str)}
         self.calls.append(name)
         return {}
@@ -89,6 +102,7 @@ def read_pickle(file: IO[bytes]) -> Pickle:
 
     argument: Any
     for operation, argument in _operations(file):
+        pickle.spend()
         match operation.name:
             case "PROTO" | "FRAME" | "READONLY_BUFFER":
                 pass
@@ -141,7 +155,7 @@ def read_pickle(file: IO[bytes]) -> Pickle:
             case "GLOBAL":
                 stack.append(Global(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
-                stack.append(Global(".".join([stack.pop(-2), stack.pop()])))
+                stack.append(_global([stack.pop(-2), stack.pop()]))
             case "INST" | "OBJ":
                 items = since_mark()
                 callee = items.pop(0) if operation.name == "OBJ" else Global(argument.replace(" ", ".", 1))
@@ -161,6 +175,12 @@ def read_pickle(file: IO[bytes]) -> Pickle:
             case _:
                 stack.append(argument)
     return pickle
+
+
+def _global(parts: list[str]) -> Global:
+    if sum(map(len, parts)) > _LONGEST_NAME:
+        raise ValueError("the name of a class is too long")
+    return Global(".".join(parts))
 
 
 def _operations(file: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:

@@ -128,6 +128,7 @@ def test_devices_that_the_cluster_lacks() -> None:
         next(ray_crew([], task, None, "auto"))
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray", reason="Ray is not installed", exc_type=ImportError)
     (tmp_path / "x.mp4").touch()

@@ -43,7 +43,8 @@ def test_jobs_are_done_side_by_side(task: Task, tmp_path: Path, monkeypatch: pyt
 
     class Meeting(Worker):
         def _make(self, job: Job, watch: Watch) -> Result:
-            weights.add(tuple(each.data_ptr() for each in self.engine.model.parameters()))
+            assert self.maker.model is not None
+            weights.add(tuple(each.data_ptr() for each in self.maker.model.parameters()))
             meeting.wait()
             return super()._make(job, watch)
 

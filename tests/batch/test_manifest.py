@@ -70,6 +70,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "error": "",
         "hint": "",
         "damaged": "",
+        "arithmetic": "",
         "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": []}],
     }
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcli.carry.naming import parse_words, plan_masks
+from flowcli.carry.naming import parse_words, plan_carried
 from flowcli.errors import FlowcliError, OutputError, UsageError
 from flowcli.output.options import FrameOptions
 
@@ -15,7 +15,7 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(*targets: str, kinds: tuple[str, ...] = ()) -> list[tuple[str, str, str]]:
-    targets_ = plan_masks(FrameOptions(targets, kinds))
+    targets_ = plan_carried(FrameOptions(targets, kinds))
     return [(str(each.output), each.what, each.output.format) for each in targets_]
 
 
@@ -37,12 +37,12 @@ def test_places_and_kinds() -> None:
     ("word", "expected"),
     [
         ("masks", ("masks", "")),
-        ("png", ("masks", "png")),
+        ("png", (None, "png")),
         ("overlay", ("overlay", "")),
         ("alpha.mov", ("alpha", "mov")),
     ],
 )
-def test_words(word: str, expected: tuple[str, str]) -> None:
+def test_words(word: str, expected: tuple[str | None, str]) -> None:
     assert parse_words(word) == expected
 
 
@@ -60,7 +60,7 @@ def test_unknown_words(word: str, hint: str) -> None:
     [
         ("out.mp4", "alpha", UsageError, "mp4 has no transparency: out.mp4"),
         ("out.npz", "npz", UsageError, "npz files of masks need a folder: out.npz"),
-        ("out/", "overlay.npz", UsageError, "npz files of masks need a folder: out/"),
+        ("out/", "overlay.npz", UsageError, "npz cannot hold overlay: out/"),
         ("out.png", "masks", UsageError, "one file cannot hold the frames of a sequence: out.png"),
         ("no/where/", "masks", OutputError, "no such folder for the output: no"),
     ],

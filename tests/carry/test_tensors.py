@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.carry.tensors import Arrays, Tensors, as_value
+from flowcli.carry.tensors import Arrays, Known, as_known, as_value
 from flowcli.errors import InputError
 from flowcli.types import Frame
 from tests.carry.known import HEIGHT, WIDTH, Scene, evidence
@@ -20,19 +20,34 @@ def test_features_move_by_whole_cells_of_their_own_grid() -> None:
     features = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 8, 12)).astype(np.float32))
     flow = torch.zeros(2, 64, 96)
     flow[0] = -16
-    carried = Tensors().carry(features, flow, evidence(scene, 1, 0))
+    frame = Frame(np.zeros((64, 96, 3), np.uint8), 0, Fraction(0))
+    key = as_known({"features": features.numpy()}, frame, torch.device("cpu"))
+    carried = Arrays().carry(key, flow, evidence(scene, 1, 0)).arrays()["features"]
     torch.testing.assert_close(carried[:, :, 2:], features[:, :, :-2], rtol=0, atol=1e-5)
     # Beyond the frame its border is repeated.
     torch.testing.assert_close(carried[:, :, :2], features[:, :, :1].expand(5, 8, 2), rtol=0, atol=1e-5)
 
 
-def test_the_kind_is_told_by_dtype_and_shape() -> None:
+def known(**arrays: np.ndarray) -> Known:
+    return as_known(arrays, FRAME, torch.device("cpu"))
+
+
+def test_each_kind_is_blended_in_its_way() -> None:
     share = torch.full((HEIGHT, WIDTH), 0.25)
-    one, other = torch.full((HEIGHT, WIDTH), 4, dtype=torch.int32), torch.full((HEIGHT, WIDTH), 9, dtype=torch.int32)
-    assert (Arrays().blend(one, other, share) == 9).all()
-    for shape in ((1, HEIGHT, WIDTH), (3, 5, 7)):
-        blended = Arrays().blend(torch.ones(shape), torch.zeros(shape), share)
-        torch.testing.assert_close(blended, torch.full(shape, 0.25))
+    shapes = {"matte": (HEIGHT, WIDTH), "features": (3, 5, 7)}
+    one, other = (
+        known(labels=np.full((HEIGHT, WIDTH), label), **{name: np.full(shape, value) for name, shape in shapes.items()})
+        for label, value in ((4, 1.0), (9, 0.0))
+    )
+    blended = Arrays().blend(one, other, share).arrays()
+    assert bool((blended["labels"] == 9).all())
+    torch.testing.assert_close(blended["matte"], torch.full((1, HEIGHT, WIDTH), 0.25))
+    torch.testing.assert_close(blended["features"], torch.full((3, 5, 7), 0.25))
+
+
+def test_what_is_known_of_a_key_frame_is_untouched() -> None:
+    features = np.random.default_rng(1).normal(size=(4, 9, 13)).astype(np.float32)
+    assert np.array_equal(known(features=features).arrays()["features"].numpy(), features)
 
 
 def test_arrays() -> None:

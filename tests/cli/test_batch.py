@@ -66,6 +66,7 @@ def test_a_tree_of_outputs(clips: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*") if path.name[0] != "."} == before
 
 
+@pytest.mark.slow
 def test_color_is_the_default_and_names_follow_the_template(clips: Path) -> None:
     assert main(["batch", "clips/*", "--out", "out", "--name", "{what}/{folder}-{name}", *CPU, "-q"]) == 0
     assert names("out") == {"color/a-v.mkv.mp4", "color/-f.mp4"}
@@ -102,6 +103,7 @@ def test_every_format_is_the_same_bit_for_bit(clips: Path) -> None:
     assert one == tree(Path("other"))
 
 
+@pytest.mark.slow
 def test_failures_end_in_a_table(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("clips/[bold].mp4").write_text("no video")
     Path("list.txt").write_text("clips\nclips/missing.mkv\n")
@@ -174,6 +176,7 @@ def test_a_run_without_shards_knows_what_they_did(clips: Path, capsys: pytest.Ca
     assert capsys.readouterr().err.splitlines()[1].startswith("2 items: 1 done, 1 skipped; ")
 
 
+@pytest.mark.slow
 def test_names_on_stdin(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"clips/a/v.mkv\nclips/f\n")))
     assert main(["batch", "-", "--root", ".", "--out", "out", *CPU, "-q"]) == 0

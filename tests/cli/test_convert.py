@@ -94,6 +94,7 @@ def test_flow_comes_through_every_format(form: str, both: bool, folder: Path) ->
         assert off("back", -1, "_bwd") <= ERRORS[form]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), list(pairwise([*HOLD_FLOW, HOLD_FLOW[0]])))
 def test_from_one_format_to_the_next(one: str, other: str, folder: Path) -> None:
     first, second = (f"{number}{NAMES.get(form, '')}" for number, form in enumerate((one, other)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from flowcli.cli.main import main
@@ -34,6 +36,30 @@ def test_estimate(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert error == f"error: {told}"
     assert hint == "hint: get it again; without --strict these frames are used"
     assert sorted(path.name for path in Path().iterdir()) == ["a.mkv", "out"]
+
+
+def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("frames").mkdir()
+    for number in range(1, 8):
+        stored = cv2.imencode(".jpg", np.random.default_rng(number).integers(0, 255, (65, 97, 3), np.uint8))[
+            1
+        ].tobytes()
+        damaged = number in (2, 3, 5, 6, 7)
+        half = stored[: len(stored) // 2] + b"\xff\xd9"
+        Path(f"frames/{number}.jpg").write_bytes(half if damaged else stored)
+    damage = "frames/2.jpg is damaged (Corrupt JPEG data: premature end of data segment)"
+    whole = f"{damage}; so are 4 more: 3.jpg, 5.jpg, 6.jpg and 1 more"
+    arguments = ["estimate", "frames", "-o", "out/", "-m", "dis", "--json", "-y"]
+    assert main(arguments) == 0
+    out, err = capfd.readouterr()
+    assert err == f"warning: {whole}\n"
+    assert json.loads(out)["damaged"] == whole
+    assert main([*arguments, "-q"]) == 0
+    assert capfd.readouterr().err == ""
+    assert main([*arguments, "--strict"]) == 1
+    hint = "get it again; without --strict it is used as far as it goes"
+    assert capfd.readouterr().err == f"error: {damage}\nhint: {hint}\n"
 
 
 def test_what_is_whole_is_not_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,6 +167,7 @@ def test_masks_as_videos_and_of_one_pair(pictures: Path, clip: Path) -> None:
     assert read_unscaled(Path("o.png"))[0].tolist() == [0] * 8 + [255] * 10
 
 
+@pytest.mark.slow
 def test_many_outputs_in_one_pass(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outs = ("-o", "a.mp4", "-o", "b.webm", "-o", "c/", "-o", "d/", "-o", "e.gif")
     kinds = [word for kind in ("color", "warp", "flo", "png", "color") for word in ("--as", kind)]
@@ -174,7 +175,7 @@ def test_many_outputs_in_one_pass(clip: Path, capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert out == ""
     note, wrote = err.splitlines()
-    assert note == "note: audio is not copied"
+    assert note == "note: audio is not copied: add --audio copy"
     assert wrote.startswith("wrote a.mp4, b.webm, c/, d/, e.gif: 11 flows, 64x48, ")
     assert [frame_count(Path(name)) for name in ("a.mp4", "b.webm", "e.gif")] == [11, 11, 11]
     assert names(Path("c")) == [f"{index:06d}.flo" for index in range(11)]

@@ -60,19 +60,113 @@ def test_a_picture_that_moves(triplets: Path, capsys: pytest.CaptureFixture[str]
     assert moving["splat"]["SSIM-Y"] > moving["blend"]["SSIM-Y"]
 
 
+def test_models_of_flow_move_frames_along_it(triplets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run(capsys, triplets, "-m", "dis", "-m", "farneback", "--baseline", "dis", "--json"))
+    moving = {each["method"]: each["PSNR"] for each in found["sets"] if each["set"] == "moving"}
+    assert list(moving) == ["dis", "farneback", "baseline dis"]
+    assert len(set(moving.values())) == 3
+    assert min(moving.values()) > 20
+
+
+LEVELS = (0, 10, 30, 60, 100, 150, 210, 120, 40, 7)
+
+
+@pytest.fixture
+def rising(tmp_path: Path) -> Path:
+    """Ten grey pictures."""
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for number, level in enumerate(LEVELS):
+        write_picture(folder / f"{number}.png", np.full((33, 48, 3), level, np.uint8))
+    return folder
+
+
+def test_frames_that_are_left_out(rising: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of ten frames 0, 4 and 8 stay; nothing comes after the last of them."""
+    found = json.loads(run(capsys, rising, "--every", "4", "-m", "blend", "--json"))
+    assert [(each["set"], each["pairs"]) for each in found["sets"]] == [
+        ("1 of 4, t = 1/4", 2),
+        ("1 of 4, t = 1/2", 2),
+        ("1 of 4, t = 3/4", 2),
+    ]
+    film = f"{rising.parent.name}/{rising.name}"
+    assert [each["pair"] for each in found["pairs"]] == [f"{film}/{number}" for number in (0, 0, 0, 4, 4, 4)]
+    for each, number in zip(found["pairs"], (1, 2, 3, 5, 6, 7), strict=True):
+        start = number // 4 * 4
+        mixed = round(LEVELS[start] + (LEVELS[start + 4] - LEVELS[start]) * (number - start) / 4)
+        assert each["PSNR"] == pytest.approx(20 * np.log10(255 / abs(mixed - LEVELS[number])), abs=1e-3)
+
+
+def test_every_other_frame(rising: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run(capsys, rising, "--every", "2", "-m", "blend", "--json"))
+    assert [(each["set"], each["pairs"]) for each in found["sets"]] == [("1 of 2", 4)]
+
+
+def test_minterpolate_gets_the_frames_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flowcli import video
+    from flowcli.evaluation import middles
+
+    given: list[list[int]] = []
+
+    def spy(images: list[np.ndarray], factor: int) -> list[np.ndarray]:
+        given.append([int(image[0, 0, 0]) for image in images])
+        return video.minterpolate(images, factor)
+
+    monkeypatch.setattr(middles, "minterpolate", spy)
+    folder = tmp_path / "film"
+    folder.mkdir()
+    images = camera(9, pan=2)
+    for number, image in enumerate(images):
+        image[0, 0] = number
+        write_picture(folder / f"{number}.png", image)
+    found = json.loads(run(capsys, folder, "--every", "2", "-m", "blend", "--baseline", "minterpolate", "--json"))
+    assert given == [[0, 0, 2, 4], [0, 2, 4, 6], [2, 4, 6, 8], [4, 6, 8, 8]]
+    values = {each["method"]: each["PSNR"] for each in found["sets"]}
+    assert values["baseline minterpolate"] > values["blend"] + 3
+
+
+def test_a_function_of_ones_own(
+    triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "def second(one, other, place):\n    assert place == 0.5\n    return other\n\ndef grey(*_):\n    return 7\n"
+    Path("own_frames.py").write_text(text)
+    found = json.loads(run(capsys, triplets, "-m", "blend", "--baseline", "own_frames:second", "--json"))
+    (bright,) = (each for each in found["sets"] if each["set"] == "bright" and each["method"] != "blend")
+    assert bright["PSNR"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-3)
+    for name, message in (
+        ("own_frames:grey", "own_frames:grey returns no picture of the size of its inputs"),
+        ("own_frames:third", "no function third in own_frames"),
+        ("no_such_module:f", "cannot import no_such_module: No module named 'no_such_module'"),
+    ):
+        assert main(["eval", str(triplets), "--task", "frames", "--baseline", name]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {message}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("-m", "rpwc"), 2, "no model makes frames by the name rpwc"),
-        (("--baseline", "dis"), 2, "--baseline and --save are for flow"),
-        (("--save", "sheets"), 2, "--baseline and --save are for flow"),
+        (("-m", "splatt"), 1, "unknown model: splatt"),
+        (("--baseline", "mean"), 2, "no baseline makes frames by the name mean"),
+        (("--save", "sheets"), 2, "--save is for flow"),
+        (("--every", "2"), 1, "no such file: gone"),
+        (("--task", "flow", "--every", "2"), 2, "--every is for frames and masks"),
+        (("--task", "flow", "--baseline", "minterpolate"), 2, "no baseline has the name minterpolate"),
     ],
 )
 def test_usage(
     triplets: Path, arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", str(triplets), "--task", "frames", *arguments]) == code
+    folder = "gone" if arguments == ("--every", "2") else triplets
+    assert main(["eval", str(folder), "--task", "frames", *arguments]) == code
     assert capsys.readouterr().err.startswith(f"error: {message}\n")
+
+
+def test_too_few_frames(rising: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(rising), "--task", "frames", "--every", "10", "-m", "blend"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {rising} has fewer than 11 frames\n")
 
 
 def test_bad_folders(triplets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,10 +116,13 @@ def test_what_is_wrong_is_named(clips: Path, tmp_path: Path, capsys: pytest.Capt
     assert error(tmp_path / "gone", *masks) == (1, f"error: no such folder: {tmp_path}/gone")
     assert error(tmp_path / "empty", *masks) == (1, f"error: no sequences with masks in {tmp_path}/empty")
     assert error(clips, *masks, "--save", "x") == (2, "error: --save is for flow")
-    for words in (("--every", 5), ("--ignore", 0), ("--refine-edges",), ("--baseline", "copy")):
-        expected = (2, "error: --every, --ignore, --refine-edges and --baseline copy are for masks")
+    for words in (("--ignore", 0), ("--refine-edges",)):
+        expected = (2, "error: --ignore and --refine-edges are for masks")
         assert error(clips, *words) == expected
         assert error(clips, "--task", "frames", *words) == expected
+    assert error(clips, "--baseline", "copy") == (2, "error: no baseline has the name copy")
+    assert error(clips, *masks, "--baseline", "mean") == (2, "error: no baseline has the name mean")
+    assert error(clips, "--every", 5) == (2, "error: --every is for frames and masks")
     (clips / "one/masks/00003.png").unlink()
     alone = f"error: 00003 has a frame or a mask alone in {clips}/one/frames and {clips}/one/masks"
     assert error(clips, *masks) == (1, alone)

@@ -74,6 +74,28 @@ def test_twice_the_rate(clip: Path) -> None:
     np.testing.assert_array_equal(made[13], given[6])
 
 
+def offset(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels to the right and down by which a picture lies off, in the mean, by least squares along the gradients."""
+    inner = (slice(8, -8), slice(8, -8))
+    made, real = (each.astype(float).mean(2) for each in (image, truth))
+    down, across = (each[inner].ravel() for each in np.gradient(real))
+    difference = (real - made)[inner].ravel()
+    found: np.ndarray = np.linalg.lstsq(np.stack((across, down), 1), difference, rcond=None)[0]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", ["dis", "rpwc"])
+def test_constant_motion_makes_equal_steps(clip: Path, flow: str) -> None:
+    """3 pixels to the right from frame to frame are 3/4 of a pixel in a quarter of the time."""
+    run(clip, "--fps", "x4", "--out", "out/", "--flow", flow, "--device", "cpu")
+    truth = camera(25, pan=0.75)
+    assert offset(truth[1], truth[0]) == pytest.approx((0.75, 0), abs=0.1)
+    offsets = [offset(image, real) for image, real in zip(shown("out")[:25], truth, strict=True)]
+    # OpenCV, which draws what is true, is 0.05 pixels off itself between two pixels.
+    np.testing.assert_allclose(np.diff(offsets, axis=0), 0, atol=0.06)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "expected"), [("25", 25), ("x2.5", 25), ("24000/1001", Fraction(24000, 1001)), ("4", 4), ("0.5x", 5)]
@@ -101,6 +123,7 @@ def test_variable_times_in_a_constant_rate_out(tmp_path: Path) -> None:
     assert levels("out")[:10] == [0, 50, *(round(100 + 12.5 * number) for number in range(8))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["x1.5", "1.5x", "216x144"])
 def test_size_alone_keeps_the_times(tmp_path: Path, size: str, capsys: pytest.CaptureFixture[str]) -> None:
     times = [Fraction(0), Fraction(1, 10), Fraction(1, 2)]
@@ -206,6 +229,7 @@ def test_sound_that_is_left_out(
     assert sound(Path("out.mp4")) == []
 
 
+@pytest.mark.slow
 def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["interpolate", str(clip), "--fps", "20", "--out", "out.mp4", "--json", *DIS]) == 0
     summary: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -216,8 +240,10 @@ def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "rate": "20",
         "width": WIDTH,
         "height": HEIGHT,
+        "bits": 8,
         "damaged": None,
         "model": "splat",
+        "weights": None,
         "flow": {"model": "dis", "weights": None},
         "device": "cpu",
         "precision": "fp32",

@@ -28,8 +28,16 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert main(["models"]) == 0
     out, err = capsys.readouterr()
-    assert err == ""
-    assert out.splitlines() == [
+    assert err == "flowcli models info NAME says more; fetch NAME downloads what others made, under their terms\n"
+    assert [re.split(r"  +", line.strip()) for line in out.splitlines()] == [
+        ["model", "where", "network", "licence", "parameters", "GMACs"],
+        ["rpwc", "here", "brightness", "MIT", "1", "2.5"],
+        ["dis", "here", "OpenCV's dense inverse search, preset medium", "Apache-2.0"],
+        ["farneback", "here", "OpenCV's polynomial expansion", "Apache-2.0"],
+        ["theirs", "to fetch", "spynet", "not yours", "12", "3.5"],
+    ]
+    assert main(["models", "info", "rpwc"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
         "rpwc",
         "  network     brightness",
         "  parameters  1",
@@ -41,13 +49,10 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
         "  trained     not at all",
         f"  sha256      {digest}",
         f"  file        {file}",
-        "dis",
-        "  OpenCV's: dense inverse search, preset medium",
-        "farneback",
-        "  OpenCV's: polynomial expansion",
-        "",
-        "To be had by `flowcli models fetch NAME`, made by others, under their terms:",
-        "theirs",
+    ]
+    assert main(["models", "info", "theirs"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "theirs, which `flowcli models fetch theirs` downloads",
         "  network     spynet",
         "  parameters  12",
         "  GMACs       3.5 a pair of 1024x436",
@@ -89,8 +94,13 @@ def test_lists_what_there_is(table: Path, monkeypatch: pytest.MonkeyPatch, capsy
             "measured": "nothing",
         }
     ]
+    for name, listed in (("rpwc", found["models"][0]), ("theirs", found["published"][0])):
+        assert main(["models", "info", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == listed
     file.unlink()
     assert main(["models"]) == 0
+    assert re.search("^rpwc +missing ", capsys.readouterr().out, re.M)
+    assert main(["models", "info", "rpwc"]) == 0
     assert f"\n  file        {file} (missing)\n" in capsys.readouterr().out
 
 
@@ -114,8 +124,8 @@ def test_import(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -
         "licence: non-commercial research only",
         "use it with --model spynet",
     ]
-    assert main(["models"]) == 0
-    assert "\nspynet\n  network     spynet\n  parameters  1,440,300\n" in capsys.readouterr().out
+    assert main(["models", "info", "spynet"]) == 0
+    assert capsys.readouterr().out.startswith("spynet\n  network     spynet\n  parameters  1,440,300\n")
     assert main(["models", "import", str(theirs), "--name", "mine", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["name"] == "mine"
@@ -164,7 +174,9 @@ def test_fetch(
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [f"far: {server}/theirs.pth", "licence: theirs"]
     assert lines[-1] == "use it with --model far"
-    assert [path.name for path in entries.home().iterdir()] == ["far.safetensors"]
+    assert "nothing vouches for this file: only 8 digits of its sha256 are stated, and it came over plain http" in lines
+    assert f"its sha256 is kept, and compared from now on: {digest}" in lines
+    assert sorted(path.name for path in entries.home().iterdir()) == ["far.safetensors", "fetched.json"]
     assert main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found["models"]] == ["rpwc", "far"]
@@ -181,8 +193,45 @@ def test_a_file_whose_address_does_not_say_what_it_is_called(
     address = far(f"{server}/theirs.pth?export=download&id=1")
     publish(monkeypatch, dataclasses.replace(address, file="spynet.pth"), "theirs")
     assert main(["models", "fetch", "far", "-q"]) == 0
-    assert [path.name for path in entries.home().iterdir()] == ["far.safetensors"]
+    assert sorted(path.name for path in entries.home().iterdir()) == ["far.safetensors", "fetched.json"]
     assert entries.resolve("far").source.endswith(" (spynet.pth)")
+
+
+def test_another_file_than_the_first_time(
+    table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(monkeypatch, far(f"{server}/theirs.pth"), "theirs")
+    first = hashlib.sha256(theirs.read_bytes()).hexdigest()
+    assert main(["models", "fetch", "far"]) == 0
+    assert "nothing vouches for this file: no hash is stated, and it came" in capsys.readouterr().err
+    assert main(["models", "fetch", "far", "-y"]) == 0
+    assert "nothing vouches" not in capsys.readouterr().err
+    state = torch.load(theirs, weights_only=True)
+    next(iter(state.values())).add_(1)
+    torch.save(state, theirs)
+    then = hashlib.sha256(theirs.read_bytes()).hexdigest()
+    kept = (entries.home() / "far.safetensors").read_bytes()
+    assert main(["models", "fetch", "far", "-y", "-q"]) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: {server}/theirs.pth has the sha256 {then}, and had {first} the first time"
+    assert hint.endswith(f"to accept it, remove its line from {entries.home()}/fetched.json")
+    assert (entries.home() / "far.safetensors").read_bytes() == kept
+    (entries.home() / "fetched.json").write_text("[" * 100_000)
+    assert main(["models", "fetch", "far", "-y", "-q"]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot read the hashes of earlier downloads: ")
+
+
+def test_a_bad_file_among_others(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "import", str(theirs), "--name", "mine", "-q"]) == 0
+    (entries.home() / "bad.safetensors").write_bytes(b"junk")
+    (entries.home() / "endless.safetensors").symlink_to("/dev/zero")
+    assert main(["models"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search("^mine +here +spynet ", out, re.M)
+    assert f"not a safetensors file, or a damaged one: {entries.home()}/bad.safetensors: " in err
+    assert f"cannot read weights: {entries.home()}/endless.safetensors: not a file but a device or a pipe" in err
+    assert main(["models", "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["models"]] == ["rpwc", "mine"]
 
 
 def test_fetch_of_something_else(
@@ -196,7 +245,7 @@ def test_fetch_of_something_else(
     assert "the server says 404" in capsys.readouterr().err
     assert list(entries.home().iterdir()) == []
     assert main(["models", "fetch", "near"]) == 2
-    assert capsys.readouterr().err == "error: nothing is published as near\nhint: there are: far\n"
+    assert capsys.readouterr().err == "error: no weights to fetch are called near\nhint: there are: far\n"
 
 
 def test_weights_in_a_file_for_a_network_that_is_named(
@@ -211,3 +260,22 @@ def test_weights_in_a_file_for_a_network_that_is_named(
     assert capsys.readouterr().err == (
         f"error: {theirs} holds weights of spynet, not of rpwc\nhint: pass --model spynet\n"
     )
+
+
+def test_remove(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entries.home().mkdir(parents=True)
+    mine = entries.home() / "mine.safetensors"
+    for name, message in (
+        ("mine", "error: no model of yours is called mine\nhint: nothing was fetched or imported\n"),
+        ("rpwc", "error: rpwc belongs to flowcli\nhint: only what was fetched or imported can be removed\n"),
+        ("dis", "error: dis belongs to flowcli\nhint: only what was fetched or imported can be removed\n"),
+        ("../mine", "error: no model of yours is called ../mine\nhint: nothing was fetched or imported\n"),
+    ):
+        assert main(["models", "remove", name]) == 2
+        assert capsys.readouterr().err == message
+    mine.write_bytes((table / "rpwc.safetensors").read_bytes())
+    assert main(["models", "remove", "other"]) == 2
+    assert capsys.readouterr().err.endswith("hint: there are: mine\n")
+    assert main(["models", "remove", "mine"]) == 0
+    assert capsys.readouterr().err == f"removed mine: {mine}\n"
+    assert not mine.exists()

@@ -38,12 +38,12 @@ def test_defaults_are_those_of_the_dataclasses() -> None:
 
 def test_values_arrive() -> None:
     arguments = (
-        "a.png b.png --start 3 --stop 1:00 --every 2 -o x -o - --as flo --as warp -m net --refine 4 --device cuda:1 "
-        "--precision bf16 --max-side 512 --tile 640 --batch 3 --both --last zero --max-flow 20 --legend --holes keep "
-        "--fps 24 --crf 18 --style trails --dim 0 --occlusion o/ -y --json -v"
+        "a.png b.png --start 3 --stop 1:00 --every 2 --deinterlace -o x -o - --as flo --as warp -m net "
+        "--refine 4 --device cuda:1 --precision bf16 --max-side 512 --tile 640 --batch 3 --both --last zero "
+        "--max-flow 20 --legend --holes keep --fps 24 --crf 18 --style trails --dim 0 --occlusion o/ -y --json -v"
     )
     assert received(*arguments.split()) == {
-        "source": SourceOptions("a.png", "b.png", 3, Fraction(60), 2),
+        "source": SourceOptions("a.png", "b.png", 3, Fraction(60), 2, deinterlace=True),
         "engine": EngineOptions("net", 4, "cuda:1", "bf16", 512, "both", "zero", tile=640, batch=3),
         "output": OutputOptions(
             ("x", "-"),

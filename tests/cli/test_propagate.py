@@ -130,6 +130,7 @@ def test_all_kinds_of_outputs() -> None:
     )
 
 
+@pytest.mark.slow
 def test_soft_mattes_stay_soft(capsys: pytest.CaptureFixture[str]) -> None:
     mask = SCENE.mask(0).astype(np.float32)
     ramp = sum(np.roll(mask, shift, 1) for shift in range(-5, 6)) / 11

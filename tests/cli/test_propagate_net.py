@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from flowcli.cli.main import main
 from flowcli.pictures import read_picture, read_unscaled, write_picture
@@ -179,6 +181,7 @@ def test_a_missing_network_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert error(capsys, "in", "--net", "x.onnx", "--out", "o/") == (1, "no such network: x.onnx")
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_cut_and_carried(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,3 +218,23 @@ def test_splits_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert propagate("--net", "net.onnx", "--show-splits", "--json") == 0
     first, _ = json.loads(capsys.readouterr().out)
     assert (first["names"], first["strides"]) == (["stem"], [2.0])
+
+
+@pytest.mark.slow
+def test_the_flow_of_the_paper(capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    """FlowNetS at half size, and features on a grid of 1/16: its weights are random, and those of the zoo run alike."""
+    torch.manual_seed(0)
+    names = json.loads((root / "tests/models/flow/keys/flownets.json").read_text())["keys"]
+    torch.save({key: 0.01 * torch.randn(shape) for key, shape in names}, "flownets.pth")
+    Path("nets_of_tests.py").write_text(
+        "import torch.nn.functional as F\n"
+        "def sixteenth():\n"
+        "    return (lambda image: F.avg_pool2d(image, 16)), (lambda features: features.mean(1, keepdim=True))\n"
+    )
+    summary = carry(capsys, "sixteenth", "--model", "flownets.pth", "--max-side", "48", "--out", "masks/")
+    assert (summary["frames"], summary["keys"], summary["meaning"]) == (COUNT, 3, "probability")
+    for index in (0, 3, 6):
+        image = torch.from_numpy(SCENE.frame(index).image).permute(2, 0, 1)[None].float()
+        cells = F.avg_pool2d(image, 16).mean(1, keepdim=True)
+        expected = F.interpolate(cells, image.shape[2:], mode="bilinear", align_corners=False)[0, 0].round().numpy()
+        assert np.abs(read_unscaled(Path("masks") / f"f{index:02d}.png") - expected).max() <= 1

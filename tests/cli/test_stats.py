@@ -52,6 +52,7 @@ def test_camera(model: str, motion: dict[str, Any], tmp_path: Path) -> None:
     assert not any(row["cut"] for row in found)
 
 
+@pytest.mark.slow
 def test_a_thing_that_moves_before_a_camera_that_does_not(tmp_path: Path) -> None:
     found = rows(write(tmp_path / "a.mkv", square(6, side=32, u=0, v=5)), *CPU)
     share = 32 * 32 / (HEIGHT * WIDTH)
@@ -104,6 +105,7 @@ def test_no_motion_across_a_cut(cut: Path, capsys: pytest.CaptureFixture[str]) -
         assert capsys.readouterr().err == said
 
 
+@pytest.mark.slow
 def test_a_dissolve_is_measured_through(tmp_path: Path) -> None:
     one, other = camera(14, pan=1), camera(14, pan=1, number=1)
     shares = np.clip((np.arange(14) - 3) / 8, 0, 1)[:, None, None, None]
@@ -236,7 +238,7 @@ def test_errors(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
             1, "output exists already: there.csv", "pass -y to replace it, or choose another name",
         ),
         (str(pictures), "-o", "a.txt"): (
-            1, "unknown suffix .txt: a.txt", "use .csv .jsonl .parquet .png .svg, or name it by --as",
+            1, "unknown suffix .txt: a.txt", "use .csv .json .jsonl .parquet .png .svg, or name it by --as",
         ),
         (str(pictures), "-o", "a.csv", "-m", "rpcw"): (
             1, "unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file",

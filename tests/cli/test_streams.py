@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from flowcli.cli.main import main
+from flowcli.cli.streams import printable
 from flowcli.errors import MEMORY_HINT
 from tests.tiny import ROOT
 from tests.video.clips import lavfi
@@ -35,6 +37,7 @@ def run(folder: Path, words: str, streams: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["--help", "--version", "models", "estimate --help"])
 def test_a_full_disk_behind_stdout(tmp_path: Path, words: str) -> None:
     done = run(tmp_path, words, ">/dev/full")
@@ -83,6 +86,7 @@ MEMORY = {
     "import": ImportError("libtorch_cpu.so: failed to map segment from shared object"),
     "fork": OSError(12, "Cannot allocate memory"),
     "threads": RuntimeError("can't start new thread"),
+    "OpenCV": cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 71663616 bytes"),
 }
 
 
@@ -100,3 +104,16 @@ def test_the_memory_of_the_machine_runs_out(
     monkeypatch.setattr("flowcli.cli.main.is_memory_error", lambda error: False)
     with pytest.raises(type(MEMORY[kind])):
         main(["estimate"])
+
+
+def test_control_characters_are_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "a\x1b]0;owned\x07\u202egpj\x9b1m.mp4"
+    Path(name).write_text("nothing")
+    assert main(["estimate", name, "-o", "o.mp4", "-m", "dis"]) == 1
+    err = capsys.readouterr().err
+    assert r"a\x1b]0;owned\x07\u202egpj\x9b1m.mp4" in err
+    assert not set(err) & set("\x1b\x07\u202e\x9b")
+    assert printable("two\nlines\tand 動き") == "two\nlines\tand 動き"

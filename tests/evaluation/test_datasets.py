@@ -123,6 +123,7 @@ def test_pairs_that_do_not_fit_together(tmp_path: Path) -> None:
         find_examples(folder)
 
 
+@pytest.mark.slow
 def test_every_pair_of_the_benchmark_is_found(shared: Path) -> None:
     found = find_examples(shared / "bench")
     sets = [example.group for example in found]

@@ -119,6 +119,7 @@ def test_little_is_read_ahead() -> None:
 TIMES = st.lists(st.fractions(0, 5, max_denominator=1000), min_size=1, max_size=20).map(sorted)
 
 
+@pytest.mark.slow
 @given(TIMES, TIMES, st.sets(st.integers(1, 19)))
 def test_every_time_comes_once_and_in_its_place(own: list[Fraction], wanted: list[Fraction], cuts: set[int]) -> None:
     gaps = list(find_gaps(frames(*own, cuts=tuple(cuts)), wanted))

@@ -42,6 +42,8 @@ def levels(made: Iterator[Frame]) -> list[int]:
 class Asked:
     """A synthesiser that mixes, and remembers what it was asked for."""
 
+    resizes = False
+
     def __init__(self, flow: bool) -> None:
         self.flow = flow
         self.calls: list[tuple[int, int, list[Fraction]]] = []

@@ -67,11 +67,16 @@ def test_steps_are_equal() -> None:
     flow = pair(bump(30), bump(43), uniform(13, 0), uniform(-13, 0))
     places = [Fraction(number, 10) for number in range(1, 10)]
     found = [position(bump(30)), *map(position, between(flow, places)), position(bump(43))]
-    np.testing.assert_allclose(np.diff(found), 1.3, atol=0.1)
+    # The bump itself, in whole levels, has steps that are 0.005 px off.
+    np.testing.assert_allclose(np.diff(found), 1.3, atol=0.02)
 
 
 def test_what_moves_over_what_stays() -> None:
-    """At each time the square is at its place, and what it uncovers is taken from the frame that shows it."""
+    """At each time the square is at its place, and what it uncovers is taken from the frame that shows it.
+
+    What is left, a sixth of the error of a mixture, lies along the edges of the square: there the motion, and which
+    picture shows what, are told from pixels around too, against specks where flow is less exact than here.
+    """
     first, second = square(2, side=32, u=12, v=0)
     background = camera(1)[0]
     forward, backward = np.zeros((2, 2, *first.shape[:2]), np.float32)
@@ -83,7 +88,9 @@ def test_what_moves_over_what_stays() -> None:
         truth = background.copy()
         truth[20:52, 30 + moved : 62 + moved] = texture(1)[:32, :32]
         mixed = next(Blend().between(flow.first, flow.second, None, [place], *first.shape[:2]))
-        assert error(image, truth) < 0.2 * error(mixed, truth)
+        assert error(image, truth) < 0.17 * error(mixed, truth)
+        inner = (slice(30, 42), slice(40 + moved, 52 + moved))
+        assert error(image[inner], truth[inner]) < 0.01
 
 
 def test_unknown_flow_is_bridged() -> None:

@@ -125,7 +125,7 @@ def test_a_family_is_known_by_its_folder(tmp_path: Path) -> None:
     torch.save({"alpha": torch.full((1,), 0.25)}, tmp_path / "blend.pth")
     entry = import_weights(tmp_path / "blend.pth")
     assert (entry.name, entry.network, entry.settings) == ("blend", "blend", {"bias": 0.5})
-    assert entry in entries.imported()
+    assert entry in entries.imported()[0]
     model = loading.load_as(models.find("blend"), entry)
     assert model.result(torch.zeros(1), torch.ones(1)).item() == 1.25
     with pytest.raises(WeightsError) as caught:

@@ -57,6 +57,12 @@ def test_json_lines(tmp_path: Path) -> None:
     assert list(json.loads(lines[0])) == COLUMNS
 
 
+def test_json(tmp_path: Path) -> None:
+    rows = json.loads(written(tmp_path / "rows.json").read_text())
+    assert [Row(**row) for row in rows] == ROWS
+    assert json.loads(written(tmp_path / "none.json", []).read_text()) == []
+
+
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_BATCH", 3)
     path = written(tmp_path / "rows.parquet")
@@ -115,6 +121,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_exists_is_replaced_only_when_asked(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"rows.{kind}"
@@ -175,9 +182,9 @@ def test_a_folder_that_goes_away(tmp_path: Path, kind: str) -> None:
     ("targets", "kinds", "error", "message", "hint"),
     [
         (["rows.txt"], [], OutputError, "unknown suffix .txt: rows.txt",
-         "use .csv .jsonl .parquet .png .svg, or name it by --as"),
+         "use .csv .json .jsonl .parquet .png .svg, or name it by --as"),
         (["rows"], [], OutputError, "unknown suffix (none): rows",
-         "use .csv .jsonl .parquet .png .svg, or name it by --as"),
+         "use .csv .json .jsonl .parquet .png .svg, or name it by --as"),
         (["a.csv", "b.csv"], ["csv"], UsageError, "1 --as for 2 --out", "give one --as per --out, in the same order"),
         (["-"], ["svg"], UsageError, "svg cannot be written to stdout", "use --as csv or --as jsonl"),
         (["-", "-"], ["csv", "jsonl"], UsageError, "two outputs have the same name: stdout",

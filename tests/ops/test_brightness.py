@@ -40,6 +40,7 @@ def test_layouts(device: str, layout: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_high_picture_is_the_loop(device: str) -> None:
     """High enough for several threads, which meet inside a picture and between two."""
     image = random(3, 3, 92, 260).float().to(device)

@@ -178,6 +178,7 @@ def test_gradients_in_dtypes_and_layouts(device: str, dtype: torch.dtype, layout
         assert tensor.grad.dtype == tensor.dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [0, 1])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_gradcheck_correlation(device: str, radius: int, dilation: int) -> None:

@@ -204,6 +204,7 @@ def test_a_build_that_failed_is_not_tried_again(
     assert not note.exists()
 
 
+@pytest.mark.slow
 def test_a_build_that_is_interrupted_tells_nothing_and_stops(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -314,6 +315,7 @@ def test_what_another_user_owns_is_not_loaded(compiler: Compiler, monkeypatch: p
     assert len(compiler.loaded) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_that_others_may_write(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler.cache.mkdir(parents=True)
     compiler.cache.chmod(0o777)
@@ -373,6 +375,7 @@ def test_a_damaged_library_is_not_loaded_but_built_anew(
     assert [loaded.parents[2] for loaded in compiler.loaded] == [compiler.cache] * 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_build_left_is_removed(compiler: Compiler) -> None:
     killed = compiler.cache / ".build.0a1b.part"
     killed.mkdir(parents=True)
@@ -385,6 +388,7 @@ def test_what_a_killed_build_left_is_removed(compiler: Compiler) -> None:
     assert at_work.exists(), "another process is at work in it"
 
 
+@pytest.mark.slow
 def test_the_compiler_may_have_options(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler.does(f'[ "$1" = -option ] || exit 1; {WRITE} echo good > "$2"')
     monkeypatch.setenv("CXX", f"{shlex.quote(str(compiler.path))} -option")
@@ -472,6 +476,7 @@ def nvcc(folder: Path, release: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_cuda_kernels_are_built_for_all_gpus(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvcc(two_gpus, "13.1")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "7.5")
@@ -511,6 +516,7 @@ def test_a_gpu_that_torch_does_not_know(two_gpus: Path, monkeypatch: pytest.Monk
     assert native.ensure("cuda") == NativeStatus("fallback", reason, hint=QUIET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", [True, False])
 def test_without_nvcc_the_cpu_still_has_its_kernels(
     two_gpus: Path, monkeypatch: pytest.MonkeyPatch, home: bool

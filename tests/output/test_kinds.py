@@ -67,7 +67,7 @@ def test_stdout_is_not_for_sequences() -> None:
 
 def test_every_picture_is_held_by_every_format_of_pictures() -> None:
     pictures = [form for form in CONTAINERS.values() if "color" in form.whats]
-    assert len(pictures) == 8
+    assert len(pictures) == 9
     for form in pictures:
         assert form.whats[0] == "color"
         assert set(WHATS) - {"flow"} <= set(form.whats)

@@ -20,7 +20,7 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-KNOWN = "use .mp4 .mkv .mov .webm .gif .flo .png .jpg .pfm .flo5 .npy .npz .exr, or end a folder's name with /"
+KNOWN = "use .mp4 .mkv .mov .webm .gif .flo .png .jpg .tif .pfm .flo5 .npy .npz .exr, or end a folder's name with /"
 
 
 PICTURES = "mp4 holds color, warp, occlusion or confidence"
@@ -171,7 +171,7 @@ def test_one_folder_takes_two_kinds_of_files() -> None:
             {"targets": ("a.mp4",), "kinds": ("zzz",)},
             "unknown kind of output: --as zzz",
             "known: color flow warp occlusion confidence wheel hsv arrows magnitude overlay side-by-side trails mp4 "
-            "mkv mov webm gif flo png jpg pfm flo5 npy npz exr tsn i3d y4m nut, or both as warp.png",
+            "mkv mov webm gif flo png jpg tif pfm flo5 npy npz exr tsn i3d y4m nut, or both as warp.png",
         ),
         ({"targets": ("a/",), "kinds": ("warp.flo",)}, "flo cannot hold warp: --as warp.flo", "flo holds flow"),
         ({"targets": ("a.mp4",), "kinds": ("flow",)}, "mp4 cannot hold flow: a.mp4", PICTURES),
@@ -202,7 +202,7 @@ def test_one_folder_takes_two_kinds_of_files() -> None:
         (
             {"targets": ("a.mp4",), "kinds": ("warp",), "holes": "transparent"},
             "mp4 has no transparency for --holes transparent: a.mp4",
-            "write mov, webm or png, or use --holes black or keep",
+            "write mov, webm, png or tif, or use --holes black or keep",
         ),
         (
             {"targets": ("-",), "direction": "both"},
@@ -357,13 +357,13 @@ def test_one_frame_is_a_picture() -> None:
             {"targets": ("a.flo",)},
             OutputError,
             "unknown suffix .flo: a.flo",
-            "use .mp4 .mkv .mov .webm .gif .png .jpg, or end a folder's name with /",
+            "use .mp4 .mkv .mov .webm .gif .png .jpg .tif, or end a folder's name with /",
         ),
         (
             {"targets": ("a/",), "kinds": ("flo",)},
             UsageError,
             "unknown kind of pictures: --as flo",
-            "known: mp4 mkv mov webm gif png jpg y4m",
+            "known: mp4 mkv mov webm gif png jpg tif y4m",
         ),
         (
             {"targets": ("a/",), "kinds": ("pngs",)},
@@ -375,7 +375,7 @@ def test_one_frame_is_a_picture() -> None:
             {"targets": ("a.mp4",), "alpha": True},
             UsageError,
             "mp4 has no transparency: a.mp4",
-            "write mov, webm or png",
+            "write mov, webm, png or tif",
         ),
         (
             {"targets": ("a/", "a")},

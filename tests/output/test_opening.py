@@ -146,6 +146,7 @@ def test_16_bits_are_more_than_8(tmp_path: Path) -> None:
     assert len(np.unique(luma)) > 2 * (2000 / 65535 * 219)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("suffix", [".webm", ".mov"])
 def test_frames_with_alpha_as_a_video(suffix: str, dtype: type[np.unsignedinteger]) -> None:

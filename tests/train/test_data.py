@@ -126,6 +126,7 @@ def turns(picture: np.ndarray) -> Iterator[np.ndarray]:
             yield from (image, image[:, ::-1], image[..., ::-1], image[:, ::-1, ::-1])
 
 
+@pytest.mark.slow
 def test_scenes_are_rendered_once(bank: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = CachedScenes(bank, tmp_path, seed=1, count=3, crop=(64, 64))
     fresh = scenes[4]

@@ -17,6 +17,8 @@ from flowcli.train.synthetic import make_pairs
 from flowcli.train.textures import load_bank
 from flowcli.train.validation import flat_areas
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH, COUNT = 90, 120, 16
 
 
@@ -42,7 +44,6 @@ def test_shares_are_those_of_the_table() -> None:
     assert tuple(DRAWN) == KINDS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_scenes_of_a_kind_are_a_function_of_seed_and_index(bank: Tensor, kind: str) -> None:
     several, alone, other = (
@@ -53,7 +54,6 @@ def test_scenes_of_a_kind_are_a_function_of_seed_and_index(bank: Tensor, kind: s
     assert (other.first.float() - alone.first.float()).abs().mean() > 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_are_no_more_than_a_scene_takes(kind: str) -> None:
     drawn = draw_scene(2, range(40), HEIGHT, WIDTH, 60, (kind,))
@@ -61,7 +61,6 @@ def test_layers_are_no_more_than_a_scene_takes(kind: str) -> None:
     assert all(torch.isinf(drawn.layers[0].radius).flatten().tolist())
 
 
-@pytest.mark.slow
 def test_walls_are_flat(bank: Tensor) -> None:
     walls = flat_share(bank, "walls")
     assert walls > 0.25
@@ -84,7 +83,6 @@ def is_mark(layers: Sequence[Layer], number: int, scene: int) -> bool:
     )
 
 
-@pytest.mark.slow
 def test_whips_are_fast(bank: Tensor) -> None:
     whips = lengths(bank, "whips")
     assert (whips.amax((1, 2)) > 0.2 * WIDTH).float().mean() > 0.5

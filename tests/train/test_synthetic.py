@@ -228,6 +228,7 @@ def test_a_scene_is_a_function_of_seed_and_index(bank: Tensor) -> None:
     assert (other.first.float() - alone.first.float()).abs().mean() > 5
 
 
+@pytest.mark.slow
 def test_pairs_are_pictures(bank: Tensor) -> None:
     pairs = synthetic.make_pairs(bank, 5, range(3), 48, 64)
     assert pairs.first.dtype == pairs.second.dtype == torch.uint8

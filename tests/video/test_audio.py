@@ -111,6 +111,7 @@ def test_a_tempo_leaves_the_pitch(tmp_path: Path, suffix: str, tempo: Fraction) 
     assert pitch(path, 0.5) == pytest.approx(300 + 500 * 0.5 * float(tempo), abs=40)
 
 
+@pytest.mark.slow
 def test_channels_that_opus_refuses(tmp_path: Path) -> None:
     source = sweep(tmp_path / "in.mkv", "flac", "-af", "pan=5.1(side)|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0")
     path = write(tmp_path / "a.webm", Soundtrack(source))

@@ -151,6 +151,7 @@ def test_silence(stand_in: Stand) -> None:
     assert child.cause() == "ffmpeg ended with 7 and said nothing"
 
 
+@pytest.mark.slow
 @posix
 def test_a_flood_of_lines_does_not_block(stand_in: Stand) -> None:
     """60 MB on stderr before the first byte on stdout, which a pipe that nobody reads would stop for ever."""
@@ -233,3 +234,22 @@ def test_words_on_stderr_need_not_be_utf8(tmp_path: Path) -> None:
     frames = clips.write(tmp_path / "a.mkv", clips.numbered(2), "-c:v", "png", "-metadata", "title=\udcff\udcfe x")
     with open_source(str(frames)) as source:
         np.testing.assert_array_equal([frame.image for frame in source], clips.numbered(2))
+
+
+def test_a_forked_process_ends(tmp_path: Path) -> None:
+    """At its exit it neither kills ffmpeg, which is another's child, nor waits for a thread that it does not have."""
+    clip = clips.write(tmp_path / "a.mkv", clips.numbered(20))
+    script = (
+        "import os, sys\n"
+        "from flowcli.video import open_source\n"
+        f"frames = open_source({str(clip)!r})\n"
+        "rest = iter(frames)\n"
+        "next(rest)\n"
+        "if not os.fork(): sys.exit(3)\n"
+        "assert os.waitstatus_to_exitcode(os.wait()[1]) == 3\n"
+        "print(1 + len(list(rest)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "20\n", done.stderr

@@ -39,6 +39,7 @@ def decode(data: bytes, pixels: str) -> tuple[bytes, bytes]:
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fourcc", list(PIXELS))
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (65, 97), (200, 300)])
 def test_frames_and_times_are_exact(tmp_path: Path, fourcc: bytes, height: int, width: int) -> None:

@@ -167,6 +167,7 @@ def test_disk_full(small_disk: Path, suffix: str) -> None:
     assert names(small_disk) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_disk_full_when_the_comment_is_added(small_disk: Path, suffix: str) -> None:
     """The copy with the tag is what does not fit any more."""
@@ -287,6 +288,7 @@ drain(frames(), [open_video_sink(Path(sys.argv[1]), StreamInfo(48, 64, Fraction(
 """
 
 
+@pytest.mark.slow
 @linux
 def test_interrupted(tmp_path: Path, root: Path) -> None:
     command = [sys.executable, "-c", ENDLESS, str(tmp_path / "a.mp4")]

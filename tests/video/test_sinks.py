@@ -72,6 +72,7 @@ def rounded(times: list[Fraction], suffix: str) -> list[Fraction]:
     return [Fraction(math.floor(time * clock + Fraction(1, 2)), clock) for time in times] if clock else times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_frames_keep_their_times(tmp_path: Path, suffix: str) -> None:
     start = Fraction(10)
@@ -101,12 +102,14 @@ def test_one_frame_lasts_as_long_as_others(tmp_path: Path, suffix: str) -> None:
     assert clips.durations(path) == [Fraction(1, 25)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_fps(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"a{suffix}", clips.numbered(7), UNEVEN, fps=Fraction(12))
     assert clips.times(path) == rounded([Fraction(index, 12) for index in range(7)], suffix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_times_that_repeat_or_step_back(tmp_path: Path, suffix: str) -> None:
     times = [Fraction(each, 10) for each in (0, 1, 1, 0, 3)]
@@ -141,6 +144,7 @@ def test_odd_sizes_are_neither_cropped_nor_shifted(
     assert caplog.messages == (expected if suffix in H264 else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_aspect_of_pixels(tmp_path: Path, suffix: str) -> None:
     text = clips.banner(write(tmp_path / f"a{suffix}", clips.numbered(2), aspect=Fraction(3, 2)))
@@ -155,6 +159,7 @@ def wheel() -> np.ndarray:
     return flow_to_rgb(torch.from_numpy(np.stack([x, y])).float(), 1.0).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_colours_and_what_is_said_of_them(tmp_path: Path, wheel: np.ndarray, suffix: str) -> None:
     path = write(tmp_path / f"a{suffix}", wheel[None].repeat(3, 0), crf=4)
@@ -226,6 +231,7 @@ def test_comment(tmp_path: Path, suffix: str) -> None:
     assert names(tmp_path) == [path.name, bare.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("comment", [None, lambda: "text"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_index_comes_first(tmp_path: Path, suffix: str, comment: object) -> None:

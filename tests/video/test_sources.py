@@ -184,6 +184,7 @@ def test_alpha_of_vp9_is_dropped(tmp_path: Path) -> None:
     assert [clips.number(image) for image in images(path)] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", ["rgb48le", "gray16le", "gray", "yuv444p16le", "monob", "gbrpf32le"])
 def test_pixel_formats(tmp_path: Path, pixels: str) -> None:
     codec = {"monob": "png", "gbrpf32le": "rawvideo"}.get(pixels, "ffv1")
@@ -215,6 +216,7 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
     assert [clips.number(image) for image in images(tmp_path / "a.mp4")] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mkv", "y4m", "ts", "nut"])
 def test_no_duration(tmp_path: Path, suffix: str) -> None:
     """As written into a pipe, where nobody can go back and fill in the duration."""

@@ -25,6 +25,8 @@ from flowcli.types import FlowField, FlowPair, Frame, StreamInfo, drain
 from flowcli.video import open_nut_sink, open_y4m_sink
 from tests.video import clips
 
+pytestmark = pytest.mark.slow
+
 UNEVEN = [Fraction(0), Fraction(1, 30), Fraction(1, 10), Fraction(1001, 3000), Fraction(1, 2), Fraction(700)]
 full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 
@@ -187,7 +189,6 @@ def test_y4m(tmp_path: Path, height: int, width: int, fps: Fraction | None) -> N
     assert len(clips.times(path)) == 6
 
 
-@pytest.mark.slow
 def test_y4m_comes_as_it_is_made() -> None:
     """A viewer at the other end sees frames long before the end, and a slow one holds us back."""
     end, start = os.pipe()

@@ -74,6 +74,7 @@ def test_the_message_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.hint == HINT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a%03d.tga", "a%d.png", "a%3d.mkv"])
 def test_a_pattern_brings_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Such a name is that of one file; ffmpeg would take it for a pattern of others."""
@@ -89,6 +90,7 @@ def test_a_pattern_brings_no_other_file(tmp_path: Path, monkeypatch: pytest.Monk
         return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [b"text\n" * 50, b"\x1b[31mcolours\x1b[0m\n" * 50])
 @pytest.mark.parametrize("suffix", [".txt", ".ans", ".nfo", ".asc", ".diz", ".ice", ".vt", ".mp4"])
 def test_text_is_not_drawn(tmp_path: Path, text: bytes, suffix: str) -> None:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from flowcli.errors import WeightsError
 from flowcli.weights.checkpoints import read_checkpoint
+from flowcli.weights.unpickling import unpickle
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([0.5, -1.5])}
 both_formats = pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
@@ -386,6 +387,51 @@ def test_pickles_that_grow(tmp_path: Path, new: bool, operations: bytes) -> None
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1e6
+
+
+PAIRS = b"(" + b"".join(text(str(number)) + b"K\1\x86" for number in range(5000)) + b"t\x94"
+"""Five thousand items for a dict, remembered."""
+
+
+@both_formats
+@pytest.mark.parametrize(
+    ("operations", "reason"),
+    [
+        (
+            PAIRS + b"ccollections\nOrderedDict\n\x94" + b"h\1h\0\x85R0" * 1000 + b"00",
+            "a pickle of more than 1000000 steps",
+        ),
+        (b"(" * 1_100_000, "a pickle of more than 1000000 steps"),
+        (text("x" * 501) + b"\x94" + b"h\0h\0\x930" + b"0", "the name of a class is too long"),
+    ],
+    ids=["items", "marks", "names"],
+)
+def test_pickles_that_work_too_much(tmp_path: Path, new: bool, operations: bytes, reason: str) -> None:
+    file = edit(save(STATE, tmp_path / "x.pth", new), inserted(operations), new)
+    assert failure(file).message == f"damaged checkpoint: {file}: {reason}"
+
+
+def test_what_this_program_wrote_is_looked_at_before_torch_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = save({"step": 3, "model": STATE}, tmp_path / "x.pt")
+    assert unpickle(file, "checkpoint", "start anew")["step"] == 3
+    monkeypatch.setattr(torch, "load", None)
+    for growing in (
+        edit(file, inserted(b"(" * 1_100_000), new=True),
+        edit(save(STATE, tmp_path / "y.pt"), lambda body: body, new=True, compression=zipfile.ZIP_DEFLATED),
+        save(STATE, tmp_path / "z.pt", new=False),
+    ):
+        with pytest.raises(WeightsError, match=r"^unsafe or damaged checkpoint: ") as caught:
+            unpickle(growing, "checkpoint", "start anew")
+        assert caught.value.hint == "start anew"
+
+
+@pytest.mark.parametrize("depth", [4, 5])
+def test_names_in_wrappers(tmp_path: Path, depth: int) -> None:
+    """Four are taken off; a name of a million of them would take hours."""
+    file = save({"module." * depth + name: tensor for name, tensor in STATE.items()}, tmp_path / "x.pth")
+    check(file, {"module." * (depth - 4) + name: tensor for name, tensor in STATE.items()})
 
 
 @pytest.mark.slow

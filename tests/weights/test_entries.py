@@ -45,10 +45,10 @@ def test_weights_of_the_users_own_folder_have_names(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert entries.imported() == []
+    assert entries.imported() == ([], [])
     entries.home().mkdir(parents=True)
     write_weights(entries.home() / "mine.safetensors", settings='{"gain": 2}')
-    (entry,) = entries.imported()
+    (entry,), _ = entries.imported()
     assert entry == entries.resolve("mine")
     assert (entry.name, entry.network, entry.settings) == ("mine", "brightness", {"gain": 2})
     assert failure("mind").hint.startswith("did you mean mine?")

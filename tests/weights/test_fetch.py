@@ -20,7 +20,7 @@ import pytest
 
 from flowcli.errors import FetchError, OutputError
 from flowcli.weights import fetch as fetching
-from flowcli.weights.fetch import fetch
+from flowcli.weights.fetch import fetch, part_names
 
 CONTENT = random.Random(0).randbytes(400_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -79,6 +79,7 @@ class Answer(BaseHTTPRequestHandler):
         remote = self.server
         sent, over = remote.sent, remote.over
         remote.asked.append(self.headers)
+        number = len(sent)
         sent.append(0)
         if self.path in remote.redirects:
             self.send_response(302)
@@ -103,7 +104,7 @@ class Answer(BaseHTTPRequestHandler):
         cut = remote.cuts.pop(0) if remote.cuts else len(body)
         for place in range(0, len(body[:cut]), 50_000):
             piece = body[:cut][place : place + 50_000]
-            sent[-1] += len(piece)
+            sent[number] += len(piece)
             self.wfile.write(piece)
         if remote.stalls and cut < len(body):
             over.wait(30)
@@ -152,11 +153,11 @@ def files(target: Path) -> list[str]:
 
 
 def part(target: Path) -> Path:
-    return target.with_name("weights.pth.part")
+    return part_names(target)[0]
 
 
 def note(target: Path) -> Path:
-    return target.with_name("weights.pth.part.json")
+    return part_names(target)[1]
 
 
 def refusal(url: str, target: Path, **options: Any) -> FetchError:
@@ -242,7 +243,7 @@ def test_what_is_always_cut_fails_and_the_next_call_resumes(
     assert error.hint == RESUMES
     assert pauses == [0.5, 1.0, 2.0]
     assert target.read_bytes() == b"old"
-    assert files(target) == ["weights.pth", "weights.pth.part", "weights.pth.part.json"]
+    assert files(target) == sorted(["weights.pth", *(path.name for path in part_names(target))])
     assert fetch(remote.url, target, most=MOST) == SHA256
     assert remote.sent == [100_000, 100_000, 0, 100_000, 100_000]
     assert files(target) == ["weights.pth"]
@@ -391,6 +392,7 @@ def test_a_part_that_was_damaged_is_removed(remote: Remote, target: Path) -> Non
     assert fetch(remote.url, target, sha256=SHA256, most=MOST) == SHA256
 
 
+@pytest.mark.slow
 def test_a_stall_is_a_broken_connection(remote: Remote, target: Path) -> None:
     remote.cuts, remote.stalls = [120_000], True
     started = time.monotonic()
@@ -409,6 +411,7 @@ def test_a_server_that_only_stalls(remote: Remote, target: Path, monkeypatch: py
     assert part(target).stat().st_size == 120_000
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing(target: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/file"
@@ -632,6 +635,27 @@ def test_a_full_disk_keeps_what_fitted(remote: Remote, target: Path) -> None:
     assert error.hint == f"check the free space and the permissions, then {RESUMES}"
     assert part(target).read_bytes() == CONTENT[:160_000]
     assert fetch(remote.url, target, sha256=SHA256, most=MOST) == SHA256
+
+
+def test_nothing_is_written_through_a_planted_link(remote: Remote, target: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    for planted in part_names(target):
+        planted.symlink_to(victim)
+    assert fetch(remote.url, target, sha256=SHA256, most=MOST) == SHA256
+    assert victim.read_bytes() == b"precious"
+    assert files(target) == ["victim", "weights.pth"]
+    target.unlink()
+    for planted in part_names(target):
+        os.link(victim, planted)
+    assert fetch(remote.url, target, sha256=SHA256, most=MOST) == SHA256
+    assert victim.read_bytes() == b"precious"
+
+
+def test_long_names(remote: Remote, tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 255)
+    assert fetch(remote.url, target, sha256=SHA256, most=MOST) == SHA256
+    assert files(target) == ["x" * 255]
 
 
 def test_two_runs_do_not_mix(remote: Remote, target: Path) -> None:

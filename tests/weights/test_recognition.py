@@ -117,6 +117,7 @@ def torch7_set(folder: Path, tag: str, levels: int) -> list[list[np.ndarray]]:
     return sets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tag", "levels"), [("F", (1, 2, 3, 4, 5, 6)), ("3", (1, 2, 3, 4, 5, 5))])
 def test_the_files_of_spynets_authors_are_one(tmp_path: Path, tag: str, levels: tuple[int, ...]) -> None:
     arrays = torch7_set(tmp_path, tag, max(levels))

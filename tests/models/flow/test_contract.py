@@ -133,6 +133,7 @@ def test_the_engine_takes_float32_where_others_lose_too_much(model: FlowModel, p
     assert {parameter.dtype for parameter in engine.model.parameters()} == {DTYPES[expected]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["rpwc", "flownets"])
 @torch.inference_mode()
 def test_half_precision_is_near(network: str) -> None:

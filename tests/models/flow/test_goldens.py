@@ -28,6 +28,8 @@ from flowcli.types import Frame
 from flowcli.weights import entries, loading
 from tests.formula import noise, pictures
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).with_name("goldens.npz")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "flownets": ("flownets", {}),
@@ -122,7 +124,6 @@ def test_flow_is_the_golden_one(case: tuple[str, Engine], device: str) -> None:
         assert np.abs(difference).max() <= LARGEST, key
 
 
-@pytest.mark.slow
 def test_typical_mistakes_are_far_from_the_golden_one(
     case: tuple[str, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

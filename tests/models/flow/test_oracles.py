@@ -21,6 +21,8 @@ from flowcli.engine.engine import Engine
 from flowcli.models.base import FlowModel
 from flowcli.types import Frame
 
+pytestmark = pytest.mark.slow
+
 Sum = dict[int, float]
 """Of channels, each with its factor."""
 Vector = tuple[float, float]
@@ -201,7 +203,6 @@ HANDED_ON: dict[str, tuple[list[Sum], float, Vector]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "before", "part"), [("cs", "flownetc", 1), ("css", "flownets_1", 2)])
 def test_flownet2_hands_on_from_network_to_network(variant: str, before: str, part: int) -> None:
     model = blank("flownet2", variant=variant)
@@ -211,7 +212,6 @@ def test_flownet2_hands_on_from_network_to_network(variant: str, before: str, pa
         assert_flow(estimated(model, *ramps(*SHIFT)), expected, MARGIN)
 
 
-@pytest.mark.slow
 def test_flownet2_hands_both_flows_to_the_fusion() -> None:
     """First picture, flow for small displacements, flow of the stack, the lengths of both, what both leave unlike."""
     model = blank("flownet2")
@@ -276,7 +276,6 @@ def flownetc_network(name: str, dx: int, dy: int) -> FlowModel:
     return model
 
 
-@pytest.mark.slow
 @each_kernel
 @pytest.mark.parametrize("name", ["flownetc", "flownet2-c"])
 @pytest.mark.parametrize(("dx", "dy"), DIRECTIONS)
@@ -312,7 +311,6 @@ def pwcnet_network(level: int, dx: int, dy: int) -> FlowModel:
     return model
 
 
-@pytest.mark.slow
 @each_kernel
 @pytest.mark.parametrize(
     ("level", "dx", "dy"),
@@ -324,7 +322,6 @@ def test_pwcnet_finds_the_block(level: int, dx: int, dy: int, device: str) -> No
     assert_block(estimated(pwcnet_network(level, dx, dy), *blocks(128, 256, *place, shift)), *place, shift)
 
 
-@pytest.mark.slow
 @each_kernel
 @pytest.mark.parametrize("level", [5, 4, 3, 2])
 def test_pwcnet_looks_around_the_flow_of_the_coarser_level(level: int, device: str) -> None:

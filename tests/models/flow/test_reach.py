@@ -103,6 +103,7 @@ def test_before_training_it_changes_nothing() -> None:
         assert torch.equal(got, expected)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_tiles_give_the_flow_of_the_whole() -> None:
     model = grown(levels=5)

@@ -23,6 +23,8 @@ from flowcli.models.base import FrameModel
 from flowcli.models.frame import _alignment, _decoder, _siren
 from tests.formula import noise, pictures
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).with_name("goldens.npz")
 HEIGHT, WIDTH = 29, 38
 """Of the pictures: no multiple of anything that a network wants."""
@@ -84,7 +86,6 @@ def made(model: FrameModel, first: Tensor, second: Tensor, cases: dict[str, tupl
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("device", ["torch", "cpp"], indirect=True)
 def test_frames_are_the_golden_ones(model: FrameModel, device: str) -> None:
     goldens = np.load(PATH)
@@ -126,7 +127,6 @@ MISTAKES: dict[str, tuple[Callable[[Given], Given], Callable[[Patch], None]]] = 
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_typical_mistakes_are_far_from_the_golden_ones(
     model: FrameModel, monkeypatch: pytest.MonkeyPatch, mistake: str

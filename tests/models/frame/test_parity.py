@@ -27,6 +27,8 @@ from flowcli.models.frame.published.videoinr import remap
 from flowcli.models.frame.videoinr import VideoINR
 from flowcli.ops import deform_conv
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = (1e-4, 2e-3)
 """Mean and largest difference, in units of the range of RGB, that another order of additions may make."""
 FEATURES = (1e-5, 1e-4)
@@ -99,7 +101,6 @@ def assert_near(actual: np.ndarray, expected: np.ndarray, tolerance: tuple[float
     assert difference.max() <= tolerance[1]
 
 
-@pytest.mark.slow
 @each_set
 @torch.inference_mode()
 def test_features_are_those_of_the_authors_code(model: VideoINR, pairs: dict[str, Any], pictures: str) -> None:
@@ -108,7 +109,6 @@ def test_features_are_those_of_the_authors_code(model: VideoINR, pairs: dict[str
     assert_near(maps.unflatten(1, (3, 64))[0, :, :8].numpy(), golden["features"], FEATURES)
 
 
-@pytest.mark.slow
 @each_set
 @pytest.mark.parametrize("size", ["x1", "x2", "x4", "84x56"])
 def test_frames_are_those_of_the_authors_code(
@@ -153,7 +153,6 @@ def test_what_is_between_is_that_of_the_authors_code(
     assert_near(seen["motion"].transpose(1, 2, 0), pairs[pictures]["flow_x2_t050"], FLOW)
 
 
-@pytest.mark.slow
 @each_set
 @torch.inference_mode()
 def test_odd_sizes_without_their_padding(model: VideoINR, goldens: Path, pictures: str) -> None:
@@ -286,7 +285,6 @@ MISTAKES: dict[str, tuple[Callable[[Pair], Pair], Callable[[Patch], None]]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_as_far_off_as_the_table_says(
     model: VideoINR, pairs: dict[str, Any], goldens: Path, monkeypatch: Patch, mistake: str

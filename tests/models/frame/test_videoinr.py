@@ -306,6 +306,7 @@ def small() -> VideoINR:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "training"), [((8, 16), False), ((8, 16), True), ((10, 20), False), ((12, 21), False)]
 )

@@ -1,0 +1,112 @@
+"""What a batch makes of an item: flow, or frames between its frames."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flowcli.api import EngineOptions, count_pairs, find_weights, open_engine, open_run
+from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.run import find_method, open_making, open_method
+from flowcli.interpolation.sound import find_sound
+from flowcli.output.naming import Output
+from flowcli.output.opening import Writer, open_flows, open_frames
+from flowcli.output.options import OutputOptions
+from flowcli.types import FrameSource, open_all
+
+if TYPE_CHECKING:
+    from flowcli.engine.engine import Engine
+    from flowcli.models.base import FlowModel
+    from flowcli.pipeline import Stopwatch
+
+_LOG = logging.getLogger("flowcli")
+
+
+@dataclass(frozen=True, eq=False)
+class Making:
+    """The work on an item that is ready to start: `items` for all `writers`, once."""
+
+    items: Iterator[Any]
+    total: int | None
+    """How many will come, if that is known."""
+    writers: list[Writer[Any]]
+    decode: Stopwatch
+    """Counts the frames read."""
+
+
+class Maker(Protocol):
+    """Makes outputs of one item after the other."""
+
+    model: FlowModel | None
+    """The network for flow, which makers on one device can share."""
+
+    def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> AbstractContextManager[Making]:
+        """The work on an input at `path`; leaving the context ends it."""
+        ...
+
+    def arithmetic(self) -> str:
+        """What decides the last bits of the flow, beside weights and options; "" without flow."""
+        ...
+
+
+class FlowMaker:
+    """Flow between the frames."""
+
+    def __init__(self, options: EngineOptions, output: OutputOptions, model: FlowModel | None) -> None:
+        self._entry, self._options, self._output = find_weights(options), options, output
+        self._engine = open_engine(self._entry, options, model)
+        self.model: FlowModel | None = self._engine.model
+
+    @contextmanager
+    def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> Iterator[Making]:
+        with open_run(frames, str(path), self._entry, self._options, self._engine, outputs) as run:
+            info = frames.info
+            writers = open_all(outputs, lambda each: open_flows(each, info, self._output, sys.stdout.buffer))
+            yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode)
+
+    def arithmetic(self) -> str:
+        return _arithmetic(self._engine)
+
+
+class FrameMaker:
+    """Frames between the frames; sound is copied where the pace stays."""
+
+    def __init__(
+        self, options: EngineOptions, wanted: InterpolationOptions, output: OutputOptions, model: FlowModel | None
+    ) -> None:
+        self._wanted, self._output = wanted, output
+        self._tools = open_method(find_method(wanted.method, options, along=True), options, model)
+        self.model: FlowModel | None = None if self._tools.engine is None else self._tools.engine.model
+
+    @contextmanager
+    def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> Iterator[Making]:
+        sound, why = find_sound(path, frames.info, self._wanted, "copy")
+        if why and any(each.video for each in outputs):
+            _LOG.warning("%s: %s", path, why)
+        stored = replace(self._output, fps=self._wanted.rate(frames.info))
+        with open_making(frames, self._tools, self._wanted) as run:
+            writers = open_all(
+                outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=sound)
+            )
+            yield Making(run.frames, run.info.frames, writers, run.decode)
+
+    def arithmetic(self) -> str:
+        return "" if self._tools.engine is None else _arithmetic(self._tools.engine)
+
+
+def _arithmetic(engine: Engine) -> str:
+    """In words: precision, frames per step, device, threads, instructions, kernels, and the version of torch."""
+    import torch
+
+    from flowcli.ops import native
+
+    where = str(engine.device)
+    if engine.device.type == "cpu":
+        where += f" with {torch.get_num_threads()} threads of {torch.backends.cpu.get_cpu_capability()}"
+    kernel = native.status(engine.device.type).kernel
+    return f"{engine.precision}, {engine.batch} at once, {where}, {kernel} kernels, torch {torch.__version__}"

@@ -1,0 +1,89 @@
+"""`flowcli propagate` with points, painted pictures or tensors in the place of masks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
+from flowcli.carry.given import GivenOptions, open_given_run
+from flowcli.carry.naming import Target
+from flowcli.carry.run import CarryOptions
+from flowcli.cli.options import TalkOptions, grouped
+from flowcli.cli.progress import counted
+from flowcli.cli.streams import echo
+from flowcli.cli.writing import described, described_run, told, write_all
+from flowcli.output.options import FrameOptions
+from flowcli.types import open_all
+
+given_options = grouped(
+    "given",
+    GivenOptions,
+    click.option(
+        "--points",
+        default=GivenOptions.points,
+        type=click.Path(),
+        metavar="POINTS",
+        help="Points of key frames: a .csv or .json file with frame, id, x and y.",
+    ),
+    click.option(
+        "--picture",
+        "pictures",
+        multiple=True,
+        metavar="FRAME=PICTURE",
+        help="A picture painted over one frame, named or numbered; may be repeated.",
+    ),
+    click.option(
+        "--tensors",
+        default=GivenOptions.tensors,
+        type=click.Path(),
+        metavar="TENSORS",
+        help="Arrays of key frames: a folder of .npz files.",
+    ),
+)
+
+
+def carry_given(
+    source: SourceOptions,
+    output: FrameOptions,
+    targets: Sequence[Target],
+    carrying: CarryOptions,
+    given: GivenOptions,
+    engine: EngineOptions,
+    talk: TalkOptions,
+) -> None:
+    """Carries what is given of key frames to all frames, and writes it."""
+    entry = find_weights(engine)
+    began = time.perf_counter()
+    with (
+        open_input(source) as frames,
+        open_given_run(frames, source, given, entry, engine, carrying) as run,
+    ):
+        info = frames.info
+        writers = open_all(targets, lambda each: run.open_target(each, info, output, sys.stdout))
+        count = write_all(run.frames, writers, info.frames, "frame", show=not talk.quiet)
+    seconds = time.perf_counter() - began
+    if talk.json:
+        summary = {
+            "frames": count,
+            "keys": run.tally.keys,
+            "empty": run.tally.empty,
+            "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
+            **described_run(run, info, seconds, frames.damage),
+            "outputs": [
+                {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
+            ],
+        }
+        echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
+    elif not talk.quiet:
+        echo(told(writers, count, "frame", info, seconds), err=True)
+        if run.tally.empty:
+            echo(
+                f"note: nothing reaches {counted(run.tally.empty, 'frame')}: give something for each shot, "
+                "or more --ahead",
+                err=True,
+            )

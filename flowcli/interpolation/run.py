@@ -1,0 +1,161 @@
+"""From a source to frames at other times: what the command line, a batch and Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, get_args
+
+from flowcli import models
+from flowcli.api import EngineOptions, find_weights, open_engine
+from flowcli.errors import InputError, WeightsError
+from flowcli.interpolation.options import Duplicates, InterpolationOptions, Rule
+from flowcli.types import Frame, FrameSource, StreamInfo
+from flowcli.weights import entries
+
+if TYPE_CHECKING:
+    from flowcli.engine.engine import Engine
+    from flowcli.interpolation.making import Synthesiser
+    from flowcli.models.base import FlowModel
+    from flowcli.pipeline import Stopwatch
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make frames between frames, and what it needs."""
+
+    name: str
+    weights: entries.Entry | None = None
+    """Those of a network that makes frames."""
+    flow: entries.Entry | None = None
+    """The model that estimates the flow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """What makes frames, and the engine that estimates the flow, if it needs one."""
+
+    synthesiser: Synthesiser
+    engine: Engine | None
+
+    def described(self) -> dict[str, str]:
+        """Device and precision, where there is a network."""
+        if self.engine is not None:
+            return {"device": str(self.engine.device), "precision": self.engine.precision}
+        device = getattr(self.synthesiser, "device", None)
+        return {} if device is None else {"device": str(device), "precision": "fp32"}
+
+
+@dataclass(frozen=True, eq=False)
+class Making:
+    """An interpolation that is ready to start: `frames` makes them, once."""
+
+    info: StreamInfo
+    """Of the frames that are made."""
+    frames: Iterator[Frame]
+    decode: Stopwatch
+    """Counts the frames read, and the time for decoding them."""
+
+
+def find_method(name: str, options: EngineOptions, *, along: bool = False) -> Method:
+    """The method of that name, without importing torch; `options` name the model for flow.
+
+    name: a Rule, or a network that makes frames, or a file of its weights. along: or a model that estimates flow, along
+    which frames are moved as by "splat". Raises WeightsError.
+    """
+    if name in get_args(Rule):
+        return Method(name, flow=find_weights(options) if name == "splat" else None)
+    entry = entries.resolve(
+        name, [*get_args(Rule), *(each.name for each in entries.imported()[0] if _makes_frames(each))]
+    )
+    if _makes_frames(entry) or (entry.file is not None and not entry.network):
+        return Method(entry.name, weights=entry)
+    if along:
+        return Method(entry.name, flow=entry)
+    raise WeightsError(f"{entry.name} makes flow, not frames", f"for frames along its flow: --flow {name}")
+
+
+def _makes_frames(entry: entries.Entry) -> bool:
+    return entry.network in models.frame_names()
+
+
+def open_method(method: Method, options: EngineOptions, model: FlowModel | None = None) -> Tools:
+    """What makes frames by that method, which `find_method` found for `options`.
+
+    model: the network for flow, if it is already loaded. Raises WeightsError, DeviceError.
+    """
+    from flowcli.interpolation.baselines import Blend, Nearest
+
+    if method.flow is not None:
+        from flowcli.interpolation.splat import Splat
+
+        return Tools(Splat(), open_engine(method.flow, options, model))
+    if method.weights is not None:
+        return Tools(_network(method.weights, options.device), None)
+    return Tools(Blend() if method.name == "blend" else Nearest(), None)
+
+
+def _network(entry: entries.Entry, device: str) -> Synthesiser:
+    from flowcli.engine.precision import choose_device
+    from flowcli.interpolation.networks import Network
+    from flowcli.models.base import FrameModel
+    from flowcli.weights import loading, recognition
+
+    chosen = choose_device(device)
+    if entry.network or entry.file is None:
+        return Network(loading.load_as(FrameModel, entry), chosen)
+    return Network(recognition.recognise(entry.file).build(FrameModel), chosen)
+
+
+def mark_frames(frames: Iterable[Frame], duplicates: Duplicates) -> Iterator[Frame]:
+    """The frames with cuts marked, and without duplicates where they are skipped."""
+    from flowcli.interpolation.duplicates import mark_cuts
+
+    return mark_cuts(frames, skip=duplicates == "skip")
+
+
+@contextmanager
+def open_making(
+    frames: FrameSource, tools: Tools, options: InterpolationOptions, *, pair: bool = False
+) -> Iterator[Making]:
+    """A Making of the frames that `options` ask for; leaving it ends its work. `frames` are read ahead from now on.
+
+    pair: the frames are two pictures. Raises UsageError for a size that cannot be; and InputError, when frames are
+    taken, if there are none.
+    """
+    from flowcli.pipeline import Stopwatch, prefetch
+
+    height, width = options.shape(frames.info)
+    rate = options.rate(frames.info) or frames.info.rate
+    info = replace(frames.info, height=height, width=width, rate=rate, frames=options.count(frames.info))
+    decode = Stopwatch()
+    with prefetch(frames if pair else mark_frames(frames, options.duplicates), watch=decode) as ahead:
+        yield Making(info, _retimed(ahead, frames.info, options, tools, pair), decode)
+
+
+def _retimed(
+    frames: Iterable[Frame], info: StreamInfo, options: InterpolationOptions, tools: Tools, pair: bool
+) -> Iterator[Frame]:
+    from flowcli.interpolation.gaps import regular
+    from flowcli.interpolation.making import make_frames
+
+    rest = iter(frames)
+    first = next(rest, None)
+    if first is None:
+        raise InputError("there are no frames", "choose another input")
+    step = options.step(info)
+    offsets: Iterable[Fraction] | None = options.times if step is None else regular(step)
+    if pair and options.times is not None:
+        offsets = (time / info.rate for time in options.times)
+    yield from make_frames(
+        chain((first,), rest),
+        None if offsets is None else (first.time + each for each in offsets),
+        tools.synthesiser,
+        tools.engine,
+        size=options.shape(info),
+        shutter=options.shutter,
+        hold=None if step is None else 1 / info.rate,
+    )
