@@ -83,6 +83,8 @@ LIGHT = {
     "cli",
     "engine.__init__",
     "engine.schedule",
+    "evaluation.__init__",
+    "evaluation.options",
     "interpolation.__init__",
     "interpolation.api",
     "interpolation.options",

@@ -53,6 +53,8 @@ class Evidence:
     """0 to 1: how well the other frame looks like this one there; 0 where it does not show the same place."""
     same: Tensor
     """bool: what the other frame shows there cannot be told from what this frame shows."""
+    seen: Tensor
+    """bool: the place is in view, and no other cell comes from it and looks more like it."""
 
     @property
     def neighbourhood(self) -> Neighbourhood:
@@ -97,11 +99,12 @@ def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> 
     warped, inside = backward_warp(other.small[None], small[None], margin=0.5)
     error = _mean_around((warped[0] - look.small).abs().mean(0))
     same = inside[0, 0] & (error < _NEARLY)
-    unseen = ~inside[0, 0] | (_crowded_out(small, error) & ~same)
+    seen = inside[0, 0] & (~_crowded_out(small, error) | same)
+    trust = torch.exp(-error / UNSURE) * seen
     if back is not None:
         there = reduced(torch.nan_to_num(back), look.cell) / look.cell
-        unseen |= consistency(small[None], there[None])[0, 0] & ~same
-    return Evidence(look, small, torch.exp(-error / UNSURE) * ~unseen, same)
+        trust *= ~consistency(small[None], there[None])[0, 0] | same
+    return Evidence(look, small, trust, same, seen)
 
 
 def _mean_around(error: Tensor) -> Tensor:

@@ -33,7 +33,11 @@ def carry_labels(labels: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
     wrong place, gets the label of cells that look and move like it; so do cells near borders between labels, the more
     the less what is found there looks like them. Where pictures agree exactly, labels are carried as they are.
     """
-    carried = sample_labels(labels, flow)
+    return settle_labels(sample_labels(labels, flow), evidence)
+
+
+def settle_labels(carried: Tensor, evidence: Evidence) -> Tensor:
+    """(H, W): the labels that were carried, but those of hidden cells, and of cells near borders, elected anew."""
     cell = evidence.look.cell
     small = thinned(carried, cell)
     if bool((small == small[0, 0]).all()):

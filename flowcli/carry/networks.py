@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, open_engine
 from flowcli.carry.run import CarryRun
-from flowcli.engine.schedule import Keyed, Keys
+from flowcli.engine.schedule import AHEAD, Keyed, Keys
 from flowcli.errors import InputError
 from flowcli.types import Frame, FrameFlows
 from flowcli.weights import entries
@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class WhenNeeded:
+    """The network runs on a frame as soon as `missing` of the one before it cannot be found in the last key frame."""
+
+    missing: float = 0.2
+    """A share of its pixels, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class NetOptions:
     """Which network runs on which frames."""
 
     net: str | None = None
     split: str | None = None
     """Names of tensors where one ONNX file is cut; what is there is carried, and the rest runs on every frame."""
-    interval: int = 10
+    interval: int | WhenNeeded = 10
     """Every how many frames the network runs."""
     preset: str | None = None
     """What its input is, one of PRESETS; None: what a TOML file beside it says, else 0 to 1."""
@@ -75,12 +83,14 @@ def open_network(
     engine_options: EngineOptions,
     options: NetOptions,
     sides: Keys = "both",
+    ahead: int = AHEAD,
     total: int | None = None,
 ) -> Iterator[NetRun]:
     """A NetRun over `frames`, in which cuts are found: each shot begins with a key frame. Leaving it ends its work.
 
-    name: of the frames, in messages. sides: the key frames around a frame that it is linked with. total: how many
-    frames there are, if that is known. Raises InputError if there are none, or the network cannot be opened.
+    name: of the frames, in messages. sides: the key frames around a frame that it is linked with. ahead: the most
+    frames from one key frame to the next, if they come when they are needed. total: how many frames there are, if that
+    is known. Raises InputError if there are none, or the network cannot be opened.
     """
     from flowcli.carry.agreement import Agreement, compared
     from flowcli.carry.features import Times, carry_network
@@ -91,9 +101,17 @@ def open_network(
 
     net = open_net(options.net or "", options.split, options.preset, engine_options.device)
     tally, times, agreement = Tally(), Times(), Agreement()
-    with prefetch(change.marked for change in compare(frames)) as ahead:
-        engine = open_engine(entry, engine_options)
-        flows = _linked(engine, ahead, Keyed(options.interval, sides))
+    with prefetch(change.marked for change in compare(frames)) as marked:
+        flows: Iterator[FrameFlows]
+        if isinstance(options.interval, WhenNeeded):
+            from flowcli.carry.adaptive import link_when_needed
+
+            # What the flow of a frame says has to be known before the next one comes.
+            engine = open_engine(entry, replace(engine_options, batch=1))
+            flows = link_when_needed(engine, marked, options.interval.missing, ahead, sides)
+        else:
+            engine = open_engine(entry, engine_options)
+            flows = _linked(engine, marked, Keyed(options.interval, sides))
         carried: Iterator[Carried[Outputs]] = carry_network(flows, net, times)
         if options.compare:
             carried = compared(carried, net, agreement, options.compare, total)

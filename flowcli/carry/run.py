@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from flowcli.api import EngineOptions, SourceOptions, open_engine
 from flowcli.engine.schedule import AHEAD, Consecutive, Keys
-from flowcli.errors import InputError
+from flowcli.errors import InputError, UsageError
 from flowcli.types import Frame, FrameSource
 from flowcli.weights import entries
 
@@ -40,6 +40,10 @@ class CarryOptions:
     """Frames that wait for the key frame after them."""
     check: bool = False
     """Estimates the flow the other way as well, where only one is needed: hidden places are found more surely."""
+    refine_edges: bool = False
+    """Moves borders between labels to edges of the picture nearby."""
+    suggest: int = 0
+    """How many frames to name that are worth painting next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,18 +86,20 @@ def open_carrying(
     key: Callable[[Frame, torch.device], Value | None],
     kind: Kind[Value],
     single: bool,
+    engine: Engine | None = None,
 ) -> Iterator[CarryRun[Value]]:
     """A CarryRun over `frames`, in which cuts are found; leaving it ends its work. `name`: theirs in messages.
 
     key: tells the value of a key frame, on the device that it is given; asked once for each frame, in order. single:
-    there is only one key frame. Raises InputError if there is no frame.
+    there is only one key frame. engine: for `entry` and `engine_options`, if it is already open. Raises InputError if
+    there is no frame.
     """
     from flowcli.carry.report import Tally
     from flowcli.carry.stream import carry
 
     tally = Tally()
     with open_marked(frames, name) as (first, marked):
-        engine = open_engine(entry, engine_options)
+        engine = engine or open_engine(entry, engine_options)
         value = key(first, engine.device)
         sides: Keys = "before" if single and value is not None else "both"
         if options.keys != "auto":
@@ -108,6 +114,36 @@ def open_carrying(
 
 
 @contextmanager
+def open_labels(
+    frames: Iterable[Frame],
+    name: str,
+    entry: entries.Entry,
+    engine_options: EngineOptions,
+    options: CarryOptions,
+    key: Callable[[Frame, torch.device], torch.Tensor | None],
+    single: bool,
+    engine: Engine | None = None,
+) -> Iterator[CarryRun[torch.Tensor]]:
+    """As `open_carrying`, for label maps (H, W) int32."""
+    from flowcli.carry.edges import refine_edges
+    from flowcli.carry.report import Tally
+    from flowcli.carry.ways import ChainedLabels, Ways, begin, settle
+
+    def start(frame: Frame, device: torch.device) -> Ways | None:
+        labels = key(frame, device)
+        return None if labels is None else begin(labels, frame)
+
+    kind = ChainedLabels()
+    with open_carrying(frames, name, entry, engine_options, options, start, kind, single, engine) as run:
+        # That of the run counts how sure the ways are, not the labels.
+        tally = Tally()
+        labelled = settle(run.frames)
+        if options.refine_edges:
+            labelled = refine_edges(labelled)
+        yield CarryRun(run.entry, run.engine, tally.counted(labelled), tally)
+
+
+@contextmanager
 def open_masks(
     frames: FrameSource,
     source: SourceOptions,
@@ -119,14 +155,15 @@ def open_masks(
     """A MaskRun over `frames`; leaving it ends its work.
 
     Raises InputError for masks of another size, and damaged ones. So does the run for a mask without a frame, at its
-    end; where only some frames are selected, such masks are passed over.
+    end; where only some frames are selected, such masks are passed over. UsageError for edges of soft masks.
     """
     from flowcli.carry.keys import check_size, check_used, find_content
-    from flowcli.carry.labels import Labels
     from flowcli.carry.soft import Soft
 
     check_size(masks, frames.info.height, frames.info.width, source.input)
     content = find_content(masks) if options.content == "auto" else options.content
+    if options.refine_edges and content == "soft":
+        raise UsageError("--refine-edges is for labels, and these masks are soft", "leave it out")
     seen: set[Path] = set()
     places = count()
 
@@ -137,9 +174,13 @@ def open_masks(
         seen.add(path)
         return masks.read(path, content).to(device)
 
-    kind = Labels() if content == "labels" else Soft()
     single = len(masks.files) == 1
-    with open_carrying(frames, source.input, entry, engine_options, options, key, kind, single) as run:
+    carrying: AbstractContextManager[CarryRun[torch.Tensor]]
+    if content == "labels":
+        carrying = open_labels(frames, source.input, entry, engine_options, options, key, single)
+    else:
+        carrying = open_carrying(frames, source.input, entry, engine_options, options, key, Soft(), single)
+    with carrying as run:
 
         def checked() -> Iterator[Carried[torch.Tensor]]:
             yield from run.frames

@@ -39,11 +39,16 @@ def carry_planes(planes: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
 def _mean_of_alike(planes: Tensor, evidence: Evidence) -> Tensor:
     """(C, h, w): the planes, those near borders and those that came from nowhere with the mean of their neighbours."""
     trust = evidence.trust
-    steep = F.pad(planes.diff(dim=1).abs(), (0, 0, 0, 1)) + F.pad(planes.diff(dim=2).abs(), (0, 1))
-    cells = (((trust == 0) | near((steep > _EDGE).any(0))) & ~evidence.same).flatten().nonzero()[:, 0]
+    cells = (((trust == 0) | near(borders(planes))) & ~evidence.same).flatten().nonzero()[:, 0]
     flat = planes.flatten(1)
     own = own_weight(trust).flatten()[cells]
     total, weight = evidence.neighbourhood.sums(planes, cells)
     result = flat.clone()
     result[:, cells] = (own * flat[:, cells] + total) / (own + weight)
     return result.view_as(planes)
+
+
+def borders(planes: Tensor) -> Tensor:
+    """(H, W) bool: where planes (C, H, W) differ from those to the right or below."""
+    steep = F.pad(planes.diff(dim=1).abs(), (0, 0, 0, 1)) + F.pad(planes.diff(dim=2).abs(), (0, 1))
+    return (steep > _EDGE).any(0)

@@ -18,10 +18,12 @@ from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
 from flowcli.cli.help import HelpedCommand
+from flowcli.cli.maskscores import check_baselines, find_models, mask_options, mask_scores
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.errors import UsageError
+from flowcli.evaluation.options import MaskOptions
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_method
 from flowcli.weights import entries
@@ -30,7 +32,11 @@ if TYPE_CHECKING:
     from flowcli.evaluation.frames import Example
     from flowcli.evaluation.scores import Score, Summary
 
-Task = Literal["flow", "frames"]
+Task = Literal["flow", "frames", "masks"]
+Names = tuple[str, str]
+"""What results are summarised by, and what each of them is of."""
+PAIRS: Names = ("set", "pair")
+MASKS: Names = ("given", "sequence")
 
 
 @click.command("eval", cls=HelpedCommand)
@@ -44,21 +50,23 @@ Task = Literal["flow", "frames"]
     help="As for estimate; with --task frames as for interpolate, or a model of flow, along whose flow splat moves "
     "frames; may be repeated.  [default: rpwc, or splat]",
 )
-@choice("--task", get_args(Task), "What is measured: flow, or frames made between frames.")
+@choice("--task", get_args(Task), "What is measured: flow, frames made between frames, or carried masks.")
 @click.option(
     "--baseline",
     "baselines",
     multiple=True,
     metavar="NAME",
     help=f"Measure another method on the same pairs: {', '.join(entries.CLASSIC)}; for frames also minterpolate, or "
-    "your own package.module:function; may be repeated.",
+    "your own package.module:function; for masks chains of that flow, or copy; may be repeated.",
 )
 @click.option(
     "--every",
     type=click.IntRange(min=2),
     metavar="N",
-    help="For frames: of the videos or folders of frames that DATASET names, keep each Nth frame, and make the others.",
+    help="For frames: of the videos or folders of frames that DATASET names, keep each Nth frame, and make the others. "
+    "For masks: give every Nth mask, and carry it to the frames between.  [default: 10]",
 )
+@mask_options
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="DIR", help="Folder for flow, error pictures and contact sheets."
 )
@@ -75,10 +83,11 @@ def command(
     save: Path | None,
     overwrite: bool,
     as_csv: bool,
+    masks: MaskOptions,
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure models on pairs with ground truth, or made frames on recorded ones.
+    """Measure models on pairs with ground truth, made frames on recorded ones, or carried masks on painted ones.
 
     DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as it is distributed, a folder
     of files PAIR_img1.*, PAIR_img2.* and PAIR_flow.*, or a folder of such folders.
@@ -98,16 +107,33 @@ def command(
     \b
     PSNR SSIM      of red, green and blue; PSNR-Y and SSIM-Y of the luma alone
 
-    -v lists every pair as well; --json and --csv always do.
+    With --task masks, DATASET is a folder of folders NAME/frames and NAME/masks, or of JPEGImages/480p/NAME and
+    Annotations/480p/NAME, with a mask for every frame. Masks are carried as propagate does, from every 20th frame over
+    the next 10 and 25, and from every Nth (--every) to those between.
+
+    \b
+    J F            agreement of area and of outline, as DAVIS defines them (mean over frames, then over sequences)
+    mIoU           intersection over union of several labels (over all frames, mean over labels)
+
+    -v lists every pair or sequence as well; --json and --csv always do.
 
     \b
     flowcli eval MPI-Sintel/ --baseline dis
     flowcli eval triplets/ --task frames -m splat -m blend --baseline dis
     flowcli eval in.mp4 --task frames --every 4
+    flowcli eval sequences/ --task masks --baseline copy --baseline dis
     flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
+    if task != "masks" and masks != MaskOptions():
+        raise UsageError("--ignore and --refine-edges are for masks", "add --task masks")
+    if task == "masks":
+        if save:
+            raise UsageError("--save is for flow", "leave it out")
+        given = dataclasses.replace(masks, interval=every or masks.interval)
+        _report(mask_scores(Path(dataset), models, baselines, given, engine, talk), as_csv, talk, MASKS)
+        return
     if task == "frames":
         if save:
             raise UsageError("--save is for flow", "leave out one of --save and --task frames")
@@ -115,14 +141,9 @@ def command(
         _report(_frame_scores(dataset, models, baselines, every, engine, talk), as_csv, talk)
         return
     if every is not None:
-        raise UsageError("--every is for frames", "add --task frames")
-    if other := [name for name in baselines if name not in entries.CLASSIC]:
-        raise UsageError(f"no baseline has the name {other[0]}", f"there are: {', '.join(entries.CLASSIC)}")
-    chosen = [entries.resolve(model) for model in models or (EngineOptions.model,)]
-    names = [entry.name for entry in chosen] + list(baselines)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"two methods have the name {twice}", "rename one of the files")
+        raise UsageError("--every is for frames and masks", "add --task frames or --task masks")
+    check_baselines(baselines, entries.CLASSIC)
+    chosen = find_models(models, baselines)
 
     from flowcli import classic
     from flowcli.evaluation import datasets
@@ -166,16 +187,20 @@ def _frame_scores(
     return list(track(scores, count and count * len(methods), "frame", show=not talk.quiet))
 
 
-def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions) -> None:
+def _report(scores: Sequence[Score], as_csv: bool, talk: TalkOptions, names: Names = PAIRS) -> None:
     from flowcli.evaluation.scores import summarise
 
     summaries = summarise(scores)
     if talk.json:
-        echo(json.dumps({"sets": [_row(each) for each in summaries], "pairs": [_row(each) for each in scores]}))
+        found = {
+            "sets": [_row(each, names) for each in summaries],
+            f"{names[1]}s": [_row(each, names) for each in scores],
+        }
+        echo(json.dumps(found))
     elif as_csv:
-        _write_csv([*summaries, *scores])
+        _write_csv([*summaries, *scores], names)
     else:
-        _print_table([*summaries, *(scores if talk.verbose else [])])
+        _print_table([*summaries, *(scores if talk.verbose else [])], names)
 
 
 def _values(result: Score | Summary) -> dict[str, float]:
@@ -186,42 +211,46 @@ def _values(result: Score | Summary) -> dict[str, float]:
     return {**own, "seconds": result.seconds}
 
 
-def _row(result: Score | Summary) -> dict[str, Any]:
+def _row(result: Score | Summary, names: Names) -> dict[str, Any]:
     """The fields of a result for JSON and CSV; unknown numbers are None."""
     from flowcli.evaluation.scores import Summary
 
-    what = {"pairs": result.pairs} if isinstance(result, Summary) else {"pair": result.name}
+    group, item = names
+    what = {f"{item}s": result.pairs} if isinstance(result, Summary) else {item: result.name}
     numbers = {name: round(value, 4) if math.isfinite(value) else None for name, value in _values(result).items()}
-    return {"set": result.group, **what, "method": result.method, **numbers}
+    return {group: result.group, **what, "method": result.method, **numbers}
 
 
-def _write_csv(results: Sequence[Score | Summary]) -> None:
-    rows = [{"pair": "", **_row(result)} for result in results]
-    columns = [name for name in ("set", "pairs", *rows[-1]) if name != "pair"]
-    columns.insert(1, "pair")
+def _write_csv(results: Sequence[Score | Summary], names: Names) -> None:
+    group, item = names
+    rows = [{item: "", **_row(result, names)} for result in results]
+    columns = [name for name in (group, f"{item}s", *rows[-1]) if name != item]
+    columns.insert(1, item)
     writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(columns)), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def _print_table(results: Iterable[Score | Summary]) -> None:
+def _print_table(results: Iterable[Score | Summary], names: Names) -> None:
     from flowcli.evaluation.scores import Summary
 
     rows = [(each, _values(each)) for each in results]
     shown = [
         name for name in rows[0][1] if name != "seconds" and not all(math.isnan(values[name]) for _, values in rows)
     ]
-    what = "pair" if any(not isinstance(each, Summary) for each, _ in rows) else "pairs"
+    group, item = names
+    what = item if any(not isinstance(each, Summary) for each, _ in rows) else f"{item}s"
     table = []
     for each, values in rows:
         name = str(each.pairs) if isinstance(each, Summary) else each.name
         numbers = [_shown(metric, values[metric]) for metric in shown]
         table.append((each.group, name, each.method, *numbers, f"{each.seconds:.3f}"))
-    print_columns(("set", what, "method", *shown, "s/pair"), table, left=3)
+    one = "frame" if names == MASKS else item
+    print_columns((group, what, "method", *shown, f"s/{one}"), table, left=3)
 
 
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
-    share = name == "Fl" or name.endswith("px")
+    share = name in ("Fl", "J", "F", "mIoU") or name.endswith("px")
     return f"{100 * value:.1f}%" if share else f"{value:.4f}" if name.startswith("SSIM") else f"{value:.2f}"

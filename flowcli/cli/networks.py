@@ -12,12 +12,13 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.naming import Target
-from flowcli.carry.networks import NetOptions, open_network
+from flowcli.carry.networks import NetOptions, WhenNeeded, open_network
 from flowcli.carry.run import CarryOptions
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, grouped
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
+from flowcli.cli.values import Value
 from flowcli.cli.writing import described, described_run, told, write_all
 from flowcli.engine.schedule import Keys
 from flowcli.errors import UsageError
@@ -27,6 +28,19 @@ from flowcli.types import open_all
 
 if TYPE_CHECKING:
     from flowcli.carry.networks import NetRun
+
+
+def parse_interval(text: str) -> int | WhenNeeded:
+    """A number of frames, `auto`, or `auto` with a percentage. Raises ValueError."""
+    if text.isdecimal() and int(text):
+        return int(text)
+    if text == "auto":
+        return WhenNeeded()
+    number = text.removeprefix("auto:").removesuffix("%")
+    if text.startswith("auto:") and number.isdecimal() and 0 < int(number) < 100:
+        return WhenNeeded(int(number) / 100)
+    raise ValueError("a number of frames above 0, auto, or auto with a percentage (auto:15)")
+
 
 net_options = grouped(
     "network",
@@ -44,11 +58,12 @@ net_options = grouped(
     click.option(
         "--every",
         "interval",
-        type=click.IntRange(min=1),
-        default=NetOptions.interval,
+        type=Value(parse_interval),
+        default=str(NetOptions.interval),
         show_default=True,
-        metavar="N",
-        help="Run the network on every Nth frame.",
+        metavar="N|auto[:PERCENT]",
+        help="Run the network on every Nth frame; or as soon as 20 %, or PERCENT, of a frame is not in the last one "
+        "that it ran on, and at the latest after --ahead frames.",
     ),
     click.option(
         "--net-input",
@@ -85,7 +100,7 @@ def carry_network(
     sides: Keys = "both" if carrying.keys == "auto" else carrying.keys
     with open_input(source) as frames:
         info = frames.info
-        with open_network(frames, source.input, entry, engine, network, sides, info.frames) as run:
+        with open_network(frames, source.input, entry, engine, network, sides, carrying.ahead, info.frames) as run:
             writers = open_all(
                 targets,
                 lambda each: open_net_target(each, info, output, sys.stdout.buffer, run.meaning, run.classes),

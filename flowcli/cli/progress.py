@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 Item = TypeVar("Item")
-Unit = Literal["flow", "frame"]
+Unit = Literal["flow", "frame", "result"]
 """What is counted."""
 
 

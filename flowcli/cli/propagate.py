@@ -48,7 +48,7 @@ def _parse_as(text: str) -> str:
 @click.command(
     "propagate",
     cls=HelpedCommand,
-    rare=("content", "keys", "ahead", "check", "split", "net_input", "compare", "suggest"),
+    rare=("content", "keys", "ahead", "check", "split", "net_input", "compare", "suggest", "refine_edges"),
 )
 @whole_source_options
 @grouped(
@@ -85,7 +85,15 @@ def _parse_as(text: str) -> str:
         metavar="N",
         help="How many frames wait for the key frame after them; so many are held in memory.",
     ),
-    click.option("--check", is_flag=True, help="Find what is hidden by the flow both ways, where one would do."),
+    click.option("--check", is_flag=True, help="Find what mattes hide by the flow both ways, where one would do."),
+    click.option("--refine-edges", is_flag=True, help="Move borders of labels to edges nearby: slower, and sharper."),
+    click.option(
+        "--suggest",
+        type=click.IntRange(min=0),
+        default=CarryOptions.suggest,
+        metavar="N",
+        help="Say which N frames to paint next, the one first from which the most doubt would go.",
+    ),
 )
 @given_options
 @net_options
@@ -129,7 +137,7 @@ def command(
 
     \b
     flowcli propagate in.mp4 --masks first.png --out masks/
-    flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay
+    flowcli propagate in.mp4 --masks keys/ --out over.mp4 --as overlay --suggest 3
     flowcli propagate frames/ --masks keys/ --out cut.webm --as alpha
     flowcli propagate in.mp4 --points points.csv --out tracks.csv --out trails.mp4
     flowcli propagate in.mp4 --picture 120=painted.png --out painted.mp4
@@ -157,7 +165,9 @@ def command(
 
     from flowcli.carry.keys import find_masks
     from flowcli.carry.outputs import open_target
+    from flowcli.carry.suggest import Doubts
 
+    doubts = Doubts()
     masks = find_masks(carrying.masks)
     began = time.perf_counter()
     with open_input(source) as frames, open_masks(frames, source, masks, entry, engine, carrying) as run:
@@ -165,7 +175,9 @@ def command(
         writers = open_all(
             targets, lambda each: open_target(each, info, output, sys.stdout.buffer, masks.form, run.content)
         )
-        count = write_all(run.frames, writers, info.frames, "frame", show=not talk.quiet)
+        carried = doubts.noted(run.frames) if carrying.suggest else run.frames
+        count = write_all(carried, writers, info.frames, "frame", show=not talk.quiet)
+    suggested = doubts.suggest(carrying.suggest)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
@@ -173,6 +185,7 @@ def command(
             "keys": run.tally.keys,
             "empty": run.tally.empty,
             "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
+            "suggested": [{"frame": each.index, "name": each.name, "gain": round(each.gain, 4)} for each in suggested],
             **described_run(run, info, seconds, frames.damage),
             "outputs": [
                 {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
@@ -182,6 +195,8 @@ def command(
     elif not talk.quiet:
         echo(told(writers, count, "frame", info, seconds), err=True)
         _tell(run.tally)
+        for each in suggested:
+            echo(f"paint next: {each.name}.png, confidence +{each.gain:.1%}", err=True)
 
 
 def _check(source: SourceOptions, carrying: CarryOptions, given: GivenOptions, network: NetOptions) -> None:
@@ -201,6 +216,8 @@ def _check(source: SourceOptions, carrying: CarryOptions, given: GivenOptions, n
         raise UsageError(what, f"give one of {' '.join(said)}")
     if carrying.content != CarryOptions.content and not carrying.masks:
         raise UsageError("--content is for --masks", "leave it out")
+    if not carrying.masks and (carrying.suggest or carrying.refine_edges):
+        raise UsageError("--suggest and --refine-edges are for --masks", "leave them out")
     if network.net is None and network != NetOptions():
         raise UsageError("--split, --every, --net-input and --compare are for --net", "leave them out")
 

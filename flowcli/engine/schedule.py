@@ -49,7 +49,8 @@ class Step:
     frame: Frame | None
     """The next frame, None at the end of the stream."""
     ready: tuple[FrameLinks, ...] = ()
-    """Links that can be estimated now, in output order; each frame of a stream occurs in exactly one step."""
+    """Links that can be estimated now, in output order; each frame of a stream occurs in exactly one step, but
+    those of `Adaptive` in two."""
     keep: frozenset[int] = field(default_factory=frozenset)
     """Frames that later steps need; all others can be dropped."""
 
@@ -141,6 +142,34 @@ class Keyed:
 
     def _links(self, at: int, before: int | None, after: int | None) -> FrameLinks:
         return FrameLinks(at, tuple(Link(at, key, self.check) for key in (before, after) if key is not None))
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Links from each frame to the key frame before it, at once, and to the one after it, when that has come.
+
+    So frames that are no keys come out twice, and flow to the key before can decide when the next one is due. is_key:
+    is called once per frame, in order; with one frame per engine step, that is after all links of earlier frames to
+    the key before them have come out. The first frame has to be a key; the last one is.
+    """
+
+    is_key: Callable[[Frame], bool]
+
+    def plan(self, frames: Iterable[Frame]) -> Iterator[Step]:
+        before = 0
+        waiting: list[int] = []
+        for place, frame in enumerate(frames):
+            if self.is_key(frame):
+                ready = self._to_key(waiting, place)
+                before, waiting = place, []
+            else:
+                ready = (FrameLinks(place, (Link(place, before),)),)
+                waiting.append(place)
+            yield Step(frame, ready, frozenset((before, *waiting)))
+        yield Step(None, self._to_key(waiting[:-1], waiting[-1]) if waiting else ())
+
+    def _to_key(self, waiting: Iterable[int], key: int) -> tuple[FrameLinks, ...]:
+        return (*(FrameLinks(each, (Link(each, key),)) for each in waiting), FrameLinks(key))
 
 
 @dataclass(frozen=True)

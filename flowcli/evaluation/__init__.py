@@ -1,1 +1,1 @@
-"""Errors of flow, measured on pairs with ground truth."""
+"""Errors of flow, of made frames and of carried masks, measured where the truth is known."""

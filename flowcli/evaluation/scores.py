@@ -30,7 +30,10 @@ s0-10, s10-40, s40+: the same over pixels whose true flow is so many pixels long
 5 % of the true length. 1px, 3px, 5px: share of errors above that. AE: mean angular error, degrees."""
 FRAME_METRICS = ("PSNR", "SSIM", "PSNR-Y", "SSIM-Y")
 """Of made frames: PSNR in decibels and SSIM, over red, green and blue, and of the luma alone (BT.601, full range)."""
-PER_PAIR = ("EPE", "AE", *FRAME_METRICS)
+MASK_METRICS = ("J", "F", "mIoU")
+"""Of carried masks, 0 to 1: agreement of areas and of outlines for one thing, mean over frames; and for several labels,
+intersection over union over all frames, mean over labels."""
+PER_PAIR = ("EPE", "AE", *FRAME_METRICS, *MASK_METRICS)
 """Metrics of a set that are means over its pairs; all others are means over its pixels."""
 ERROR_RANGE = (0.1, 30.0)
 """Endpoint errors, in pixels, that are black and brightest in error pictures; the scale is logarithmic."""
@@ -48,7 +51,10 @@ class Mean:
 
 @dataclass(frozen=True)
 class Score:
-    """Errors of one method on one pair: `means` are for METRICS, or for FRAME_METRICS; `seconds` it took."""
+    """What was measured of one method on one pair, or on one clip with masks given in one way, the `group`.
+
+    means: for METRICS, FRAME_METRICS or MASK_METRICS; seconds: for the pair, or for a frame of the clip.
+    """
 
     method: str
     group: str

@@ -153,7 +153,7 @@ def test_a_function_of_ones_own(
         (("--baseline", "mean"), 2, "no baseline makes frames by the name mean"),
         (("--save", "sheets"), 2, "--save is for flow"),
         (("--every", "2"), 1, "no such file: gone"),
-        (("--task", "flow", "--every", "2"), 2, "--every is for frames"),
+        (("--task", "flow", "--every", "2"), 2, "--every is for frames and masks"),
         (("--task", "flow", "--baseline", "minterpolate"), 2, "no baseline has the name minterpolate"),
     ],
 )

@@ -131,7 +131,7 @@ def test_all_kinds_of_outputs() -> None:
 
 
 @pytest.mark.slow
-def test_soft_mattes_stay_soft() -> None:
+def test_soft_mattes_stay_soft(capsys: pytest.CaptureFixture[str]) -> None:
     mask = SCENE.mask(0).astype(np.float32)
     ramp = sum(np.roll(mask, shift, 1) for shift in range(-5, 6)) / 11
     write_picture(Path("first.png"), np.rint(ramp * 255).astype(np.uint8))
@@ -142,8 +142,27 @@ def test_soft_mattes_stay_soft() -> None:
     assert np.array_equal(read_unscaled(Path("m/f00.png")), read_unscaled(Path("first.png")))
     with np.load("a/f06.npz") as arrays:
         np.testing.assert_allclose(arrays["mask"], last / 255, atol=1e-6)
+    message = "error: --refine-edges is for labels, and these masks are soft"
+    assert propagate("in", "--masks", "first.png", "-o", "e/", "--refine-edges") == 2
+    assert capsys.readouterr().err.splitlines()[-2] == message
     assert propagate("in", "--masks", "first.png", "-o", "l/", "--content", "labels") == 0
     assert set(np.unique(read_unscaled(Path("l/f06.png")))) <= set(np.unique(read_unscaled(Path("first.png"))))
+
+
+def test_frames_to_paint_next_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = keys(0)
+    assert propagate("in", "--masks", folder, "-o", "masks/", "--suggest", "2") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("paint next: ")]
+    assert 1 <= len(lines) <= 2
+    assert propagate("in", "--masks", folder, "-o", "masks/", "-y", "--suggest", "2", "--json") == 0
+    suggested = json.loads(capsys.readouterr().out)["suggested"]
+    assert lines == [f"paint next: {each['name']}.png, confidence +{each['gain']:.1%}" for each in suggested]
+    assert {each["name"] for each in suggested} <= {f"f{index:02d}" for index in range(1, COUNT)}
+    assert propagate("in", "--masks", folder, "-o", "masks/", "-y", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["suggested"] == []
+    message = "--suggest and --refine-edges are for --masks"
+    assert error(capsys, "in", "--net", "x.onnx", "-o", "o/", "--suggest", "2") == (2, message)
+    assert error(capsys, "in", "--net", "x.onnx", "-o", "o/", "--refine-edges") == (2, message)
 
 
 def test_a_cut_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +201,7 @@ def test_masks_outside_of_a_selection_are_passed_over() -> None:
     assert names("masks") == [f"f{index:02d}.png" for index in range(4)]
 
 
-@pytest.mark.parametrize("options", [("--check",), ("--keys", "before"), ("--keys", "after"), ("--ahead", "2")])
+@pytest.mark.parametrize("options", [("--refine-edges",), ("--keys", "before"), ("--keys", "after"), ("--ahead", "2")])
 def test_ways_to_carry(options: Sequence[str]) -> None:
     assert propagate("in", "--masks", keys(0, 6), "-o", "masks/", *options) == 0
     check_masks("masks")

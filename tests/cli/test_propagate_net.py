@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,27 @@ def test_a_probability_is_a_soft_mask(capsys: pytest.CaptureFixture[str]) -> Non
     found = read_unscaled(Path("masks") / "f03.png")
     assert np.abs(found - SCENE.frame(3).image.mean(2)).max() <= 1
     assert read_picture(Path("over") / "f03.png").shape == SCENE.frame(3).image.shape
+
+
+def test_the_network_runs_when_it_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The camera moves on by a hundredth of the picture, and the square by two, in each frame."""
+    keys: list[Any] = []
+    for every in ("auto:99", "auto:5%", "auto:1"):
+        summary = carry(capsys, "soft", "--every", every, "--model", "dis", "--out", f"{every}/")
+        keys.append(summary["keys"])
+        assert summary["frames"] == COUNT
+    assert keys[0] == 2
+    assert keys == sorted(keys)
+    assert keys[-1] > 2
+    assert carry(capsys, "soft", "--every", "auto:99", "--ahead", "3", "--model", "dis", "--out", "m/")["keys"] == 3
+    assert carry(capsys, "soft", "--every", "auto", "--keys", "before", "--model", "dis", "--out", "n/")["keys"] == 1
+
+
+@pytest.mark.parametrize("word", ["0", "auto:0", "auto:100", "auto:x", "-1", "automatic"])
+def test_intervals_that_make_no_sense(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    message = f"{word!r} is not a number of frames above 0, auto, or auto with a percentage (auto:15)"
+    code, line = error(capsys, "in", "--net", "x.onnx", "--every", word, "--out", "o/")
+    assert (code, message in line) == (2, True)
 
 
 def test_a_picture_is_carried(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from flowcli.engine.schedule import AHEAD, BETWEEN, Consecutive, Keyed, Keys, Link, Schedule, Step, Union
+from flowcli.engine.schedule import AHEAD, BETWEEN, Adaptive, Consecutive, Keyed, Keys, Link, Schedule, Step, Union
 from flowcli.types import Frame
 from tests.fakes import SCHEDULES
 
@@ -115,6 +115,23 @@ def test_who_waited_too_long_goes_without_the_key_after() -> None:
 
     assert to_keys(Keyed(is_key, ahead=2), 8) == [[], [0], [0], [0], [0, 6], [0, 6], [], [6]]
     assert to_keys(Keyed(is_key, "after", ahead=2), 8) == [[], [], [], [], [6], [6], [], []]
+
+
+def test_frames_that_come_twice() -> None:
+    def is_key(frame: Frame) -> bool:
+        return frame.index // 10 in (0, 3, 4)
+
+    assert told(Adaptive(is_key), 8) == [
+        (0, []), (1, [(1, 0)]), (2, [(2, 0)]), (1, [(1, 3)]), (2, [(2, 3)]), (3, []), (4, []), (5, [(5, 4)]),
+        (6, [(6, 4)]), (7, [(7, 4)]), (5, [(5, 7)]), (6, [(6, 7)]), (7, []),
+    ]  # fmt: skip
+    steps = list(Adaptive(is_key).plan(blank(8)))
+    assert [sorted(step.keep) for step in steps] == [
+        [0], [0, 1], [0, 1, 2], [3], [4], [4, 5], [4, 5, 6], [4, 5, 6, 7], [],
+    ]  # fmt: skip
+    assert told(Adaptive(is_key), 4) == told(Adaptive(is_key), 8)[:6]
+    assert told(Adaptive(is_key), 1) == [(0, [])]
+    assert told(Adaptive(is_key), 0) == []
 
 
 def test_links_of_two_schedules() -> None:
