@@ -127,6 +127,7 @@ def test_threads_sleep_soon_unless_the_user_has_chosen(monkeypatch: pytest.Monke
         os.environ.pop(name, None)
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("command", ["estimate", "train", "batch", "bench"])
 def test_the_command_says_so_before_torch_is_there(root: Path, tmp_path: Path, command: str) -> None:

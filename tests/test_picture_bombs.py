@@ -98,6 +98,7 @@ def test_a_video_of_too_many_pixels(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+@pytest.mark.slow
 def test_the_option_raises_and_lowers_it(tmp_path: Path) -> None:
     for name in "ab":
         write_picture(tmp_path / f"{name}.png", np.zeros((20, 30, 3), np.uint8))

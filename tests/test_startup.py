@@ -75,6 +75,7 @@ def test_answers_without_heavy_imports(root: Path, table: Path, arguments: str, 
     assert probe(root, table, *arguments.split()) == (code, [])
 
 
+@pytest.mark.slow
 def test_models_without_heavy_imports(root: Path, table: Path) -> None:
     assert probe(root, table, "models") == (0, ["rich"])  # For the table.
     assert probe(root, table, "models", "--json") == (0, [])

@@ -33,6 +33,7 @@ def test_what_comes_from_outside_is_not_trusted() -> None:
     assert (seen.trust[:, 10:] > 0.999).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [1, 2, 3, 7])
 def test_cells_are_means_of_their_pixels_even_if_they_are_cut_off(cell: int) -> None:
     image = torch.from_numpy(np.random.default_rng(0).random((2, 13, 20), np.float32))

@@ -159,6 +159,7 @@ def test_points_begun_outside_the_picture_move_with_it_and_stay_hidden() -> None
     np.testing.assert_allclose(way(frames), [[-5 + 3 * index, 20] for index in range(4)], atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("last", "most"), [(0, 3), (30, 5 + 3)])
 def test_frames_are_let_go(last: int, most: int) -> None:
     """However long the clip: while a key is to come, so many frames are held as wait for it; after it, none."""

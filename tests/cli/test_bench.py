@@ -180,6 +180,7 @@ def test_what_is_printed_of_a_pipeline(monkeypatch: pytest.MonkeyPatch, capsys: 
     ]
 
 
+@pytest.mark.slow
 def test_what_is_printed_of_endurance(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     minutes = [endurance.Minute(80.04, 512_000_000), endurance.Minute(81.26, None)]
     monkeypatch.setattr(endurance, "measure", lambda setup: endurance.Endurance(minutes))

@@ -46,6 +46,7 @@ def test_a_video_becomes_one_beside_its_flow_with_sound(capsys: pytest.CaptureFi
         assert len(list(made)) == 9
 
 
+@pytest.mark.slow
 def test_a_folder_a_pattern_and_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
     first, second, _ = pictures()
     assert main(["frames"]) == 0, capsys.readouterr().err

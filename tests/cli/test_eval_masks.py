@@ -60,6 +60,7 @@ def test_which_frames_are_measured() -> None:
     assert trials(5, 6) == []
 
 
+@pytest.mark.slow
 def test_numbers(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(run(capsys, clips, "--baseline", "copy", "--baseline", "dis", "--ignore", 11, "--json"))
     sets = {(each["given"], each["method"]): each for each in found["sets"]}
@@ -85,6 +86,7 @@ def test_numbers(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(each["sequences"] == 2 for each in found["sets"])
 
 
+@pytest.mark.slow
 def test_the_table_and_csv(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *rows = (line.split() for line in run(capsys, clips / "one", "--baseline", "copy", "-v").splitlines())
     assert header == ["given", "sequence", "method", "J", "F", "s/frame"]
@@ -100,6 +102,7 @@ def test_the_table_and_csv(clips: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(table) == 2 * 3 + 2 * 2 * 3
 
 
+@pytest.mark.slow
 def test_the_folders_of_davis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_clip(tmp_path / "DAVIS", "JPEGImages/480p/dog", "Annotations/480p/dog")
     found = json.loads(run(capsys, tmp_path / "DAVIS", "--json"))

@@ -197,6 +197,7 @@ def test_a_file_whose_address_does_not_say_what_it_is_called(
     assert entries.resolve("far").source.endswith(" (spynet.pth)")
 
 
+@pytest.mark.slow
 def test_another_file_than_the_first_time(
     table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +222,7 @@ def test_another_file_than_the_first_time(
     assert capsys.readouterr().err.startswith("error: cannot read the hashes of earlier downloads: ")
 
 
+@pytest.mark.slow
 def test_a_bad_file_among_others(table: Path, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "import", str(theirs), "--name", "mine", "-q"]) == 0
     (entries.home() / "bad.safetensors").write_bytes(b"junk")

@@ -149,6 +149,7 @@ def test_soft_mattes_stay_soft(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(np.unique(read_unscaled(Path("l/f06.png")))) <= set(np.unique(read_unscaled(Path("first.png"))))
 
 
+@pytest.mark.slow
 def test_frames_to_paint_next_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     folder = keys(0)
     assert propagate("in", "--masks", folder, "-o", "masks/", "--suggest", "2") == 0
@@ -201,6 +202,7 @@ def test_masks_outside_of_a_selection_are_passed_over() -> None:
     assert names("masks") == [f"f{index:02d}.png" for index in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--refine-edges",), ("--keys", "before"), ("--keys", "after"), ("--ahead", "2")])
 def test_ways_to_carry(options: Sequence[str]) -> None:
     assert propagate("in", "--masks", keys(0, 6), "-o", "masks/", *options) == 0

@@ -111,6 +111,7 @@ def paint(name: str = "painted.png", left: int = 60) -> np.ndarray:
     return picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", ["3", "f03"])
 def test_a_picture_is_carried_and_comes_out_as_it_is_on_its_frame(frame: str) -> None:
     picture = paint()
@@ -166,6 +167,7 @@ def write_tensors(*indices: int) -> dict[int, dict[str, np.ndarray]]:
     return made
 
 
+@pytest.mark.slow
 def test_tensors_are_carried_to_all_frames() -> None:
     given = write_tensors(0, 4)
     assert propagate("in", "--tensors", "keys/", "-o", "all/", "-o", "c/", "--as", "tensors", "--as", "confidence") == 0

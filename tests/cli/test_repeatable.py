@@ -37,6 +37,7 @@ def test_twice_is_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_flow(tmp_path, clip), first)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not int8_works() or torch.backends.cpu.get_cpu_capability() != "AVX512", reason="no AVX-512 with VNNI"
 )

@@ -278,6 +278,7 @@ FCM: NON-DROP FRAME
 """
 
 
+@pytest.mark.slow
 def test_scenes(cut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     expected = [
@@ -309,6 +310,7 @@ def test_time_codes_over_an_hour() -> None:
     assert "00:00:00:00 01:00:00:00" in out.getvalue()
 
 
+@pytest.mark.slow
 def test_several_inputs(
     cut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

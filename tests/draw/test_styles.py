@@ -94,6 +94,7 @@ def test_frames_are_dimmed_as_asked(style: Style, dim: float) -> None:
         assert (drawn[same] == image[same]).all()
 
 
+@pytest.mark.slow
 def test_overlay_is_the_hue_of_the_wheel_over_the_frame() -> None:
     image = _picture(33, 49)
     uv = _noise(33, 49)

@@ -42,6 +42,7 @@ def slow_agreement(one: np.ndarray, other: np.ndarray) -> float:
     return 0.0 if sum(shares) == 0 else 2 * shares[0] * shares[1] / sum(shares)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), [((1, 0.5), (2, 0.5)), ((1, 0.8), (1, 0.75)), ((3, 0.97), (4, 0.5))])
 def test_against_loops(one: tuple[int, float], other: tuple[int, float]) -> None:
     first, second = blob(*one), blob(*other)

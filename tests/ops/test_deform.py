@@ -54,6 +54,7 @@ def is_channels_last(tensor: Tensor) -> bool:
     return tensor.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "height", "width", "groups", "kernel"),
     [
@@ -77,6 +78,7 @@ def test_it_is_the_loop(
     torch.testing.assert_close(actual.double().cpu(), loops(single), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_dtypes_and_layouts(device: str, dtype: torch.dtype, layout: str) -> None:

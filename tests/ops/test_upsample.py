@@ -28,6 +28,7 @@ def test_it_is_the_loop(device: str, factor: int, height: int, width: int) -> No
     torch.testing.assert_close(actual.double().cpu(), loops(flow.float(), mask.float()), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_dtypes_and_layouts(device: str, dtype: torch.dtype, layout: str) -> None:

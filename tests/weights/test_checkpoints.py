@@ -393,6 +393,7 @@ PAIRS = b"(" + b"".join(text(str(number)) + b"K\1\x86" for number in range(5000)
 """Five thousand items for a dict, remembered."""
 
 
+@pytest.mark.slow
 @both_formats
 @pytest.mark.parametrize(
     ("operations", "reason"),
@@ -411,6 +412,7 @@ def test_pickles_that_work_too_much(tmp_path: Path, new: bool, operations: bytes
     assert failure(file).message == f"damaged checkpoint: {file}: {reason}"
 
 
+@pytest.mark.slow
 def test_what_this_program_wrote_is_looked_at_before_torch_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

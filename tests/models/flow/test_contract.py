@@ -78,6 +78,7 @@ def test_a_frame_is_encoded_the_same_in_any_company(model: FlowModel) -> None:
         torch.testing.assert_close(many[1:2], one, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_pairs_of_a_batch_do_not_mix(model: FlowModel) -> None:
     features = model.encode(pictures(3, model))
@@ -98,6 +99,7 @@ def test_gradients_reach_every_parameter(model: FlowModel) -> None:
     assert silent == []
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_a_gpu_is_left_to_work_alone(model: FlowModel) -> None:
     """What can be known of a CUDA graph without a GPU: nothing reads a value or makes a tensor of numbers."""
