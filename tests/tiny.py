@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,12 @@ def start(weights: Path, arguments: Sequence[object], **options: Any) -> subproc
 
 
 def children(pid: int) -> set[int]:
-    """All descendants of the process `pid`, from /proc."""
+    """All descendants of the process `pid`, from /proc; its threads may end meanwhile."""
     found = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found |= {child} | children(child)
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, task.read_text().split()):
+                found |= {child} | children(child)
     return found
 
 
