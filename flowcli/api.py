@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """The input; `input` and `second` as for `open_source`. Raises UsageError if `stop` is not after `start`."""
+    """The input; `input` and `second` as for `open_source`. Raises UsageError for what contradicts each other."""
 
     input: str = ""
     second: str | None = None
@@ -36,8 +36,17 @@ class SourceOptions:
     """Frames are uint16 where the source has more than 8 bits."""
     deinterlace: bool = False
     """Make whole pictures of interlaced ones."""
+    sample_fps: Fraction | None = None
+    """How many frames per second are taken, by their times; None for all."""
+    short_side: int | None = None
+    """The shorter side that frames get before anything else is done; `resize`: or width and height."""
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.sample_fps is not None and self.every > 1:
+            raise UsageError("--sample-fps and --every contradict each other", "leave one out")
+        if self.short_side is not None and self.resize is not None:
+            raise UsageError("--short-side and --resize contradict each other", "leave one out")
         start, stop = self.start, self.stop
         if stop is not None and (stop <= 0 or (start is not None and type(start) is type(stop) and start >= stop)):
             raise UsageError(
@@ -209,20 +218,24 @@ def _model(entry: entries.Entry, options: EngineOptions) -> FlowModel:
 
 
 def open_input(source: SourceOptions) -> FrameSource:
-    """The frames that `source` names. Raises InputError, as `open_source` does."""
-    from flowcli.video import open_source
+    """The frames that `source` names, in the size that it asks for. Raises InputError, as `open_source` does."""
+    from flowcli.video import open_source, resize_short_side, resize_to
 
-    return open_source(
+    frames = open_source(
         source.input,
         source.second,
         start=source.start,
         stop=source.stop,
         every=source.every,
+        rate=source.sample_fps,
         gaps=source.gaps,
         strict=source.strict,
         deep=source.deep,
         deinterlace=source.deinterlace,
     )
+    if source.short_side is not None:
+        return resize_short_side(frames, source.short_side)
+    return frames if source.resize is None else resize_to(frames, *source.resize)
 
 
 def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
