@@ -9,7 +9,7 @@ from fractions import Fraction
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from flowcli.errors import InputError, UsageError, WeightsError
+from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
 from flowcli.output.naming import Output, flow_direction
 from flowcli.types import Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
@@ -278,5 +278,7 @@ def _two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
     for frame in frames:
         count += 1
         yield frame
-    if count < 2:
-        raise InputError(f"{'only one frame' if count else 'no frames'} in {name}", "flow needs two frames")
+    if count == 1:
+        raise OneFrameError(f"only one frame in {name}", "flow needs two frames")
+    if not count:
+        raise InputError(f"no frames in {name}", "flow needs two frames")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from flowcli.api import EngineOptions, SourceOptions
-from flowcli.batch.items import LeftOut, find_items
+from flowcli.batch.items import find_items
 from flowcli.batch.plan import TEMPLATE, plan_items
 from flowcli.batch.run import Crew, run_batch
 from flowcli.batch.work import Task, task_weights
@@ -43,7 +43,7 @@ from flowcli.output.options import OutputOptions
 
 if TYPE_CHECKING:
     from flowcli.batch.manifest import Record
-    from flowcli.batch.run import Outcome
+    from flowcli.batch.standing import Outcome
     from flowcli.cli.board import Board
 
 
@@ -201,6 +201,7 @@ def command(
     task = Task(source, engine, output, task_weights(engine, making), making)
     unit = "flows" if making is None else "frames"
     failed: list[Record] = []
+    barren: list[Record] = []
     stdout = sys.stdout
     with board(len(plans), show=not (talk.quiet or talk.json)) as seen:
         crew = _crew(task, options, seen)
@@ -210,10 +211,15 @@ def command(
                 seen.finish(outcome)
                 if outcome.status == "failed":
                     failed.append(outcome.record)
+                elif outcome.record.status == "skipped":
+                    barren.append(outcome.record)
                 _tell(outcome, talk, stdout, unit)
     if not talk.quiet:
         echo(f"{_items(len(plans))}: {_summary(seen, unit)}", err=True)
-        _tell_left_out(found.left_out, 1 if not talk.verbose else len(found.left_out))
+        _tell_reasons("left out", [(each.reason, str(each.path)) for each in found.left_out], talk.verbose)
+        # The error names the input.
+        reasons = [(each.error.removesuffix(f" in {each.input}"), each.item) for each in barren]
+        _tell_reasons("skipped", reasons, talk.verbose)
         if failed:
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
     if failed:
@@ -239,14 +245,15 @@ def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO, unit: str) -> Non
         echo(f"{outcome.status} {record.item}: {what}", err=True)
 
 
-def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
-    """A line for each reason, with the paths of `most` at the most."""
+def _tell_reasons(what: str, found: Sequence[tuple[str, str]], all_of_them: bool) -> None:
+    """A line for each reason, with the first that it holds for, or with all of them."""
     reasons: dict[str, list[str]] = {}
-    for each in left_out:
-        reasons.setdefault(each.reason, []).append(str(each.path))
-    for reason, paths in reasons.items():
-        more = f" and {len(paths) - most} more" if len(paths) > most else ""
-        echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
+    for reason, name in found:
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        most = len(names) if all_of_them else 1
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        echo(f"{what}, {reason}: {', '.join(names[:most])}{more}", err=True)
 
 
 def _items(count: int) -> str:

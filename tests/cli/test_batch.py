@@ -140,7 +140,10 @@ def test_a_log_for_machines(clips: Path, capsys: pytest.CaptureFixture[str]) -> 
         "f": ("done", 3, 2),
     }
     assert records["f"]["outputs"] == [
-        {"path": "f", "files": 2, "size": 2 * (12 + 8 * 13 * 18), "names": [["f0.flo", 2]]}
+        {
+            "path": "f", "files": 2, "size": 2 * (12 + 8 * 13 * 18), "names": [["f0.flo", 2]], "kind": "flow.flo",
+            "settings": {"model": "rpwc", "weights": entries.resolve("rpwc").sha256, "precision": "fp32"},
+        }
     ]
     assert records["f"]["weights"] == entries.resolve("rpwc").sha256
     assert main(arguments) == 3
@@ -244,7 +247,7 @@ def test_interrupted_in_the_middle(table: Path, tmp_path: Path) -> None:
     process = start(table, arguments, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("out/.manifest.*/1/.flowcli-*/*.mp4")):
+        while not list(tmp_path.glob("out/.manifest.*/1/*/.flowcli-*/*.mp4")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
