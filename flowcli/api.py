@@ -17,6 +17,7 @@ from flowcli.weights import entries
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
+    from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch
 
 
@@ -85,6 +86,8 @@ class Run:
     pairs: Iterator[FlowPair]
     decode: Stopwatch
     """Counts the frames read, and the time for decoding them."""
+    passage: Passage
+    """Where the frames pass on their way to the engine, for outputs that need all of them."""
 
 
 def estimate(
@@ -257,13 +260,16 @@ def open_run(
     name: the name of the frames in messages. engine: the engine for `entry` and `options`, if it is already open.
     outputs: the outputs for the pairs, which hold flow both ways if one of the outputs needs it.
     """
+    from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
     with prefetch(frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
         direction = flow_direction(outputs, options.direction)
-        yield Run(entry, engine, _pairs(engine, _two_or_more(ahead, name), direction, options.last), decode)
+        passage = Passage()
+        passing = passage.through(two_or_more(ahead, name))
+        yield Run(entry, engine, _pairs(engine, passing, direction, options.last), decode, passage)
 
 
 def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: Last) -> Iterator[FlowPair]:
@@ -273,7 +279,8 @@ def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: 
         yield from engine.pairs(shot, direction=direction, last=last)
 
 
-def _two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
+def two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
+    """The same frames. Raises InputError at the end if there were fewer than two, OneFrameError if there was one."""
     count = 0
     for frame in frames:
         count += 1

@@ -165,6 +165,8 @@ def command(
     KIND is as for `flowcli estimate`:
       color trails warp.webm    a video for each item: DIR/a/clip.mp4 for a/clip.mkv
       flow png warp.png ...     a folder of files for each item: DIR/a/clip/000000.flo
+      tsn rgb                   for two-stream networks: flow_x_00001.jpg and so on, img_00001.jpg
+      stats                     a table for each item, as from flowcli stats: DIR/a/clip.csv
 
     
     With --interpolate, as for `flowcli interpolate`:
@@ -173,9 +175,10 @@ def command(
 
     In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
 
-    DIR/manifest.jsonl records each item, and what was left out. Run the same command again to resume: finished items
-    are skipped if all their outputs exist; items whose input, options or weights have changed are done again; failed
-    ones need --retry.
+    DIR/manifest.jsonl records each item, its outputs and their options, and what was left out. Run the same command
+    again to resume, or with more kinds: outputs that are finished stay as they are. Where the input has changed they
+    are made again; if options or the model have changed, only with -y. Failed items need --retry; videos of one frame
+    are skipped.
 
     \b
     Examples:

@@ -19,20 +19,21 @@ def pictures(folder: Path, height: int, width: int) -> str:
     rng = np.random.default_rng(0)
     for number in range(2):
         means = rng.integers(20, 236, (height // 2, width // 2), np.uint8)
-        image = np.kron(means, np.ones((2, 2), np.uint8)) + np.tile(np.uint8([[0, 4], [8, 12]]), means.shape)
+        image = np.kron(means, np.ones((2, 2), np.uint8)) + np.tile(np.array([[0, 4], [8, 12]], np.uint8), means.shape)
         write_picture(folder / f"{number}.png", np.repeat(image[..., None], 3, axis=2))
     return str(folder)
 
 
 def means(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
-    return image.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3))
+    found: np.ndarray = image.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3))
+    return found
 
 
 def test_half_the_size_is_the_mean_of_four_pixels(tmp_path: Path) -> None:
     name = pictures(tmp_path / "in", 130, 194)
     with open_source(name) as whole, open_input(SourceOptions(name, resize=(97, 65))) as half:
-        assert (half.info.height, half.info.width, half.info.frames, half.info.aspect) == (65, 97, 2, 1)
+        assert (half.info.height, half.info.width, half.info.frames, half.info.aspect) == (65, 97, 2, Fraction(1))
         for one, other in zip(whole, half, strict=True):
             assert (one.index, one.time, one.name) == (other.index, other.time, other.name)
             np.testing.assert_array_equal(other.image, means(one.image))
