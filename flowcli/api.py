@@ -9,7 +9,7 @@ from fractions import Fraction
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from flowcli.errors import InputError, UsageError, WeightsError
+from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
 from flowcli.output.naming import Output, flow_direction
 from flowcli.types import Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
@@ -17,12 +17,13 @@ from flowcli.weights import entries
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
+    from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """The input; `input` and `second` as for `open_source`. Raises UsageError if `stop` is not after `start`."""
+    """The input; `input` and `second` as for `open_source`. Raises UsageError for what contradicts each other."""
 
     input: str = ""
     second: str | None = None
@@ -36,8 +37,17 @@ class SourceOptions:
     """Frames are uint16 where the source has more than 8 bits."""
     deinterlace: bool = False
     """Make whole pictures of interlaced ones."""
+    sample_fps: Fraction | None = None
+    """How many frames per second are taken, by their times; None for all."""
+    short_side: int | None = None
+    """The shorter side that frames get before anything else is done; `resize`: or width and height."""
+    resize: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.sample_fps is not None and self.every > 1:
+            raise UsageError("--sample-fps and --every contradict each other", "leave one out")
+        if self.short_side is not None and self.resize is not None:
+            raise UsageError("--short-side and --resize contradict each other", "leave one out")
         start, stop = self.start, self.stop
         if stop is not None and (stop <= 0 or (start is not None and type(start) is type(stop) and start >= stop)):
             raise UsageError(
@@ -76,6 +86,8 @@ class Run:
     pairs: Iterator[FlowPair]
     decode: Stopwatch
     """Counts the frames read, and the time for decoding them."""
+    passage: Passage
+    """Where the frames pass on their way to the engine, for outputs that need all of them."""
 
 
 def estimate(
@@ -209,20 +221,24 @@ def _model(entry: entries.Entry, options: EngineOptions) -> FlowModel:
 
 
 def open_input(source: SourceOptions) -> FrameSource:
-    """The frames that `source` names. Raises InputError, as `open_source` does."""
-    from flowcli.video import open_source
+    """The frames that `source` names, in the size that it asks for. Raises InputError, as `open_source` does."""
+    from flowcli.video import open_source, resize_short_side, resize_to
 
-    return open_source(
+    frames = open_source(
         source.input,
         source.second,
         start=source.start,
         stop=source.stop,
         every=source.every,
+        rate=source.sample_fps,
         gaps=source.gaps,
         strict=source.strict,
         deep=source.deep,
         deinterlace=source.deinterlace,
     )
+    if source.short_side is not None:
+        return resize_short_side(frames, source.short_side)
+    return frames if source.resize is None else resize_to(frames, *source.resize)
 
 
 def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
@@ -244,13 +260,16 @@ def open_run(
     name: the name of the frames in messages. engine: the engine for `entry` and `options`, if it is already open.
     outputs: the outputs for the pairs, which hold flow both ways if one of the outputs needs it.
     """
+    from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
     with prefetch(frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
         direction = flow_direction(outputs, options.direction)
-        yield Run(entry, engine, _pairs(engine, _two_or_more(ahead, name), direction, options.last), decode)
+        passage = Passage()
+        passing = passage.through(two_or_more(ahead, name))
+        yield Run(entry, engine, _pairs(engine, passing, direction, options.last), decode, passage)
 
 
 def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: Last) -> Iterator[FlowPair]:
@@ -260,10 +279,13 @@ def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: 
         yield from engine.pairs(shot, direction=direction, last=last)
 
 
-def _two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
+def two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
+    """The same frames. Raises InputError at the end if there were fewer than two, OneFrameError if there was one."""
     count = 0
     for frame in frames:
         count += 1
         yield frame
-    if count < 2:
-        raise InputError(f"{'only one frame' if count else 'no frames'} in {name}", "flow needs two frames")
+    if count == 1:
+        raise OneFrameError(f"only one frame in {name}", "flow needs two frames")
+    if not count:
+        raise InputError(f"no frames in {name}", "flow needs two frames")

@@ -28,6 +28,10 @@ class InputError(FlowcliError):
     """An input is missing, unreadable, empty or not what it claims to be."""
 
 
+class OneFrameError(InputError):
+    """An input is whole, but has one frame only, where flow needs two."""
+
+
 class OutputError(FlowcliError):
     """An output exists already, cannot be written, or its kind is unknown."""
 

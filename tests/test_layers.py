@@ -19,7 +19,8 @@ LAYERS = """
     evaluation
     carry interpolation arrays view
     api
-    output motion
+    output
+    motion
     flowsource draw
     classic
     engine nets

@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flowcli.api import EngineOptions, count_pairs, find_weights, open_engine, open_run
+from flowcli.api import EngineOptions, count_pairs, find_weights, open_engine, open_run, two_or_more
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making, open_method
 from flowcli.interpolation.sound import find_sound
 from flowcli.output.naming import Output
-from flowcli.output.opening import Writer, open_flows, open_frames
+from flowcli.output.opening import Writer, open_copies, open_flows, open_frames
 from flowcli.output.options import OutputOptions
+from flowcli.pipeline import Stopwatch, prefetch
 from flowcli.types import FrameSource, open_all
 
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
-    from flowcli.pipeline import Stopwatch
 
 _LOG = logging.getLogger("flowcli")
 
@@ -64,9 +64,16 @@ class FlowMaker:
 
     @contextmanager
     def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> Iterator[Making]:
+        info, stdout = frames.info, sys.stdout.buffer
+        if all(each.what == "rgb" for each in outputs):
+            decode = Stopwatch()
+            with prefetch(frames, watch=decode) as ahead:
+                copies = open_all(outputs, lambda each: open_copies(each, info, self._output, stdout))
+                # Of a clip without flow no frames either.
+                yield Making(two_or_more(ahead, str(path)), info.frames, copies, decode)
+            return
         with open_run(frames, str(path), self._entry, self._options, self._engine, outputs) as run:
-            info = frames.info
-            writers = open_all(outputs, lambda each: open_flows(each, info, self._output, sys.stdout.buffer))
+            writers = open_all(outputs, lambda each: open_flows(each, info, self._output, stdout, passage=run.passage))
             yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode)
 
     def arithmetic(self) -> str:

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, TypeVar, get_args
 
 from flowcli.atomic import write_error
 from flowcli.batch.items import Stamp
 from flowcli.batch.listing import Run
 from flowcli.errors import OutputError
+from flowcli.output.kinds import CONTAINERS
 from flowcli.private import lock
 from flowcli.types import Closes
 
-Status = Literal["writing", "done", "damaged", "failed", "left out"]
+Status = Literal["writing", "done", "damaged", "skipped", "failed", "left out"]
 Values = TypeVar("Values", "Record", "Written")
 
 
@@ -30,16 +32,29 @@ class Written:
 
     path: str
     files: int = 0
+    """0: it could not be made."""
     size: int = 0
     names: tuple[Run, ...] = ()
-    """The files of a folder, by their paths in it."""
+    """The files of a folder, by their paths in it; another output may have files of its own there."""
+    kind: str = ""
+    """Content and format."""
+    settings: dict[str, str] | None = None
+    """The options that it was made with, as far as they matter; None if it is not finished."""
+
+    @property
+    def slot(self) -> tuple[str, str]:
+        """Where it lies: outputs with equal slots take each other's place."""
+        form = self.kind.rpartition(".")[2]
+        container = CONTAINERS.get(form)
+        return self.path, form if container is not None and container.place in ("files", "folder") else ""
 
 
 @dataclass(frozen=True)
 class Record:
     """The state of an item: `writing` before its outputs are moved to their places, `done` afterwards, or `failed`.
 
-    `left out` is the state of a path among the inputs that is no item; `error` says why.
+    `skipped` is one of which nothing can be made. `left out` is the state of a path among the inputs that is no item.
+    `error` says why.
     """
 
     item: str
@@ -50,8 +65,6 @@ class Record:
     mtime: int
     """Time of the input's latest change, nanoseconds."""
     files: int
-    settings: str
-    """Hash of all options that change outputs."""
     weights: str
     """SHA-256 of the weights, or the name of a method without weights."""
     time: float
@@ -104,8 +117,8 @@ class Manifest(Closes):
         self._count = found[-1][0] if found else 0
         self.last = {record.item: record for _, record in found}
         """The latest record of each item, whichever run wrote it."""
-        self.owned: dict[str, set[Run]] = defaultdict(set)
-        """Every output that was ever made or begun here, with the files of folders."""
+        self.owned: dict[tuple[str, str], set[Run]] = defaultdict(set)
+        """The slot of every output that was ever made or begun here, with the files of folders."""
         for _, record in found:
             self._own(record)
 
@@ -129,7 +142,8 @@ class Manifest(Closes):
 
     def _own(self, record: Record) -> None:
         for output in record.outputs:
-            self.owned[output.path].update(output.names)
+            if output.files:
+                self.owned[output.slot].update(output.names)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -158,7 +172,9 @@ def _read(line: bytes, place: int) -> tuple[int, Record]:
     values = _mapping(json.loads(line))
     number = values.pop("sequence", place)
     outputs = values.pop("outputs")
-    written = tuple(_typed(Written, {**each, "names": _runs(each.get("names", []))}) for each in map(_mapping, outputs))
+    # Of version 0.1, of all options as a hash.
+    values.pop("settings", None)
+    written = tuple(map(_written, map(_mapping, outputs)))
     record = _typed(Record, {**values, "outputs": written})
     if type(number) is not int or record.status not in get_args(Status):
         raise ValueError(number, record.status)
@@ -169,6 +185,13 @@ def _mapping(value: Any) -> dict[str, Any]:
     if type(value) is not dict:
         raise TypeError(value)
     return value
+
+
+def _written(values: dict[str, Any]) -> Written:
+    settings = values.get("settings")
+    if settings is not None and not all(type(value) is str for value in _mapping(settings).values()):
+        raise TypeError(settings)
+    return _typed(Written, {**values, "names": _runs(values.get("names", [])), "settings": settings})
 
 
 def _runs(listed: Any) -> tuple[Run, ...]:
@@ -187,7 +210,13 @@ def _typed(kind: type[Values], values: dict[str, Any]) -> Values:
     return kind(**values)
 
 
-_TYPES = {"str": (str,), "Status": (str,), "int": (int,), "float": (float, int)}
+_TYPES = {
+    "str": (str,),
+    "Status": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "dict[str, str] | None": (dict, NoneType),
+}
 _MOST = 10**7
 """Files in a run: more are a mistake, or a bomb."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from flowcli.batch.items import Item
+from flowcli.batch.manifest import Written
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.kinds import frames_kind, sequence_kind
 from flowcli.output.naming import Output, name_frames, name_outputs
@@ -33,7 +34,12 @@ class Plan:
     @property
     def places(self) -> list[str]:
         """The paths of the outputs below `out`, without repetitions."""
-        return list(dict.fromkeys(_below(self.out, output) for output in self.outputs))
+        return list(dict.fromkeys(self.written(output).path for output in self.outputs))
+
+    def written(self, output: Output) -> Written:
+        """One of the outputs as it is recorded, before it is made; both ways of flow in a folder are one."""
+        assert output.path is not None
+        return Written(output.path.relative_to(self.out).as_posix(), kind=f"{output.what}.{output.format}")
 
 
 def plan_items(
@@ -124,8 +130,3 @@ def _check_template(template: str) -> None:
 
 def _clash(message: str) -> UsageError:
     return UsageError(message, f"tell them apart: --name '{{folder}}/{{name}}_{{what}}'; {_HINT}")
-
-
-def _below(out: Path, output: Output) -> str:
-    assert output.path is not None
-    return output.path.relative_to(out).as_posix()

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.batch.makers import FlowMaker, FrameMaker, Maker
-from flowcli.errors import MEMORY_HINT, FlowcliError, OutputError, WeightsError, first_line, is_memory_error
+from flowcli.errors import (
+    MEMORY_HINT,
+    FlowcliError,
+    OneFrameError,
+    OutputError,
+    WeightsError,
+    first_line,
+    is_memory_error,
+)
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method
 from flowcli.output.naming import Output
@@ -85,6 +93,8 @@ class Result:
     seconds: float = 0.0
     error: str = ""
     hint: str = ""
+    barren: bool = False
+    """Whether the input is whole, but nothing can be made of it; `error` says why."""
     damaged: str = ""
     """What of the input could not be read, if its outputs were made all the same."""
     arithmetic: str = ""
@@ -119,7 +129,8 @@ class Worker:
         try:
             made = self._make(job, watch)
         except FlowcliError as error:
-            return Result(seconds=time.perf_counter() - began, error=error.message, hint=error.hint)
+            barren = isinstance(error, OneFrameError)
+            return Result(seconds=time.perf_counter() - began, error=error.message, hint=error.hint, barren=barren)
         except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
             if is_memory_error(error):
                 message = f"not enough memory: {first_line(error)}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from flowcli.api import EngineOptions, SourceOptions
-from flowcli.batch.items import LeftOut, find_items
+from flowcli.batch.items import find_items
 from flowcli.batch.plan import TEMPLATE, plan_items
 from flowcli.batch.run import Crew, run_batch
 from flowcli.batch.work import Task, task_weights
@@ -43,7 +43,7 @@ from flowcli.output.options import OutputOptions
 
 if TYPE_CHECKING:
     from flowcli.batch.manifest import Record
-    from flowcli.batch.run import Outcome
+    from flowcli.batch.standing import Outcome
     from flowcli.cli.board import Board
 
 
@@ -165,6 +165,8 @@ def command(
     KIND is as for `flowcli estimate`:
       color trails warp.webm    a video for each item: DIR/a/clip.mp4 for a/clip.mkv
       flow png warp.png ...     a folder of files for each item: DIR/a/clip/000000.flo
+      tsn rgb                   for two-stream networks: flow_x_00001.jpg and so on, img_00001.jpg
+      stats                     a table for each item, as from flowcli stats: DIR/a/clip.csv
 
     
     With --interpolate, as for `flowcli interpolate`:
@@ -173,9 +175,10 @@ def command(
 
     In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
 
-    DIR/manifest.jsonl records each item, and what was left out. Run the same command again to resume: finished items
-    are skipped if all their outputs exist; items whose input, options or weights have changed are done again; failed
-    ones need --retry.
+    DIR/manifest.jsonl records each item, its outputs and their options, and what was left out. Run the same command
+    again to resume, or with more kinds: outputs that are finished stay as they are. Where the input has changed they
+    are made again; if options or the model have changed, only with -y. Failed items need --retry; videos of one frame
+    are skipped.
 
     \b
     Examples:
@@ -201,6 +204,7 @@ def command(
     task = Task(source, engine, output, task_weights(engine, making), making)
     unit = "flows" if making is None else "frames"
     failed: list[Record] = []
+    barren: list[Record] = []
     stdout = sys.stdout
     with board(len(plans), show=not (talk.quiet or talk.json)) as seen:
         crew = _crew(task, options, seen)
@@ -210,10 +214,15 @@ def command(
                 seen.finish(outcome)
                 if outcome.status == "failed":
                     failed.append(outcome.record)
+                elif outcome.record.status == "skipped":
+                    barren.append(outcome.record)
                 _tell(outcome, talk, stdout, unit)
     if not talk.quiet:
         echo(f"{_items(len(plans))}: {_summary(seen, unit)}", err=True)
-        _tell_left_out(found.left_out, 1 if not talk.verbose else len(found.left_out))
+        _tell_reasons("left out", [(each.reason, str(each.path)) for each in found.left_out], talk.verbose)
+        # The error names the input.
+        reasons = [(each.error.removesuffix(f" in {each.input}"), each.item) for each in barren]
+        _tell_reasons("skipped", reasons, talk.verbose)
         if failed:
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
     if failed:
@@ -239,14 +248,15 @@ def _tell(outcome: Outcome, talk: TalkOptions, stdout: TextIO, unit: str) -> Non
         echo(f"{outcome.status} {record.item}: {what}", err=True)
 
 
-def _tell_left_out(left_out: Sequence[LeftOut], most: int) -> None:
-    """A line for each reason, with the paths of `most` at the most."""
+def _tell_reasons(what: str, found: Sequence[tuple[str, str]], all_of_them: bool) -> None:
+    """A line for each reason, with the first that it holds for, or with all of them."""
     reasons: dict[str, list[str]] = {}
-    for each in left_out:
-        reasons.setdefault(each.reason, []).append(str(each.path))
-    for reason, paths in reasons.items():
-        more = f" and {len(paths) - most} more" if len(paths) > most else ""
-        echo(f"left out, {reason}: {', '.join(paths[:most])}{more}", err=True)
+    for reason, name in found:
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        most = len(names) if all_of_them else 1
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        echo(f"{what}, {reason}: {', '.join(names[:most])}{more}", err=True)
 
 
 def _items(count: int) -> str:

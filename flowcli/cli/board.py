@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flowcli.cli.streams import printable
+from flowcli.cli.streams import echo, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from flowcli.batch.run import Outcome
+    from flowcli.batch.standing import Outcome
+
+
+_PAUSE = 60.0
+"""Seconds between two lines in a log."""
 
 
 class Board:
-    """Counts items and flows, as any thread reports them. With a console, bars show the progress."""
+    """Counts items and flows, as any thread reports them.
 
-    def __init__(self, total: int, console: Console | None) -> None:
+    With a console, bars show the progress; otherwise `say`, if there is one, gets a line every minute.
+    """
+
+    def __init__(self, total: int, console: Console | None, say: Callable[[str], None] | None = None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.counts = {"done": 0, "damaged": 0, "skipped": 0, "failed": 0}
@@ -30,6 +38,9 @@ class Board:
         self._worked = 0
         """Items finished in this run; skipped ones are left out."""
         self._began = time.monotonic()
+        self._say = say
+        self._said = self._began
+        self._saying = threading.Lock()
         self._running: dict[str, tuple[TaskID, int, int | None]] = {}
         names, notes = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
         columns = (names, BarColumn(), MofNCompleteColumn(), notes)
@@ -48,6 +59,7 @@ class Board:
         self._running[name] = bar, done, total
         self.progress.update(bar, completed=done)
         self.progress.update(self._all, note=self._note())
+        self._log()
 
     def finish(self, outcome: Outcome) -> None:
         """Records the outcome of an item."""
@@ -58,6 +70,18 @@ class Board:
             self._worked += 1
             self.flows += outcome.record.flows
         self.progress.update(self._all, advance=1, note=self._note())
+        self._log()
+
+    def _log(self) -> None:
+        """Says how far it is, if it is time for that."""
+        if self._say is None:
+            return
+        with self._saying:
+            now = time.monotonic()
+            if now - self._said < _PAUSE:
+                return
+            self._said = now
+        self._say(", ".join(filter(None, (f"{sum(self.counts.values())}/{self._total} items", self._note()))))
 
     def _note(self) -> str:
         running = list(self._running.values())
@@ -74,9 +98,12 @@ class Board:
 
 @contextmanager
 def board(total: int, *, show: bool) -> Iterator[Board]:
-    """A Board for `total` items, shown if `show` is set and stderr is a terminal."""
+    """A Board for `total` items; with `show` it is shown on a terminal, and elsewhere it writes lines to stderr."""
     from rich.console import Console
 
-    made = Board(total, Console(stderr=True) if show and sys.stderr.isatty() else None)
+    if show and sys.stderr.isatty():
+        made = Board(total, Console(stderr=True))
+    else:
+        made = Board(total, None, (lambda line: echo(line, err=True)) if show else None)
     with made.progress:
         yield made

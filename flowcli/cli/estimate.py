@@ -56,8 +56,10 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
       color flow warp                content: colours, vectors, the second frame brought onto the first
       arrows overlay trails ...      content: the flow in that style; color takes the style of --style
       occlusion confidence           content: what the next frame hides; how well both directions agree
+      rgb stats                      content: the frames themselves; a table, as from flowcli stats
       flo pfm flo5 npy npz exr tsn   format: files of flow, most of them float32
       png jpg mp4 mkv ...            format: pictures and videos
+      csv json jsonl                 format: of stats
       y4m nut                        format: for stdout; nut has float vectors, G=u, B=v, R=known
       warp.png flow.png color.jpg    content and format; flow.png is KITTI's 16-bit format
 
@@ -100,7 +102,7 @@ def run_estimate(
         sound, why = _find_sound(place, info, output, audio)
         if why and not talk.quiet and any(each.video for each in outputs):
             echo(f"note: {why}", err=True)
-        writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound))
+        writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound, run.passage))
         count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:

@@ -21,6 +21,7 @@ from flowcli.cli.values import (
     parse_percentile,
     parse_pixels,
     parse_rate,
+    parse_sides,
     parse_size,
     parse_slow,
     parse_tile,
@@ -121,7 +122,12 @@ _reading_options = (
         "Where numbers of pictures are missing, or another sequence begins: estimate no flow across, do it, or stop.",
     ),
 )
-_selection_options = (*_bounds_options, _every_option, *_reading_options)
+_size_options = (
+    value("--sample-fps", parse_rate, "RATE", "Take frames by their times: at most so many per second, none twice."),
+    count("--short-side", "PX", "Resize frames first, so that their shorter side is PX; flow has that size too."),
+    value("--resize", parse_sides, "WxH", "Resize frames first, to this width and height."),
+)
+_selection_options = (*_bounds_options, _every_option, *_size_options, *_reading_options)
 _more_arguments = (
     click.argument("second", type=click.Path(), required=False),
     click.argument("more", nargs=-1, metavar="", expose_value=False, callback=_refuse),

@@ -80,6 +80,13 @@ def parse_size(text: str) -> tuple[int, int] | Multiple:
     return multiple
 
 
+def parse_sides(text: str) -> tuple[int, int]:
+    """Width and height: `340x256`. Raises ValueError."""
+    if match := re.fullmatch(r"([0-9]*[1-9][0-9]*)x([0-9]*[1-9][0-9]*)", text):
+        return int(match[1]), int(match[2])
+    raise ValueError("a width and a height (340x256)")
+
+
 def parse_times(text: str) -> tuple[Fraction, ...]:
     """Times with commas between them, none before the one ahead of it: `0.25,1/2,0.75`. Raises ValueError."""
     try:

@@ -102,9 +102,17 @@ class Meter:
     def rows(self, pairs: Iterable[FlowPair]) -> Iterator[Row]:
         """A row for each watched frame. pairs: the forward flow between them, in order."""
         for pair in pairs:
-            while self._changes[0].frame.index != pair.second.index:
-                yield _row(self._changes.popleft())
-            yield _row(self._changes.popleft(), pair)
+            yield from self.until(pair)
+        yield from self.rest()
+
+    def until(self, pair: FlowPair) -> Iterator[Row]:
+        """The rows of watched frames up to the second of this pair, whose motion the last one has."""
+        while self._changes[0].frame.index != pair.second.index:
+            yield _row(self._changes.popleft())
+        yield _row(self._changes.popleft(), pair)
+
+    def rest(self) -> Iterator[Row]:
+        """The rows of the frames that are left after the last pair."""
         while self._changes:
             yield _row(self._changes.popleft())
 

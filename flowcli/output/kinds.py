@@ -10,20 +10,22 @@ from typing import Literal, get_args
 from flowcli.errors import UsageError
 from flowcli.types import Style
 
-What = Literal["color", "flow", "warp", "occlusion", "confidence", Style]
-"""Contents that `--as` can name; `color` is drawn in the style of --style."""
+What = Literal["color", "flow", "warp", "occlusion", "confidence", "rgb", "stats", Style]
+"""Contents that `--as` can name; `color` is drawn in the style of --style, `rgb` are the frames themselves."""
 WHATS: tuple[What, ...] = get_args(What)
 STYLES: tuple[Style, ...] = get_args(Style)
-NEED_FRAMES: frozenset[What] = frozenset({"warp", "overlay", "side-by-side"})
+NEED_FRAMES: frozenset[What] = frozenset({"warp", "overlay", "side-by-side", "rgb", "stats"})
 """Contents that need the frames."""
 NEED_BOTH: frozenset[What] = frozenset({"occlusion", "confidence"})
 """Contents that need the flow both ways."""
 USE_BOTH: frozenset[What] = NEED_BOTH | {"trails"}
 """Contents that use the flow both ways if it is there."""
+ONE_WAY: frozenset[What] = frozenset({"trails", "rgb", "stats"})
+"""Contents of which there is one, whichever ways the flow goes."""
 Content = What | Literal["frames"]
 """What an output holds. `frames` are not made from one flow, and are no word of `--as`."""
 
-_PICTURES: tuple[What, ...] = tuple(what for what in WHATS if what != "flow")
+_PICTURES: tuple[What, ...] = tuple(what for what in WHATS if what not in ("flow", "stats"))
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,15 @@ CONTAINERS = {
     "exr": Container("files", ("flow",), both=True, needs="OpenEXR"),
     "tsn": Container("folder", ("flow",), suffix="jpg"),
     "i3d": Container("file", ("flow",), suffix="npy"),
+    "csv": Container("file", ("stats",)),
+    "json": Container("file", ("stats",)),
+    "jsonl": Container("file", ("stats",)),
     "y4m": Container("stdout", _PICTURES, deep=True),
     "nut": Container("stdout", ("flow",)),
 }
+
+ALONE: dict[Content, str] = {"flow": "flo", "rgb": "jpg", "stats": "csv"}
+"""The format of contents that are named alone; of others it is a video, or in a folder .png."""
 
 
 def sequence_kind(word: str) -> tuple[What, str, str]:
@@ -80,7 +88,7 @@ def sequence_kind(word: str) -> tuple[What, str, str]:
     Raises UsageError for formats that are for stdout only.
     """
     what, form = parse_kind(word)
-    form = form or ("flo" if what == "flow" else "mp4")
+    form = form or ("mp4" if what is None else ALONE.get(what, "mp4"))
     return (
         what or CONTAINERS[form].whats[0],
         form,

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.kinds import (
+    ALONE,
     CONTAINERS,
     NEED_BOTH,
+    ONE_WAY,
     STYLES,
     USE_BOTH,
     Content,
@@ -164,7 +166,7 @@ def _place(target: str, what: Content | None, form: str | None, word: str, pair:
     path = Path(target)
     folder = target.endswith("/") or os.path.isdir(path) or not path.suffix
     if folder:
-        form = form or ("flo" if what in (None, "flow") else "png")
+        form = form or ALONE.get(what or "flow", "png")
         if CONTAINERS[form].place not in ("files", "folder"):
             raise UsageError(f"{form} is not written into a folder: {target}", _place_hint(form, path))
     else:
@@ -193,6 +195,8 @@ def _form(path: Path, what: Content | None, form: str | None, word: str) -> str:
 def _check_kind(output: Output, options: OutputOptions, direction: Direction, pair: bool) -> None:
     form = CONTAINERS[output.format]
     check_package(form.needs, "formats", output.format, str(output))
+    if output.what == "rgb" and form.place == "files" and not output.folder:
+        raise UsageError(f"one file cannot hold the frames: {output}", "give a folder: --out frames/ --as rgb")
     if form.place == "files" and not output.folder and not pair and not output.stack:
         kind = "" if output.format == "flo" else f" --as {output.what}.{output.format}"
         raise UsageError(f"one file cannot hold the flows of a sequence: {output}", f"give a folder: --out flow/{kind}")
@@ -201,15 +205,15 @@ def _check_kind(output: Output, options: OutputOptions, direction: Direction, pa
             f"{output.format} has no transparency for --holes transparent: {output}",
             f"write {_with_alpha()}, or use --holes black or keep",
         )
-    if output.what == "trails" and direction == "backward":
-        raise UsageError(f"trails go forward in time: {output}", "leave out --backward")
-    if output.path is None and direction == "both" and output.what != "trails":
+    if output.what in ("trails", "stats") and direction == "backward":
+        raise UsageError(f"{output.what} go forward in time: {output}", "leave out --backward")
+    if output.path is None and direction == "both" and output.what not in ONE_WAY:
         raise UsageError("--both makes two outputs, stdout takes one", "use --backward, or write to files")
 
 
 def _both(output: Output, options: OutputOptions) -> list[Output]:
     """The outputs into which this one splits if flow goes both ways."""
-    if output.what == "trails":
+    if output.what in ONE_WAY:
         return [output]
     if CONTAINERS[output.format].both and output.folder and options.exr != "stmap":
         return [output]

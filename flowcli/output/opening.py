@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 from flowcli.output.kinds import suffix_of
 from flowcli.output.naming import Output
 from flowcli.output.options import FrameOptions, OutputOptions
+from flowcli.output.passing import Copies, Measured, Numbered, Passage
 from flowcli.pipeline import Background, Stage, Stopwatch, use_threads
 from flowcli.types import FlowPair, Frame, Sink, StreamInfo
 
@@ -73,12 +74,18 @@ def open_frames(
 
 
 def open_flows(
-    output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO, sound: Soundtrack | None = None
+    output: Output,
+    info: StreamInfo,
+    options: OutputOptions,
+    stdout: BinaryIO,
+    sound: Soundtrack | None = None,
+    passage: Passage | None = None,
 ) -> Writer[FlowPair]:
     """A sink for pairs: writes their flow to files or a video, or pictures that an effect makes from it.
 
-    info: the source of the pairs. sound: for a video of pictures. Raises OutputError; InputError for sound that cannot
-    be read.
+    info: the source of the pairs. sound: for a video of pictures. passage: where the frames pass, for contents that
+    need all of them. Raises OutputError; InputError for sound that cannot be read; ValueError without a passage that is
+    needed.
     """
     from flowcli.engine.batches import MOST
     from flowcli.engine.delivery import FlowBackground
@@ -87,6 +94,10 @@ def open_flows(
     sink: Sink[FlowPair]
     if output.what == "flow":
         sink = Stage(output.view, _flow_sink(output, info, options, stdout))
+    elif output.what in ("rgb", "stats"):
+        if passage is None:
+            raise ValueError(f"{output.what} are made where the frames pass")
+        sink = _watching_sink(output, info, options, stdout, sound, passage)
     else:
         effect, scale = _effect(output, options)
         comment = None if scale is None else partial(scale_text, scale)
@@ -98,6 +109,12 @@ def open_flows(
     # MOST: a queue as long as the largest engine step, so that the next step can begin before this one is drawn.
     thread = FlowBackground(sink, MOST, watch, partial(use_threads, 1))
     return Writer(output, thread, watch, scale)
+
+
+def open_copies(output: Output, info: StreamInfo, options: FrameOptions, stdout: BinaryIO) -> Writer[Frame]:
+    """A sink for the frames of a source themselves: the content `rgb`, where no flow is wanted beside it."""
+    watch = Stopwatch()
+    return Writer(output, Background(_copies_sink(output, info, options, stdout), watch=watch), watch)
 
 
 def scale_text(scale: Scale) -> str:
@@ -120,6 +137,36 @@ def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | Non
     percentile = options.percentile or Color.percentile
     color = Color(options.max_flow, options.legend, output.style, percentile=percentile, dim=options.dim)
     return color, lambda: color.scale_range
+
+
+def _watching_sink(
+    output: Output,
+    info: StreamInfo,
+    options: OutputOptions,
+    stdout: BinaryIO,
+    sound: Soundtrack | None,
+    passage: Passage,
+) -> Sink[FlowPair]:
+    """The sink for contents that need all frames, which it watches where they pass."""
+    if output.what == "rgb":
+        copies = Copies(_copies_sink(output, info, options, stdout, sound))
+        passage.add(copies.watch)
+        return copies
+    import sys
+
+    from flowcli.motion.stats import Meter, Row
+    from flowcli.motion.tables import Table, open_table
+
+    meter = Meter()
+    passage.add(meter.watch)
+    return Measured(meter, open_table(Table(output.path, output.format), Row, options.overwrite, sys.stdout))
+
+
+def _copies_sink(
+    output: Output, info: StreamInfo, options: FrameOptions, stdout: BinaryIO, sound: Soundtrack | None = None
+) -> Sink[Frame]:
+    sink = _frame_sink(output, info, options, stdout, None, sound)
+    return Numbered(sink) if output.folder else sink
 
 
 def _frame_sink(

@@ -51,6 +51,7 @@ def open_source(
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
+    rate: Fraction | None = None,
     strict: bool = False,
     gaps: Gaps = "skip",
     deep: bool = False,
@@ -59,12 +60,13 @@ def open_source(
     """The frames of a video file, of a folder or pattern of pictures, of two pictures, or ("-") of a video on stdin.
 
     start, stop: frame numbers if int, seconds if Fraction; `stop` is exclusive. every: keeps each nth frame from
-    `start` on. A frame keeps its number in the source. gaps: how pictures follow on each other where the numbers in
-    their names have gaps, or another sequence begins; both are logged. deinterlace: makes whole pictures of frames of
-    two fields. Raises InputError, at once or from the iterator; ValueError for bounds below 0. A stream that is
-    damaged, or cut off, gives the frames that can be decoded, then one logged warning, or with `strict` InputError.
+    `start` on. rate: keeps so many frames per second, as in `Selection`. A frame keeps its number in the source.
+    gaps: how pictures follow on each other where the numbers in their names have gaps, or another sequence begins; both
+    are logged. deinterlace: makes whole pictures of frames of two fields. Raises InputError, at once or from the
+    iterator; ValueError for bounds below 0. A stream that is damaged, or cut off, gives the frames that can be decoded,
+    then one logged warning, or with `strict` InputError.
     """
-    selection = Selection(start, stop, every)
+    selection = Selection(start, stop, every, rate)
     if second is not None:
         return PictureSource(picture_pair(source, second), selection, strict=strict, deep=deep)
     given = find_input(source)
@@ -143,7 +145,7 @@ class VideoSource(Closes):
         facts = self._facts
         frames = None
         if facts.duration is not None:
-            frames = len(reading.selection.indices(round(facts.duration * facts.rate), facts.rate))
+            frames = reading.selection.count(round(facts.duration * facts.rate), facts.rate)
         bits: Literal[8, 16] = 16 if self._next.image.dtype == np.uint16 else 8
         self.info = StreamInfo(height, width, facts.rate, frames, facts.aspect, facts.audio, bits=bits)
         self.comment, self.stored = facts.comment, facts.taken.pixels if facts.taken else ""

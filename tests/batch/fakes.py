@@ -9,7 +9,8 @@ from pathlib import Path
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.items import Item
 from flowcli.batch.plan import Plan, plan_items
-from flowcli.batch.run import Outcome, run_batch
+from flowcli.batch.run import run_batch
+from flowcli.batch.standing import Outcome
 from flowcli.batch.work import Job, Result, Task
 from flowcli.output.options import OutputOptions
 
@@ -18,13 +19,20 @@ TASK = Task(SourceOptions(), EngineOptions(), OutputOptions(kinds=("color", "flo
 
 @dataclass
 class Batch:
-    """A batch of text files: the "video" of an item is its text, and each letter gives a file of "flow"."""
+    """A batch of text files: the "video" of an item is its text, and each letter gives a file in a folder.
+
+    Nothing can be made of "1", and only part of "half" can be read.
+    """
 
     inputs: Path
     out: Path
     task: Task = TASK
     tried: list[str] = field(default_factory=list)
     """Items that the last run worked on."""
+    made: dict[str, list[str]] = field(default_factory=dict)
+    """The outputs that it made of each."""
+    fail: bool = False
+    """Whether everything fails."""
 
     def plans(self) -> list[Plan]:
         items = [Item(path.name, path) for path in sorted(self.inputs.iterdir())]
@@ -35,20 +43,30 @@ class Batch:
             self.tried.append(job.name)
             text = job.input.read_text()
             damaged = "cut off" if text == "half" else ""
-            if text == "bad":
+            if text == "bad" or self.fail:
                 yield job, Result(seconds=2.0, error="it is bad", hint="make it good")
                 continue
-            video, folder = (output.path for output in job.outputs)
-            assert video is not None
-            assert folder is not None
-            folder.mkdir(parents=True)
-            video.write_text(text)
-            for letter in text:
-                (folder / f"{letter}.flo").write_text(letter)
+            if text == "1":
+                yield job, Result(error="only one letter", barren=True)
+                continue
+            for output in job.outputs:
+                assert output.path is not None
+                suffix = f".{output.format}"
+                self.made.setdefault(job.name, []).append(
+                    f"{output.path.name}/*{suffix}" if output.folder else output.path.name
+                )
+                output.path.parent.mkdir(parents=True, exist_ok=True)
+                if not output.folder:
+                    output.path.write_text(text)
+                    continue
+                output.path.mkdir()
+                for letter in text:
+                    (output.path / f"{letter}{suffix}").write_text(letter)
             yield job, Result(len(text) + 1, len(text), 1.0, damaged=damaged)
 
     def run(self, retry: bool = False) -> dict[str, Outcome]:
         self.tried.clear()
+        self.made.clear()
         outcomes = list(run_batch(self.plans(), self.out, self.task, self.crew, retry=retry))
         assert len({outcome.record.item for outcome in outcomes}) == len(outcomes) == len(self.plans())
         assert not list(self.out.glob(".*"))

@@ -179,7 +179,7 @@ def address() -> Iterator[str]:
 def writers(out: Path) -> set[int]:
     """The processes that are writing outputs, by the locks of what they write."""
     found = set()
-    for path in out.glob(".manifest.*.part/*/.*.part/lock"):
+    for path in out.glob(".manifest.*.part/*/*/.*.part/lock"):
         with suppress(FileNotFoundError, IndexError):
             found.add(int(path.read_text().split()[1]))
     return found

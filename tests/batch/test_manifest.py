@@ -23,7 +23,6 @@ def record(item: str, time: float = 1.0, **values: Any) -> Record:
         "size": 5,
         "mtime": 6,
         "files": 1,
-        "settings": "s",
         "weights": "w",
     }
     return Record(item=item, time=time, **{**known, **values})
@@ -32,20 +31,25 @@ def record(item: str, time: float = 1.0, **values: Any) -> Record:
 def test_records_come_back(tmp_path: Path) -> None:
     one = record(
         "a/x.mp4",
-        outputs=(Written("a/x.mp4", 1, 77), Written("a/x", 3, 99, (("0.flo", 3),))),
+        outputs=(
+            Written("a/x.mp4", 1, 77, (), "color.mp4", {}),
+            Written("a/x", 3, 99, (("0.flo", 3),), "flow.flo", {"max-side": "5"}),
+            Written("a/y", kind="flow.npy"),
+        ),
         frames=4,
         flows=3,
         seconds=0.5,
     )
     other = record("käse\udcff\n.mp4", status="failed", error="bad", hint="good")
+    owned = {("a/x.mp4", ""): set(), ("a/x", "flo"): {("0.flo", 3)}}
     with Manifest(tmp_path) as manifest:
         assert manifest.last == {}
         manifest.append(one)
         manifest.append(other)
-        assert manifest.owned == {"a/x.mp4": set(), "a/x": {("0.flo", 3)}}
+        assert manifest.owned == owned
     with Manifest(tmp_path) as manifest:
         assert manifest.last == {one.item: one, other.item: other}
-        assert manifest.owned == {"a/x.mp4": set(), "a/x": {("0.flo", 3)}}
+        assert manifest.owned == owned
     assert one.stamp == Stamp(5, 6, 1)
 
 
@@ -61,7 +65,6 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "size": 5,
         "mtime": 6,
         "files": 1,
-        "settings": "s",
         "weights": "w",
         "time": 1.0,
         "frames": 0,
@@ -71,7 +74,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "hint": "",
         "damaged": "",
         "arithmetic": "",
-        "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": []}],
+        "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": [], "kind": "", "settings": None}],
     }
 
 
@@ -133,8 +136,9 @@ VALUES = st.recursive(
 def test_a_line_with_any_value_in_any_place(data: st.DataObject) -> None:
     """It is a record of the right types, or none; never an exception."""
     values: dict[str, Any] = json.loads(json.dumps({"sequence": 3, **record("x").as_dict()}))
-    values["outputs"] = [{"path": "x", "files": 1, "size": 7, "names": [["0.flo", 1]]}]
-    place = data.draw(st.sampled_from([*values, "other", "path", "files", "size", "names", "run"]))
+    output = {"path": "x", "files": 1, "size": 7, "names": [["0.flo", 1]], "kind": "flow.flo", "settings": {"a": "b"}}
+    values["outputs"] = [output]
+    place = data.draw(st.sampled_from([*values, "other", "path", "files", "size", "names", "kind", "settings", "run"]))
     value = data.draw(VALUES)
     if place in values or place == "other":
         values[place] = value
@@ -149,6 +153,9 @@ def test_a_line_with_any_value_in_any_place(data: st.DataObject) -> None:
                 for field in fields(Record):
                     kinds: dict[str, Any] = {"str": str, "Status": str, "int": int, "float": (int, float)}
                     assert isinstance(getattr(each, field.name), kinds.get(str(field.type), tuple))
+                for written in each.outputs:
+                    assert isinstance(written.slot, tuple)
+                    assert all(isinstance(value, str) for value in (written.settings or {}).values())
             manifest.append(record("y"))
         with Manifest(Path(name)) as manifest:
             assert "y" in manifest.last
@@ -182,15 +189,15 @@ def test_a_clock_that_was_ahead_decides_nothing(tmp_path: Path) -> None:
 def test_shards_read_each_other_and_the_latest_counts(tmp_path: Path) -> None:
     with Manifest(tmp_path, (1, 2)) as one:
         assert one.name == "manifest-1of2"
-        one.append(record("x", 5.0, outputs=(Written("x.mp4"),)))
+        one.append(record("x", 5.0, outputs=(Written("x.mp4", 1),)))
     with Manifest(tmp_path, (2, 2)) as two:
         assert two.name == "manifest-2of2"
         # The clock of the first machine was ahead.
-        two.append(record("x", 4.0, outputs=(Written("x.flo"),)))
+        two.append(record("x", 4.0, outputs=(Written("x.flo", 1),)))
         two.append(record("y", 4.0))
     with Manifest(tmp_path) as manifest:
         assert {name: each.time for name, each in manifest.last.items()} == {"x": 4.0, "y": 4.0}
-        assert set(manifest.owned) == {"x.mp4", "x.flo"}
+        assert set(manifest.owned) == {("x.mp4", ""), ("x.flo", "")}
         assert manifest.path == tmp_path / "manifest.jsonl"
 
 

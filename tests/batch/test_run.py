@@ -9,13 +9,16 @@ import sys
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowcli.api import EngineOptions, SourceOptions
-from flowcli.batch.run import Outcome, run_batch, settings_hash
+from flowcli.batch.run import run_batch
+from flowcli.batch.standing import Outcome
 from flowcli.batch.work import Job, Result, Task
 from flowcli.errors import OutputError
+from flowcli.output.options import OutputOptions
 from tests.batch.fakes import TASK, Batch
 from tests.batch.warm import tree
 from tests.tiny import ROOT
@@ -30,6 +33,9 @@ def batch(tmp_path: Path) -> Batch:
     (inputs / "y").write_text("de")
     return Batch(inputs, tmp_path / "deep" / "out")
 
+
+MADE = {"model": "rpwc", "weights": "w"}
+"""The settings of every output."""
 
 WHOLE = {
     "x.mp4": b"abc",
@@ -61,21 +67,19 @@ def test_what_is_written_down(batch: Batch) -> None:
     batch.run()
     lines = [json.loads(line) for line in (batch.out / "manifest.jsonl").read_text().splitlines()]
     assert [(line["item"], line["status"]) for line in lines] == [("x", "writing"), ("x", "done"), ("y", "failed")]
-    _, done, failed = lines
+    writing, done, failed = lines
     status = (batch.inputs / "x").stat()
     assert (done["size"], done["mtime"], done["files"]) == (3, status.st_mtime_ns, 1)
     assert (done["frames"], done["flows"], done["seconds"], done["error"]) == (4, 3, 1.0, "")
-    assert (done["input"], done["weights"], done["settings"]) == (str(batch.inputs / "x"), "w", settings_hash(TASK))
+    assert (done["input"], done["weights"]) == (str(batch.inputs / "x"), "w")
+    flo = [["a.flo", 1], ["b.flo", 1], ["c.flo", 1]]
     assert done["outputs"] == [
-        {"path": "x.mp4", "files": 1, "size": 3, "names": []},
-        {"path": "x", "files": 3, "size": 3, "names": [["a.flo", 1], ["b.flo", 1], ["c.flo", 1]]},
+        {"path": "x.mp4", "files": 1, "size": 3, "names": [], "kind": "color.mp4", "settings": MADE},
+        {"path": "x", "files": 3, "size": 3, "names": flo, "kind": "flow.flo", "settings": MADE},
     ]
-    assert (failed["error"], failed["hint"], failed["outputs"], failed["seconds"]) == (
-        "it is bad",
-        "make it good",
-        [],
-        2,
-    )
+    assert [output["settings"] for output in writing["outputs"]] == [None, None]
+    assert (failed["error"], failed["hint"], failed["seconds"]) == ("it is bad", "make it good", 2)
+    assert [(output["path"], output["files"]) for output in failed["outputs"]] == [("y.mp4", 0), ("y", 0)]
 
 
 def test_what_failed_is_tried_again_when_asked_or_changed(batch: Batch) -> None:
@@ -171,14 +175,21 @@ def test_hidden_files_in_a_folder_change_nothing(batch: Batch) -> None:
         replace(TASK, weights="other"),
         replace(TASK, source=SourceOptions(every=2)),
         replace(TASK, engine=EngineOptions(refine=1)),
-        replace(TASK, output=replace(TASK.output, max_flow=5.0)),
+        replace(TASK, output=replace(TASK.output, crf=5)),
     ],
 )
-def test_other_options_are_other_outputs(batch: Batch, task: Task) -> None:
+def test_other_options_replace_nothing_without_being_asked(batch: Batch, task: Task) -> None:
     batch.run()
+    before = tree(batch.out)
     batch.task = task
+    with pytest.raises(OutputError, match=rf"^made with other options: {batch.out}/x\.mp4, and [13] more \(") as caught:
+        batch.run()
+    assert caught.value.hint == "pass -y to make them anew, or choose another folder, or a --name"
+    assert (batch.tried, tree(batch.out)) == ([], before)
+    batch.task = replace(task, output=replace(task.output, overwrite=True))
     assert batch.status() == {"x": "done", "y": "done"}
     assert batch.status() == {"x": "skipped", "y": "skipped"}
+    assert tree(batch.out) == WHOLE
 
 
 @pytest.mark.parametrize(
@@ -186,6 +197,7 @@ def test_other_options_are_other_outputs(batch: Batch, task: Task) -> None:
     [
         replace(TASK, engine=EngineOptions(device="cpu")),
         replace(TASK, output=replace(TASK.output, overwrite=True)),
+        replace(TASK, output=replace(TASK.output, holes="keep", exr="fusion")),
     ],
 )
 def test_options_that_change_no_output(batch: Batch, task: Task) -> None:
@@ -308,3 +320,115 @@ def test_killed_before_each_step(batch: Batch, tmp_path: Path, run: str) -> None
         killed = Batch(batch.inputs, base / str(step))
         assert set(killed.status().values()) <= {"done", "skipped"}
         assert tree(killed.out) == WHOLE
+
+
+def of(*kinds: str, **options: Any) -> Task:
+    return replace(TASK, output=OutputOptions(kinds=kinds, **options))
+
+
+def times(batch: Batch, *names: str) -> list[int]:
+    return [(batch.out / name).stat().st_mtime_ns for name in names]
+
+
+def test_another_kind_is_made_beside_what_is_there(batch: Batch) -> None:
+    """Also one into the same folder; options that do not matter for what is there may change."""
+    batch.task = of("flo")
+    batch.run()
+    flo = {name: content for name, content in WHOLE.items() if not name.endswith(".mp4")}
+    assert tree(batch.out) == flo
+    before = times(batch, "x/a.flo", "y/d.flo")
+    batch.task = of("flo", "color", max_flow=5.0)
+    made = batch.run()
+    assert {name: outcome.status for name, outcome in made.items()} == {"x": "done", "y": "done"}
+    assert batch.made == {"x": ["x.mp4"], "y": ["y.mp4"]}
+    assert tree(batch.out) == WHOLE
+    (folder, video) = made["x"].record.outputs
+    assert (folder.settings, video.settings) == ({**MADE}, {**MADE, "max-flow": "5.0"})
+    batch.task = of("npy", "flo", max_flow=9.0)
+    assert batch.status() == {"x": "done", "y": "done"}
+    assert batch.made == {"x": ["x/*.npy"], "y": ["y/*.npy"]}
+    npy = {f"{name[:-4]}.npy": content for name, content in flo.items() if name.endswith(".flo")}
+    assert tree(batch.out) == {**WHOLE, **npy}
+    assert times(batch, "x/a.flo", "y/d.flo") == before
+    for kinds in (("flo",), ("npy",), ("flo", "npy")):
+        batch.task = of(*kinds)
+        assert batch.status() == {"x": "skipped", "y": "skipped"}
+    batch.task = of("color", max_flow=5.0)
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+
+
+def test_two_kinds_in_one_folder_from_the_beginning(batch: Batch) -> None:
+    batch.task = of("flo", "npy")
+    made = batch.run()["x"].record.outputs
+    assert [(each.kind, each.files, each.names[0]) for each in made] == [
+        ("flow.flo", 3, ("a.flo", 1)),
+        ("flow.npy", 3, ("a.npy", 1)),
+    ]
+    whole = tree(batch.out)
+    (batch.out / "x" / "b.npy").unlink()
+    assert batch.status() == {"x": "done", "y": "skipped"}
+    assert batch.made == {"x": ["x/*.npy"]}
+    assert tree(batch.out) == whole
+    (batch.inputs / "x").write_text("z")
+    assert batch.status() == {"x": "done", "y": "skipped"}
+    left = {name: content for name, content in whole.items() if not name.startswith("x/")}
+    assert tree(batch.out) == {**left, "x/": b"", "x/z.flo": b"z", "x/z.npy": b"z"}
+
+
+def test_another_content_under_the_same_name_replaces_nothing(batch: Batch) -> None:
+    batch.task = of("color.png", "color")
+    batch.run()
+    for kind, name in (("warp.png", "x"), ("warp", "x.mp4"), ("hsv", "x.mp4")):
+        batch.task = of(kind)
+        what = kind.partition(".")[0]
+        with pytest.raises(OutputError) as caught:
+            batch.run()
+        form = "png" if "." in kind else "mp4"
+        assert caught.value.message == (
+            f"made with other options: {batch.out}/{name}, and 1 more (as color.{form}, now {what}.{form})"
+        )
+    assert batch.tried == []
+
+
+def test_a_kind_that_fails_leaves_the_others(batch: Batch) -> None:
+    batch.task = of("flo")
+    batch.run()
+    batch.task = of("flo", "color")
+    batch.fail = True
+    assert batch.status() == {"x": "failed", "y": "failed"}
+    batch.fail = False
+    assert batch.status() == {"x": "failed", "y": "failed"}
+    batch.task = of("flo")
+    assert batch.status() == {"x": "skipped", "y": "skipped"}
+    batch.task = of("flo", "color")
+    assert batch.status(retry=True) == {"x": "done", "y": "done"}
+    assert batch.made == {"x": ["x.mp4"], "y": ["y.mp4"]}
+    assert tree(batch.out) == WHOLE
+
+
+def test_what_nothing_can_be_made_of_is_skipped(batch: Batch) -> None:
+    (batch.inputs / "x").write_text("1")
+    first = batch.run()
+    assert {name: outcome.status for name, outcome in first.items()} == {"x": "skipped", "y": "done"}
+    assert (first["x"].record.status, first["x"].record.error) == ("skipped", "only one letter")
+    again = batch.run(retry=True)
+    assert batch.tried == []
+    assert again["x"] == Outcome("skipped", first["x"].record, fresh=False)
+    batch.task = of("npy")
+    assert batch.status() == {"x": "skipped", "y": "done"}
+    assert batch.tried == ["x", "y"]
+
+
+def test_records_of_version_0_1_are_read(batch: Batch) -> None:
+    """What they tell of is made again, since its options are not known, and its files are known as ours."""
+    batch.run()
+    path = batch.out / "manifest.jsonl"
+    old = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in old:
+        record["settings"] = "0123"
+        record["outputs"] = [
+            {key: each[key] for key in ("path", "files", "size", "names")} for each in record["outputs"]
+        ]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in old))
+    assert batch.status() == {"x": "done", "y": "done"}
+    assert tree(batch.out) == WHOLE

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,10 +17,11 @@ from flowcli.cli.batch import parse_share
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow
 from flowcli.output.kinds import CONTAINERS
+from flowcli.pictures import read_picture
 from flowcli.weights import entries
 from tests.batch.warm import tree
 from tests.folders import touch
-from tests.tiny import alive, children, start, write_pictures
+from tests.tiny import DOWN, alive, children, start, write_pictures
 from tests.video.clips import lavfi
 
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -140,12 +142,60 @@ def test_a_log_for_machines(clips: Path, capsys: pytest.CaptureFixture[str]) -> 
         "f": ("done", 3, 2),
     }
     assert records["f"]["outputs"] == [
-        {"path": "f", "files": 2, "size": 2 * (12 + 8 * 13 * 18), "names": [["f0.flo", 2]]}
+        {
+            "path": "f",
+            "files": 2,
+            "size": 2 * (12 + 8 * 13 * 18),
+            "names": [["f0.flo", 2]],
+            "kind": "flow.flo",
+            "settings": {"model": "rpwc", "weights": entries.resolve("rpwc").sha256, "precision": "fp32"},
+        }
     ]
     assert records["f"]["weights"] == entries.resolve("rpwc").sha256
     assert main(arguments) == 3
     again = {record["item"]: record["status"] for record in lines(capsys.readouterr().out)}
     assert again == {"a/v.mkv": "skipped", "bad.mp4": "failed", "f": "skipped"}
+
+
+@pytest.mark.slow
+def test_a_dataset_for_two_stream_networks(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames beside their flow, resized, and numbers; one kind after the other is the same as all at once."""
+    lavfi(clips / "one.mkv", "testsrc=size=64x48:rate=10", "-frames:v", 1, "-c:v", "ffv1")
+    whole = ("batch", "clips", "--short-side", "8", *CPU)
+    kinds = [("--as", "tsn"), ("--as", "rgb"), ("--as", "stats")]
+    assert main([*whole, "--out", "out", *kinds[0], *kinds[1], *kinds[2]]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("3 items: 2 done, 1 skipped; 5 flows in ")
+    assert told[1:] == ["skipped, only one frame: one.mkv"]
+    tsn = [f"a/v/flow_{axis}_{number:05d}.jpg" for axis in "xy" for number in (1, 2, 3)]
+    tsn += [f"f/flow_{axis}_{number:05d}.jpg" for axis in "xy" for number in (1, 2)]
+    rgb = [*(f"a/v/img_{number:05d}.jpg" for number in (1, 2, 3, 4)), *(f"f/img_{n:05d}.jpg" for n in (1, 2, 3))]
+    assert names("out") == {*tsn, *rgb, "a/v.csv", "f.csv"}
+    for number in (1, 2, 3):
+        picture = read_picture(Path(f"out/f/img_{number:05d}.jpg"))
+        assert picture.shape == (8, 11, 3)
+        assert abs(picture.astype(int) - 10 * (number - 1)).max() <= 1
+    rows = Path("out/f.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["frame", "0", "1", "2"]
+    speed = rows[0].split(",").index("speed_mean")
+    assert rows[1].split(",")[speed] == ""
+    assert [float(row.split(",")[speed]) for row in rows[2:]] == pytest.approx([math.hypot(10, DOWN)] * 2, abs=1e-4)
+    for kind in kinds:
+        assert main([*whole, "--out", "other", *kind, "-q"]) == 0
+    assert tree(Path("out")) == tree(Path("other"))
+    records = {record["item"]: record for record in lines(Path("other/manifest.jsonl").read_text())}
+    network = {"model": "rpwc", "weights": entries.resolve("rpwc").sha256, "precision": "fp32"}
+    assert [(each["kind"], each["settings"]) for each in records["f"]["outputs"]] == [
+        ("flow.tsn", {"short-side": "8", **network}),
+        ("rgb.jpg", {"short-side": "8"}),
+        ("stats.csv", {"short-side": "8", **network}),
+    ]
+    capsys.readouterr()
+    assert main([*whole, "--out", "other", *kinds[0], "--max-side", "12"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: made with other options: {Path.cwd()}/other/a/v, and 1 more (max-side default, now 12)",
+        "hint: pass -y to make them anew, or choose another folder, or a --name",
+    ]
 
 
 def test_verbose_tells_each_item(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +294,7 @@ def test_interrupted_in_the_middle(table: Path, tmp_path: Path) -> None:
     process = start(table, arguments, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("out/.manifest.*/1/.flowcli-*/*.mp4")):
+        while not list(tmp_path.glob("out/.manifest.*/1/*/.flowcli-*/*.mp4")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -61,10 +61,10 @@ def test_a_second_run_has_nothing_to_do_unless_the_wish_is_another(
     assert batch("--interpolate", "20", *BLEND) == 0
     assert capsys.readouterr().err == "2 items: 2 skipped\n"
     for more, frames in ((("--slow", "2"), 16), (("--size", "x0.5"), 8), (("--duplicates", "skip"), 8)):
-        assert batch("--interpolate", "20", *more, *BLEND) == 0
+        assert batch("--interpolate", "20", *more, *BLEND, "-y") == 0
         assert capsys.readouterr().err.startswith("2 items: 2 done")
         assert len(times(Path("out/one.mp4"))) == frames
-    assert batch("--interpolate", "20", "-m", "nearest", "--json") == 0
+    assert batch("--interpolate", "20", "-m", "nearest", "--json", "-y") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(each["status"], each["weights"], each["flows"]) for each in lines] == [
         ("done", "nearest", 6),
@@ -80,7 +80,7 @@ def test_sound_is_taken_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert batch("--interpolate", "x2", *BLEND) == 0
     assert "Audio: aac" in banner(Path("out/loud.mp4"))
     capsys.readouterr()
-    assert batch("--interpolate", "x1", "--slow", "2", *BLEND) == 0
+    assert batch("--interpolate", "x1", "--slow", "2", *BLEND, "-y") == 0
     assert "Audio" not in banner(Path("out/loud.mp4"))
     why = "audio is not copied: --slow changes the pace; add --audio stretch"
     assert capsys.readouterr().err.splitlines()[0] == f"warning: {tmp_path}/clips/loud.mp4: {why}"

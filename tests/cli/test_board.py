@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from flowcli.batch.manifest import Record
-from flowcli.batch.run import Outcome
+from flowcli.batch.standing import Outcome
 from flowcli.cli.board import Board, board
 
 
@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def outcome(item: str, status: Literal["done", "skipped", "failed"], flows: int = 0, fresh: bool = True) -> Outcome:
-    record = Record(item, "failed", "", 0, 0, 0, "", "", 0.0, flows=flows)
+    record = Record(item, "failed", "", 0, 0, 0, "", 0.0, flows=flows)
     return Outcome(status, record, fresh)
 
 
@@ -57,6 +57,20 @@ def test_items_flows_time_and_failures(clock: list[float]) -> None:
         40,
         10.0,
     )
+
+
+def test_a_line_every_minute_without_a_terminal(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for show in (True, False):
+        with board(5, show=show) as seen:
+            seen.finish(outcome("old", "skipped", fresh=False))
+            for second in range(150):
+                clock[0] += 1
+                seen.report("x", second, 300)
+            seen.finish(outcome("x", "failed"))
+        told = capsys.readouterr().err.splitlines()
+        assert told == ["1/5 items, 1.0 fps, 0:19:20 left", "1/5 items, 1.0 fps, 0:18:10 left"] * show
 
 
 def test_reports_come_from_many_threads() -> None:

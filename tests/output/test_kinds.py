@@ -39,6 +39,10 @@ def test_words(word: str, expected: tuple[str | None, str | None]) -> None:
         ("confidence.png", ("confidence", "png", "/")),
         ("flow", ("flow", "flo", "/")),
         ("i3d", ("flow", "i3d", ".npy")),
+        ("rgb", ("rgb", "jpg", "/")),
+        ("rgb.mp4", ("rgb", "mp4", ".mp4")),
+        ("stats", ("stats", "csv", ".csv")),
+        ("json", ("stats", "json", ".json")),
     ],
 )
 def test_words_for_a_sequence(word: str, expected: tuple[str, str, str]) -> None:
@@ -51,7 +55,7 @@ def test_words_for_a_sequence(word: str, expected: tuple[str, str, str]) -> None
         ("arows", "unknown kind of output: --as arows", "did you mean arrows?"),
         ("trails.npg", "unknown kind of output: --as trails.npg", "did you mean trails.png?"),
         ("trails.flo", "flo cannot hold trails: --as trails.flo", "flo holds flow"),
-        ("flow.mov", "mov cannot hold flow: --as flow.mov", "mov holds color, warp, occlusion or confidence"),
+        ("flow.mov", "mov cannot hold flow: --as flow.mov", "mov holds color, warp, occlusion, confidence or rgb"),
     ],
 )
 def test_words_that_are_none(word: str, message: str, hint: str) -> None:
@@ -70,7 +74,7 @@ def test_every_picture_is_held_by_every_format_of_pictures() -> None:
     assert len(pictures) == 9
     for form in pictures:
         assert form.whats[0] == "color"
-        assert set(WHATS) - {"flow"} <= set(form.whats)
+        assert set(WHATS) - {"flow", "stats"} <= set(form.whats)
     assert set(STYLES) | NEED_BOTH | NEED_FRAMES < set(WHATS)
 
 

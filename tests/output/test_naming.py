@@ -20,10 +20,14 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-KNOWN = "use .mp4 .mkv .mov .webm .gif .flo .png .jpg .tif .pfm .flo5 .npy .npz .exr, or end a folder's name with /"
+KNOWN = (
+    "use .mp4 .mkv .mov .webm .gif .flo .png .jpg .tif .pfm .flo5 .npy .npz .exr .csv .json .jsonl, "
+    "or end a folder's name with /"
+)
 
 
-PICTURES = "mp4 holds color, warp, occlusion or confidence"
+PICTURES = "mp4 holds color, warp, occlusion, confidence or rgb"
+FRAMES = "give a folder: --out frames/ --as rgb"
 
 
 def planned(*targets: str, kinds: tuple[str, ...] = (), pair: bool = False, **options: Any) -> list[Output]:
@@ -127,6 +131,13 @@ def test_trails_are_one_output_in_both_directions() -> None:
     assert len(planned("-", kinds=("trails",), direction="both")) == 1
 
 
+def test_frames_and_their_rows_are_one_output_in_both_directions() -> None:
+    assert planned("a/", "a.csv", kinds=("rgb", "stats"), direction="both") == [
+        Output(Path("a"), "rgb", "jpg", folder=True, both=True),
+        Output(Path("a.csv"), "stats", "csv", both=True),
+    ]
+
+
 def test_style_is_what_color_means() -> None:
     kinds = ("png", "wheel", "hsv", "flow", "occlusion")
     outputs = planned("a/", "b.mp4", "c.mp4", "d/", "e/", kinds=kinds, style="arrows")
@@ -170,8 +181,9 @@ def test_one_folder_takes_two_kinds_of_files() -> None:
         (
             {"targets": ("a.mp4",), "kinds": ("zzz",)},
             "unknown kind of output: --as zzz",
-            "known: color flow warp occlusion confidence wheel hsv arrows magnitude overlay side-by-side trails mp4 "
-            "mkv mov webm gif flo png jpg tif pfm flo5 npy npz exr tsn i3d y4m nut, or both as warp.png",
+            "known: color flow warp occlusion confidence rgb stats wheel hsv arrows magnitude overlay side-by-side "
+            "trails mp4 mkv mov webm gif flo png jpg tif pfm flo5 npy npz exr tsn i3d csv json jsonl y4m nut, or both "
+            "as warp.png",
         ),
         ({"targets": ("a/",), "kinds": ("warp.flo",)}, "flo cannot hold warp: --as warp.flo", "flo holds flow"),
         ({"targets": ("a.mp4",), "kinds": ("flow",)}, "mp4 cannot hold flow: a.mp4", PICTURES),
@@ -183,6 +195,9 @@ def test_one_folder_takes_two_kinds_of_files() -> None:
         ({"targets": ("a/",), "kinds": ("mp4",)}, "mp4 is not written into a folder: a/", "use --out a.mp4"),
         ({"targets": ("a/",), "kinds": ("nut",)}, "nut is not written into a folder: a/", "use --out -"),
         ({"targets": ("a/",), "kinds": ("i3d",)}, "i3d is not written into a folder: a/", "use --out a.npy"),
+        ({"targets": ("a/",), "kinds": ("stats",)}, "csv is not written into a folder: a/", "use --out a.csv"),
+        ({"targets": ("a.jpg",), "kinds": ("rgb",)}, "one file cannot hold the frames: a.jpg", FRAMES),
+        ({"targets": ("a.csv",), "direction": "backward"}, "stats go forward in time: a.csv", "leave out --backward"),
         ({"targets": ("a.jpg",), "kinds": ("tsn",)}, "tsn is several files: a.jpg", "give a folder: --out a/"),
         (
             {"targets": ("a.exr",)},
@@ -299,7 +314,7 @@ def test_no_output_replaces_the_input(tmp_path: Path) -> None:
 
 def test_every_format_can_be_named_and_written() -> None:
     for name, form in CONTAINERS.items():
-        target = {"video": f"a.{name}", "file": f"a.{form.suffix}", "stdout": "-"}.get(form.place, "a/")
+        target = {"video": f"a.{name}", "file": f"a.{form.suffix or name}", "stdout": "-"}.get(form.place, "a/")
         for what in form.whats:
             assert parse_kind(f"{what}.{name}") == (what, name)
             (output,) = planned(target, kinds=(f"{what}.{name}",))

@@ -68,7 +68,8 @@ def times(path: Path) -> list[Fraction]:
 
 
 def wanted(selection: Selection, times: list[Fraction]) -> list[int]:
-    """Indices of the selected frames, found frame by frame: from `start`, before the first at `stop`, every nth."""
+    """Indices of the selected frames, found frame by frame: from `start`, before the first at `stop`, every nth,
+    or the first of each instant."""
     kept = []
     for index, time in enumerate(times):
         start, stop = selection.start, selection.stop
@@ -76,7 +77,11 @@ def wanted(selection: Selection, times: list[Fraction]) -> list[int]:
             break
         if start is None or (time if isinstance(start, Fraction) else index) >= start:
             kept.append(index)
-    return kept[:: selection.every]
+    if selection.rate is None:
+        return kept[:: selection.every]
+    # In quarters of a period, since a frame may come one of them too early.
+    instants = [(4 * times[index] * selection.rate + 1) // 4 for index in kept]
+    return [index for place, index in enumerate(kept) if not place or instants[place] != instants[place - 1]]
 
 
 def durations(path: Path) -> list[Fraction]:

@@ -144,6 +144,24 @@ def test_selection_at_uneven_times(
     ]
 
 
+@pytest.mark.parametrize("rate", [Fraction(3), Fraction(10000, 1001), Fraction(40)])
+def test_frames_are_taken_by_their_times(tmp_path: Path, rate: Fraction) -> None:
+    path = clips.vfr(tmp_path / "a.mkv", clips.numbered(len(UNEVEN)), UNEVEN)
+    for start, stop in ((None, None), (Fraction("0.2011"), 11)):
+        expected = clips.wanted(Selection(start, stop, rate=rate), UNEVEN)
+        frames = read(path, start=start, stop=stop, rate=rate)
+        assert [(frame.index, frame.time) for frame in frames] == [(index, UNEVEN[index]) for index in expected]
+
+
+@pytest.mark.parametrize(("rate", "count"), [(30, 20), (25, 17), (10, 7)])
+def test_times_that_a_file_rounds_leave_no_frame_out(tmp_path: Path, rate: int, count: int) -> None:
+    """Of 30 frames per second, in milliseconds."""
+    path = clips.lavfi(tmp_path / "a.mkv", "testsrc=size=64x48:rate=30", "-frames:v", 20, "-c:v", "ffv1")
+    with open_source(str(path), rate=Fraction(rate)) as source:
+        assert source.info.frames == count
+        assert len(list(source)) == count
+
+
 @pytest.mark.slow
 def test_number_of_frames_is_known_beforehand(tmp_path: Path) -> None:
     path = clips.lavfi(tmp_path / "a.mp4", "testsrc=size=64x48:rate=30000/1001", "-frames:v", 30)
