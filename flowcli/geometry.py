@@ -65,7 +65,7 @@ def sample(
     """
     height, width = image.shape[-2:]
     last = constants((width - 1, height - 1), position)
-    inside = ((position >= -margin) & (position <= last + margin)).all(dim=1, keepdim=True)
+    inside = lies_inside(position, height, width, margin)
     # Far positions are cut here: grid_sample converts them to integers, which is undefined for huge values and NaN.
     position = torch.minimum(torch.nan_to_num(position).clamp(min=0), last)
     if mode == "bicubic":
@@ -75,6 +75,13 @@ def sample(
         image.float(), normal.permute(0, 2, 3, 1), mode=mode, padding_mode="border", align_corners=True
     )
     return sampled, inside
+
+
+def lies_inside(position: Tensor, height: int, width: int, margin: float = 0.0) -> Tensor:
+    """(N, 1, h, w) bool: whether `position` (N, 2, h, w), of x, y, is in a frame; margin: as for `sample`."""
+    x, y = position[:, :1], position[:, 1:]
+    least, right, bottom = -margin, width - 1 + margin, height - 1 + margin
+    return (x >= least) & (x <= right) & (y >= least) & (y <= bottom)
 
 
 def _linear(position: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, find_weights, open_given
-from flowcli.carry.run import CarryOptions, Sides, open_carrying
+from flowcli.carry.run import CarryOptions, Sides, open_arrays
 from flowcli.engine.schedule import AHEAD
 from flowcli.types import Frame, Precision
 
@@ -46,7 +46,7 @@ def propagate(
     Raises FlowcliError: InputError for arrays that do not fit their frame, and what `estimate` raises.
     """
     from flowcli.carry.stream import Carried
-    from flowcli.carry.tensors import Arrays, Known, as_known
+    from flowcli.carry.tensors import Known, as_known
 
     def key(frame: Frame, device: torch.device) -> Known | None:
         array = keys(frame) if callable(keys) else keys.get(frame.index)
@@ -57,7 +57,7 @@ def propagate(
     single = not callable(keys) and len(keys) == 1
     with (
         open_given(source, start=start, stop=stop, every=every) as (frames, name),
-        open_carrying(frames, name, find_weights(engine), engine, options, key, Arrays(), single) as run,
+        open_arrays(frames, name, find_weights(engine), engine, options, key, single) as run,
     ):
         for each in run.frames:
             value = None if each.value is None else each.value.arrays()[""]

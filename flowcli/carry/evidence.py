@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import backward_warp, consistency, grid
-from flowcli.ops import forward_splat
+from flowcli.geometry import consistency, grid, lies_inside
+from flowcli.ops import crowded_out, warp
 from flowcli.ops.alike import Neighbourhood, neighbourhood
 from flowcli.types import Frame
 
@@ -26,7 +26,9 @@ UNSURE = 10.0
 WINDOW = 5
 """Side of the square over which errors are averaged, pixels. 1 to 11 give masks within 0.005 of each other's IoU."""
 CROWDED = 1.6
-"""Pixels of the frame that come from one place, above which some of them are hidden there."""
+"""Cells of the frame that come from one place, above which some of them are hidden there."""
+BETTER = 1.0
+"""Grey levels of photometric error by which another of them must look more like it."""
 _NEARLY = 1e-3
 """Grey levels by which pictures differ that are the same but for rounding."""
 
@@ -96,10 +98,11 @@ def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> 
     With it, what it does not lead back from counts as hidden, too.
     """
     small = reduced(torch.nan_to_num(flow), look.cell) / look.cell
-    warped, inside = backward_warp(other.small[None], small[None], margin=0.5)
-    error = _mean_around((warped[0] - look.small).abs().mean(0))
-    same = inside[0, 0] & (error < _NEARLY)
-    seen = inside[0, 0] & (~_crowded_out(small, error) | same)
+    error = _mean_around((warp(other.small, small) - look.small).abs_().mean(0))
+    height, width = error.shape
+    inside = lies_inside((grid(height, width, small.device) + small)[None], height, width, margin=0.5)[0, 0]
+    same = inside & (error < _NEARLY)
+    seen = inside & (~crowded_out(small, error, CROWDED, BETTER) | same)
     trust = torch.exp(-error / UNSURE) * seen
     if back is not None:
         there = reduced(torch.nan_to_num(back), look.cell) / look.cell
@@ -108,25 +111,9 @@ def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> 
 
 
 def _mean_around(error: Tensor) -> Tensor:
+    """(h, w): means over the square around each cell; beyond the border its cells count."""
     reach = WINDOW // 2
-    return F.avg_pool2d(F.pad(error[None, None], (reach,) * 4, mode="replicate"), WINDOW, 1)[0, 0]
-
-
-def _crowded_out(flow: Tensor, error: Tensor) -> Tensor:
-    """(h, w) bool: where a cell comes from a place that others come from as well, and look more like.
-
-    Several that come from one place cannot all be right: what has been uncovered moves with the ground around it, and
-    so comes from where something stood in front of it.
-    """
-    height, width = error.shape
-    ones = torch.ones(1, 1, height, width, device=flow.device)
-    _, cover = forward_splat(ones, flow[None], ones)
-    crowd, _ = backward_warp(cover, flow[None])
-    place = (grid(height, width, flow.device) + flow).round()
-    column, row = place[0].clamp(0, width - 1), place[1].clamp(0, height - 1)
-    index = (row * width + column).long().flatten()
-    least = torch.full((height * width,), torch.inf, device=flow.device)
-    least = least.scatter_reduce(0, index, error.flatten(), "amin").view(1, 1, height, width)
-    # A neighbour's error counts as well: the flow of both rarely ends on the very same cell.
-    least = -F.max_pool2d(-least, 3, 1, 1).flatten()
-    return (crowd[0, 0] > CROWDED) & (error - least[index].view(height, width) > 1)
+    padded = F.pad(error[None, None], (reach,) * 4, mode="replicate")[0, 0]
+    # Sums of whole slices are four times as fast as avg_pool2d.
+    rows = _sum(padded[first : first + error.shape[0]] for first in range(WINDOW))
+    return _sum(rows[:, first : first + error.shape[1]] for first in range(WINDOW)) / WINDOW**2

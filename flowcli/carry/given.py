@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from flowcli.api import EngineOptions, SourceOptions, open_engine
 from flowcli.carry.naming import PICTURES, POINTS, TENSORS, Target, What
-from flowcli.carry.run import CarryOptions, CarryRun, open_carrying, open_marked
+from flowcli.carry.run import CarryOptions, CarryRun, open_arrays, open_carrying, open_marked
 from flowcli.engine.schedule import Consecutive, Keys
 from flowcli.errors import InputError
 from flowcli.output.options import FrameOptions
@@ -135,7 +135,7 @@ def _open_tensors(
 ) -> Iterator[GivenRun]:
     from flowcli.carry.arrayfiles import find_arrays
     from flowcli.carry.arrayoutputs import open_array_target
-    from flowcli.carry.tensors import Arrays, Known, as_known
+    from flowcli.carry.tensors import Known, as_known
 
     files = find_arrays(given.tensors)
     left = dict(files.files)
@@ -152,7 +152,7 @@ def _open_tensors(
         return open_array_target(target, info, options, stdout, files)
 
     single = len(files.files) == 1
-    with open_carrying(frames, source.input, entry, engine_options, options, key, Arrays(), single) as run:
+    with open_arrays(frames, source.input, entry, engine_options, options, key, single) as run:
         checked = _checked(run.frames, source, lambda: next(iter(left), None), given.tensors)
         yield GivenRun(run.entry, run.engine, checked, run.tally, open_target)
 

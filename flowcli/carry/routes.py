@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.carry.evidence import Evidence, reduced
-from flowcli.geometry import backward_warp
+from flowcli.ops import warp
 
 _LEAST = 1e-3
 """Weight of alike cells, in all, below which there are none."""
@@ -28,7 +28,7 @@ class Route:
         What is hidden here would come from a wrong place: it moves with cells that look and move like it.
         """
         flow = torch.nan_to_num(flow)
-        shift = flow + backward_warp(self.shift[None], flow[None])[0][0]
+        shift = flow + warp(self.shift, flow)
         hidden = evidence.trust == 0
         if bool(hidden.any()):
             cell = evidence.look.cell

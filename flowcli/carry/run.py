@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowcli.carry.keys import Content, Masks
     from flowcli.carry.report import Tally
     from flowcli.carry.stream import Carried, Kind
+    from flowcli.carry.tensors import Known
     from flowcli.engine.engine import Engine
 
 Value = TypeVar("Value")
@@ -127,7 +128,7 @@ def open_labels(
     """As `open_carrying`, for label maps (H, W) int32."""
     from flowcli.carry.edges import refine_edges
     from flowcli.carry.report import Tally
-    from flowcli.carry.ways import ChainedLabels, Ways, begin, settle
+    from flowcli.carry.ways import ChainedLabels, Settling, Ways, begin
 
     def start(frame: Frame, device: torch.device) -> Ways | None:
         labels = key(frame, device)
@@ -137,10 +138,27 @@ def open_labels(
     with open_carrying(frames, name, entry, engine_options, options, start, kind, single, engine) as run:
         # That of the run counts how sure the ways are, not the labels.
         tally = Tally()
-        labelled = settle(run.frames)
+        labelled: Iterator[Carried[torch.Tensor]] = map(Settling(), run.frames)
         if options.refine_edges:
             labelled = refine_edges(labelled)
         yield CarryRun(run.entry, run.engine, tally.counted(labelled), tally)
+
+
+@contextmanager
+def open_arrays(
+    frames: Iterable[Frame],
+    name: str,
+    entry: entries.Entry,
+    engine_options: EngineOptions,
+    options: CarryOptions,
+    key: Callable[[Frame, torch.device], Known | None],
+    single: bool,
+) -> Iterator[CarryRun[Known]]:
+    """As `open_carrying`, for arrays by name."""
+    from flowcli.carry.tensors import Arrays, SettlingArrays
+
+    with open_carrying(frames, name, entry, engine_options, options, key, Arrays(), single) as run:
+        yield CarryRun(run.entry, run.engine, map(SettlingArrays(), run.frames), run.tally)
 
 
 @contextmanager

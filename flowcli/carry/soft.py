@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.carry.evidence import Evidence, reduced
-from flowcli.carry.labels import near, own_weight
-from flowcli.geometry import backward_warp
+from flowcli.carry.labels import WIDE, near, own_weight
+from flowcli.ops import warp
 
 _EDGE = 0.05
 """By how much neighbours differ at a border, of a range from 0 to 1."""
@@ -24,8 +24,11 @@ class Soft:
 
 
 def carry_planes(planes: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
-    """(C, H, W): as `carry_labels`, but of numbers: means take the place of elections."""
-    carried = backward_warp(planes[None], flow[None])[0][0]
+    """(C, H, W): the planes of the frame that the flow leads to, as the frame of `evidence` shows them.
+
+    planes: (C, H, W) float32; flow: (2, H, W) pixels. As for labels, see `settle_labels`, with means for elections.
+    """
+    carried = warp(planes, flow)
     cell = evidence.look.cell
     small = reduced(carried, cell)
     change = _mean_of_alike(small, evidence) - small
@@ -39,7 +42,7 @@ def carry_planes(planes: Tensor, flow: Tensor, evidence: Evidence) -> Tensor:
 def _mean_of_alike(planes: Tensor, evidence: Evidence) -> Tensor:
     """(C, h, w): the planes, those near borders and those that came from nowhere with the mean of their neighbours."""
     trust = evidence.trust
-    cells = (((trust == 0) | near(borders(planes))) & ~evidence.same).flatten().nonzero()[:, 0]
+    cells = (((trust == 0) | near(borders(planes), WIDE)) & ~evidence.same).flatten().nonzero()[:, 0]
     flat = planes.flatten(1)
     own = own_weight(trust).flatten()[cells]
     total, weight = evidence.neighbourhood.sums(planes, cells)

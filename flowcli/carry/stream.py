@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flowcli.carry.evidence import Evidence, Look, look_at, weigh
 from flowcli.engine.schedule import AHEAD, Keys
-from flowcli.geometry import backward_warp
+from flowcli.ops import warp
 from flowcli.types import FlowPair, Frame, FrameFlows
 
 Value = TypeVar("Value")
@@ -57,9 +57,9 @@ class _State(Generic[Value]):
 
     def carried(self, kind: Kind[Value], flow: Tensor, evidence: Evidence) -> _State[Value]:
         """The same one frame on."""
-        confidence, _ = backward_warp(self.confidence[None, None], evidence.flow[None])
+        confidence = warp(self.confidence[None], evidence.flow)[0]
         value = kind.carry(self.value, flow.float(), evidence)
-        return _State(value, confidence[0, 0] * evidence.trust, self.age + 1)
+        return _State(value, confidence * evidence.trust, self.age + 1)
 
     @property
     def weight(self) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.carry.labels import near, thinned
+from flowcli.carry.labels import WIDE, near, thinned
 from flowcli.carry.soft import borders
 from flowcli.carry.stream import Carried
 
@@ -86,7 +86,7 @@ def doubt(carried: Carried[Tensor]) -> float:
     planes = planes[None] if planes.ndim == 2 else planes
     # As many cells as the confidence has.
     cell = -(-planes.shape[1] // carried.confidence.shape[0])
-    edge = near(borders(torch.stack([thinned(plane, cell) for plane in planes])))
+    edge = near(borders(torch.stack([thinned(plane, cell) for plane in planes])), WIDE)
     unsure = 1 - carried.confidence
     return float(unsure[edge].mean() if edge.any() else unsure.mean())
 

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from flowcli.carry.evidence import Evidence
-from flowcli.carry.labels import Labels
 from flowcli.carry.routes import Route
 from flowcli.carry.soft import Soft
+from flowcli.carry.stream import Carried
+from flowcli.carry.ways import ChainedLabels, Settling, Ways, begin
 from flowcli.errors import InputError
 from flowcli.geometry import resize_image
 from flowcli.nets.warp import carry_map
 from flowcli.types import Frame
 
 MOST_LABEL = 65535
-_LABELS, _SOFT = Labels(), Soft()
+_LABELS, _SOFT = ChainedLabels(), Soft()
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +35,16 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of a frame, by name: maps of its own size, carried from frame to frame, and tensors."""
+    """What is known of a frame, by name: maps of its own size, and tensors."""
 
     maps: Mapping[str, Tensor]
-    """(H, W) int32 labels, or (1, H, W) float32 mattes."""
+    """(1, H, W) float32 mattes, carried from frame to frame; settled labels (H, W) int32."""
+    labels: Mapping[str, Ways]
+    """Labels on their way from key frames."""
     parts: tuple[Part, ...]
 
     def arrays(self) -> dict[str, Tensor]:
-        """All of it, tensors as they lie on the frame; those of a key frame are untouched."""
+        """All that is settled, tensors as they lie on the frame; those of a key frame are untouched."""
         whole = dict(self.maps)
         for part in self.parts:
             for name, tensor in part.tensors.items():
@@ -56,30 +59,52 @@ class Arrays:
     """How arrays are carried."""
 
     def carry(self, value: Known, flow: Tensor, evidence: Evidence) -> Known:
-        maps = {name: _kind(each).carry(each, flow, evidence) for name, each in value.maps.items()}
+        maps = {name: _SOFT.carry(each, flow, evidence) for name, each in value.maps.items()}
+        labels = {name: _LABELS.carry(each, flow, evidence) for name, each in value.labels.items()}
         parts = (Part(each.tensors, each.route.carried(flow, evidence), each.share) for each in value.parts)
-        return Known(maps, tuple(parts))
+        return Known(maps, labels, tuple(parts))
 
     def blend(self, one: Known, other: Known, share: Tensor) -> Known:
-        maps = {name: _kind(each).blend(each, other.maps[name], share) for name, each in one.maps.items()}
+        maps = {name: _SOFT.blend(each, other.maps[name], share) for name, each in one.maps.items()}
+        labels = {name: _LABELS.blend(each, other.labels[name], share) for name, each in one.labels.items()}
         parts = (
             Part(each.tensors, each.route, each.share * own)
             for known, own in ((one, share), (other, 1 - share))
             for each in known.parts
         )
-        return Known(maps, tuple(parts))
+        return Known(maps, labels, tuple(parts))
 
 
 def as_known(arrays: Mapping[str, np.ndarray], frame: Frame, device: torch.device) -> Known:
     """What `Arrays` carries for arrays that are given for a frame, as `as_value` takes them."""
     values = {name: as_value(array, frame).to(device) for name, array in arrays.items()}
     size = tuple(frame.image.shape[:2])
-    maps = {name: each for name, each in values.items() if not each.is_floating_point() or each.shape == (1, *size)}
-    tensors = {name: each for name, each in values.items() if name not in maps}
-    if not tensors:
-        return Known(maps, ())
+    labels = {name: begin(each, frame) for name, each in values.items() if not each.is_floating_point()}
+    maps = {name: each for name, each in values.items() if name not in labels and each.shape == (1, *size)}
+    tensors = {name: each for name, each in values.items() if name not in labels and name not in maps}
     route = Route(torch.zeros(2, *size, device=device))
-    return Known(maps, (Part(tensors, route, torch.ones(size, device=device)),))
+    parts = (Part(tensors, route, torch.ones(size, device=device)),) if tensors else ()
+    return Known(maps, labels, parts)
+
+
+class SettlingArrays:
+    """Finds what the labels of frames are, given one after the other."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, Settling] = {}
+
+    def __call__(self, frame: Carried[Known]) -> Carried[Known]:
+        """The frame with all that is known of it as maps and tensors; confidence: of the labels, if there are any."""
+        known, confidence = frame.value, frame.confidence
+        if known is None or not known.labels:
+            return frame
+        maps = dict(known.maps)
+        for name, ways in known.labels.items():
+            settling = self._labels.setdefault(name, Settling())
+            settled = settling(Carried(frame.frame, ways, frame.confidence, frame.key))
+            assert settled.value is not None
+            maps[name], confidence = settled.value, settled.confidence
+        return Carried(frame.frame, Known(maps, {}, known.parts), confidence, frame.key)
 
 
 def as_value(array: np.ndarray, frame: Frame) -> Tensor:
@@ -106,7 +131,3 @@ def as_value(array: np.ndarray, frame: Frame) -> Tensor:
         if not 0 <= label <= MOST_LABEL:
             raise InputError(f"label {label} in frame {frame.index}", f"labels go from 0 to {MOST_LABEL}")
     return torch.from_numpy(array.astype(np.int32))
-
-
-def _kind(value: Tensor) -> Labels | Soft:
-    return _SOFT if value.is_floating_point() else _LABELS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 from flowcli.carry.evidence import Evidence, Look, look_at, weigh
 from flowcli.carry.labels import settle_labels, thinned
 from flowcli.carry.stream import UNSEEN, Carried
-from flowcli.geometry import backward_warp
-from flowcli.ops.labels import sample_labels
+from flowcli.ops import sample_labels, warp
 from flowcli.types import Frame
 
 
@@ -35,8 +34,8 @@ class Way:
     def on(self, flow: Tensor, evidence: Evidence) -> Way:
         """The way from the next frame, from which the flow (2, H, W) leads to this one."""
         flow = torch.nan_to_num(flow)
-        shift = flow + backward_warp(self.shift[None], flow[None])[0][0]
-        seen = backward_warp(self.seen[None, None], evidence.flow[None])[0][0, 0] * evidence.seen
+        shift = flow + warp(self.shift, flow)
+        seen = warp(self.seen[None], evidence.flow)[0] * evidence.seen
         return replace(self, shift=shift, seen=seen, length=self.length + 1)
 
 
@@ -83,40 +82,40 @@ class _Said:
     """(h, w) bool: the same pictures."""
 
 
-def settle(frames: Iterable[Carried[Ways]]) -> Iterator[Carried[Tensor]]:
-    """The frames with their labels, (H, W) int32; those of key frames are untouched."""
-    last: Carried[Tensor] | None = None
-    for each in frames:
-        ways = each.value
+class Settling:
+    """Finds the labels of frames, given one after the other."""
+
+    def __init__(self) -> None:
+        self._last: Carried[Tensor] | None = None
+
+    def __call__(self, frame: Carried[Ways]) -> Carried[Tensor]:
+        """The frame with its labels, (H, W) int32; those of key frames are untouched."""
+        ways = frame.value
         if ways is None:
-            last = Carried(each.frame, None)
+            self._last = Carried(frame.frame, None)
         elif ways.step is None or ways.flow is None:
-            last = Carried(each.frame, ways.ways[0].labels, each.confidence, each.key)
+            self._last = Carried(frame.frame, ways.ways[0].labels, frame.confidence, frame.key)
         else:
-            said = _say(ways, ways.step)
-            if last is not None and len(said) == 1 and ways.ways[0].look.frame.index < each.frame.index:
-                said.append(_repeat(last, ways.flow.float(), ways.step))
-            labels, confidence = _settled(said, ways.step)
-            last = Carried(each.frame, labels, confidence)
-        yield last
+            said = [_say(way, ways.step, len(ways.ways)) for way in ways.ways]
+            if self._last is not None and len(said) == 1 and ways.ways[0].look.frame.index < frame.frame.index:
+                said.append(_repeat(self._last, ways.flow.float(), ways.step))
+            self._last = Carried(frame.frame, *_settled(said, ways.step))
+        return self._last
 
 
-def _say(ways: Ways, step: Evidence) -> list[_Said]:
-    """What the key frames say."""
-    found = []
-    for way in ways.ways:
-        known = weigh(step.look, way.look, way.shift)
-        trust = known.trust * (way.seen > 0.5)
-        weight = (trust + UNSEEN) / (way.length if len(ways.ways) > 1 else 1)
-        found.append(_Said(sample_labels(way.labels, way.shift), weight, trust, known.same))
-    return found
+def _say(way: Way, step: Evidence, ways: int) -> _Said:
+    """What the key frame at the end of the way says, one of so many."""
+    known = weigh(step.look, way.look, way.shift)
+    trust = known.trust * (way.seen > 0.5)
+    weight = (trust + UNSEEN) / (way.length if ways > 1 else 1)
+    return _Said(sample_labels(way.labels, way.shift), weight, trust, known.same)
 
 
 def _repeat(last: Carried[Tensor], flow: Tensor, step: Evidence) -> _Said:
     """What the frame before says, which is nearer than the key frame, but less sure."""
     assert last.value is not None
     assert last.confidence is not None
-    confidence = backward_warp(last.confidence[None, None], step.flow[None])[0][0, 0]
+    confidence = warp(last.confidence[None], step.flow)[0]
     return _Said(sample_labels(last.value, flow), step.trust + UNSEEN, confidence * step.trust, step.same)
 
 

@@ -3,6 +3,7 @@
 from flowcli.ops.alike import elect
 from flowcli.ops.brightness import levelled_brightness
 from flowcli.ops.correlation import correlation, lookup_correlation
+from flowcli.ops.crowd import crowded_out
 from flowcli.ops.deform import deform_conv
 from flowcli.ops.gate import gated_update
 from flowcli.ops.labels import sample_labels
@@ -12,10 +13,12 @@ from flowcli.ops.pixels import unpack_pixels, unshuffle_pixels
 from flowcli.ops.quantise import quantise
 from flowcli.ops.splat import forward_splat
 from flowcli.ops.upsample import convex_upsample
+from flowcli.ops.warp import warp
 
 __all__ = [
     "convex_upsample",
     "correlation",
+    "crowded_out",
     "deform_conv",
     "elect",
     "forward_splat",
@@ -28,4 +31,5 @@ __all__ = [
     "sample_labels",
     "unpack_pixels",
     "unshuffle_pixels",
+    "warp",
 ]

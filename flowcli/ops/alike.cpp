@@ -8,35 +8,45 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace {
 
-constexpr int64_t kLook = 5;  // Motion x and y, and three colours.
+constexpr int64_t kLook = 5;   // Motion x and y, and three colours.
+constexpr int64_t kMost = 64;  // Neighbours of a ring; a multiple of what a vector holds.
 
 // How cells are compared, and with which others.
 struct Around {
   const float *looks, *known;
-  const int64_t* offsets;  // x, y and radius, nearest first.
-  int64_t height, width, count;
+  int64_t height, width;
   float motion, share;
   float most;  // What all neighbours can weigh.
 };
+
+// Neighbours at one distance: where they are, and what each can weigh.
+struct Ring {
+  std::vector<int32_t> x, y;
+  float weight;
+
+  float most() const { return weight * static_cast<float>(x.size()); }
+};
+
+// offsets: x, y and radius of each neighbour, nearest first.
+std::vector<Ring> find_rings(const int64_t* offsets, int64_t count) {
+  std::vector<Ring> rings;
+  for (const int64_t* offset = offsets; offset < offsets + 3 * count; offset += 3) {
+    if (offset == offsets || offset[2] != offset[-1]) rings.push_back({{}, {}, 1.0f / static_cast<float>(offset[2])});
+    rings.back().x.push_back(static_cast<int32_t>(offset[0]));
+    rings.back().y.push_back(static_cast<int32_t>(offset[1]));
+  }
+  return rings;
+}
 
 struct Candidate {
   int32_t label;
   float votes;
 };
-
-// How unlike two cells are that look like `mine` and `other`; scale: of squares of differences in motion.
-float unlike(const float* mine, const float* other, float scale) {
-  float sum = 0;
-  for (int64_t k = 0; k < kLook; ++k) {
-    const float difference = other[k] - mine[k];
-    sum += difference * difference * (k < 2 ? scale : 1.0f);
-  }
-  return sum;
-}
 
 void add(std::vector<Candidate>& candidates, int32_t label, float votes) {
   const auto same = [=](const Candidate& each) { return each.label == label; };
@@ -55,46 +65,55 @@ bool decided(std::vector<Candidate>& candidates, float left) {
   return (second == candidates.end() ? 0 : second->votes) + left <= candidates[0].votes;
 }
 
-// The neighbours of a ring that are inside of the picture and known.
-struct Voters {
-  static constexpr int64_t kMost = 64;  // A multiple of what a vector holds.
-  int64_t count = 0;
-  int32_t labels[kMost];
-  float unlike[kMost], weight[kMost];
+// The votes of a ring, each for the label of a cell.
+struct Votes {
+  explicit Votes(size_t most) : cell(most), weight(most + at::vec::Vectorized<float>::size()) {}
+
+  std::vector<int32_t> cell;
+  std::vector<float> weight;  // There is room for a whole vector at its end.
 };
 
-void vote(const Voters& voters, std::vector<Candidate>& candidates) {
+// Those of the neighbours of `cell`: how alike they are, how near and how well known; outside of the picture 0.
+void count(const Around& around, const Ring& ring, int64_t cell, float scale, Votes& votes) {
   using at::vec::Vectorized;
-  float alike[Voters::kMost];
-  for (int64_t k = 0; k < voters.count; k += Vectorized<float>::size())
-    (Vectorized<float>::loadu(voters.unlike + k).neg().exp_u20() * Vectorized<float>::loadu(voters.weight + k))
-        .store(alike + k);
-  for (int64_t k = 0; k < voters.count; ++k) add(candidates, voters.labels[k], alike[k]);
+  const auto width = static_cast<int32_t>(around.width), height = static_cast<int32_t>(around.height);
+  const auto row = static_cast<int32_t>(cell / around.width), column = static_cast<int32_t>(cell % around.width);
+  const float *looks = around.looks, *known = around.known, *mine = looks + cell * kLook;
+  const float mine_0 = mine[0], mine_1 = mine[1], mine_2 = mine[2], mine_3 = mine[3], mine_4 = mine[4];
+  const int32_t *offset_x = ring.x.data(), *offset_y = ring.y.data();
+  int32_t* cells = votes.cell.data();
+  float *weight = votes.weight.data(), unlike[kMost];
+  const auto size = static_cast<int32_t>(ring.x.size());
+  const float ring_weight = ring.weight;
+#pragma omp simd
+  for (int32_t k = 0; k < size; ++k) {
+    const int32_t x = column + offset_x[k], y = row + offset_y[k];
+    const int32_t inside = (x >= 0) & (x < width) & (y >= 0) & (y < height);
+    const int32_t there = inside * (y * width + x), look = there * static_cast<int32_t>(kLook);
+    const float u = looks[look] - mine_0, v = looks[look + 1] - mine_1;
+    const float r = looks[look + 2] - mine_2, g = looks[look + 3] - mine_3, b = looks[look + 4] - mine_4;
+    unlike[k] = (u * u + v * v) * scale + r * r + g * g + b * b;
+    weight[k] = ring_weight * static_cast<float>(inside) * known[there];
+    cells[k] = there;
+  }
+  for (int32_t k = 0; k < size; k += Vectorized<float>::size())
+    (Vectorized<float>::loadu(unlike + k).neg().exp_u20() * Vectorized<float>::loadu(weight + k)).store(weight + k);
 }
 
-int32_t elect_one(const Around& around, const int32_t* labels, int64_t cell, float own, Voters& voters,
-                  std::vector<Candidate>& candidates) {
+int32_t elect_one(const Around& around, const std::vector<Ring>& rings, const int32_t* labels, int64_t cell, float own,
+                  Votes& votes, std::vector<Candidate>& candidates) {
   const float* mine = around.looks + cell * kLook;
   const float allowed = around.motion + around.share * std::hypot(mine[0], mine[1]);
   const float scale = 0.5f / (allowed * allowed);
-  const int64_t row = cell / around.width, column = cell % around.width;
   candidates.assign(1, {labels[cell], own});
   float left = around.most;
-  for (int64_t k = 0; k < around.count; ++k) {
-    const int64_t *offset = around.offsets + 3 * k, x = column + offset[0], y = row + offset[1];
-    const int64_t there = y * around.width + x;
-    const float weight = 1.0f / static_cast<float>(offset[2]);
-    left -= weight;
-    if (x >= 0 && x < around.width && y >= 0 && y < around.height && around.known[there] > 0) {
-      voters.labels[voters.count] = labels[there];
-      voters.unlike[voters.count] = unlike(mine, around.looks + there * kLook, scale);
-      voters.weight[voters.count++] = weight * around.known[there];
-    }
-    const bool last_of_ring = k + 1 == around.count || offset[5] != offset[2];
-    if (!last_of_ring && voters.count < Voters::kMost) continue;
-    vote(voters, candidates);
-    voters.count = 0;
-    if (last_of_ring && decided(candidates, left)) break;
+  if (own >= left) return labels[cell];
+  for (const Ring& ring : rings) {
+    left -= ring.most();
+    count(around, ring, cell, scale, votes);
+    for (size_t k = 0; k < ring.x.size(); ++k)
+      if (votes.weight[k] > 0) add(candidates, labels[votes.cell[k]], votes.weight[k]);
+    if (decided(candidates, left)) break;
   }
   return candidates[0].label;
 }
@@ -117,10 +136,13 @@ Tensor elect(const Tensor& labels, const Tensor& cells, const Tensor& own, const
   check(offsets, "offsets", at::kLong, {offsets.size(0), 3});
   const Tensor whole = labels.contiguous(), which = cells.contiguous(), weights = own.contiguous();
   const Tensor seen = looks.contiguous(), sure = known.contiguous(), steps = offsets.contiguous();
-  const int64_t* step = steps.const_data_ptr<int64_t>();
+  const std::vector<Ring> rings = find_rings(steps.const_data_ptr<int64_t>(), steps.size(0));
   float most = 0;
-  for (int64_t k = 0; k < steps.size(0); ++k) most += 1.0f / static_cast<float>(step[3 * k + 2]);
-  const Around around{seen.const_data_ptr<float>(), sure.const_data_ptr<float>(), step, height, width, steps.size(0),
+  size_t largest = 0;
+  for (const Ring& ring : rings) most += ring.most(), largest = std::max(largest, ring.x.size());
+  TORCH_CHECK(largest <= kMost && places * kLook <= std::numeric_limits<int32_t>::max(), "a ring of ", largest,
+              " neighbours, or ", places, " cells, are too many");
+  const Around around{seen.const_data_ptr<float>(), sure.const_data_ptr<float>(), height, width,
                       static_cast<float>(motion), static_cast<float>(share), most};
   const int64_t* cell = which.const_data_ptr<int64_t>();
   TORCH_CHECK(std::all_of(cell, cell + count, [=](int64_t each) { return each >= 0 && each < places; }),
@@ -129,10 +151,10 @@ Tensor elect(const Tensor& labels, const Tensor& cells, const Tensor& own, const
   int32_t* to = elected.mutable_data_ptr<int32_t>();
   parallel_for(0, count, 256, [&](int64_t begin, int64_t end) {
     std::vector<Candidate> candidates;
-    Voters voters{};
+    Votes votes(kMost);
     for (int64_t k = begin; k < end; ++k)
-      to[k] = elect_one(around, whole.const_data_ptr<int32_t>(), cell[k], weights.const_data_ptr<float>()[k], voters,
-                        candidates);
+      to[k] = elect_one(around, rings, whole.const_data_ptr<int32_t>(), cell[k], weights.const_data_ptr<float>()[k],
+                        votes, candidates);
   });
   return elected;
 }

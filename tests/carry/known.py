@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -10,6 +10,9 @@ import numpy as np
 import torch
 
 from flowcli.carry.evidence import Evidence, look_at, weigh
+from flowcli.carry.stream import Carried, carry
+from flowcli.carry.ways import ChainedLabels, Settling, Ways, begin
+from flowcli.engine.schedule import Keys
 from flowcli.types import FlowField, FlowPair, Frame, FrameFlows
 from tests import moving
 
@@ -76,6 +79,21 @@ def keys(scene: Scene, *indices: int, label: int = 7) -> Callable[[Frame], torch
         return labels(scene, frame.index, label) if frame.index in indices else None
 
     return key
+
+
+def carried_labels(
+    flows: Iterable[FrameFlows],
+    key: Callable[[Frame], torch.Tensor | None],
+    sides: Keys = "both",
+    ahead: int = 30,
+) -> Iterator[Carried[torch.Tensor]]:
+    """The frames with their labels, from those of key frames."""
+
+    def start(frame: Frame) -> Ways | None:
+        given = key(frame)
+        return None if given is None else begin(given, frame)
+
+    return map(Settling(), carry(flows, start, ChainedLabels(), sides, ahead))
 
 
 def labels(scene: Scene, index: int, label: int = 7) -> torch.Tensor:

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.carry.evidence import look_at, weigh
-from flowcli.carry.labels import Labels, carry_labels
+from flowcli.carry.evidence import Evidence, look_at, weigh
+from flowcli.carry.labels import settle_labels
 from flowcli.ops import sample_labels
 from tests.carry.known import HEIGHT, WIDTH, Scene, evidence, labels, overlap
 
 
 def random_labels(most: int = 60000, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(3).integers(0, most, (height, width), dtype=np.int32))
+
+
+def carry_labels(given: torch.Tensor, flow: torch.Tensor, known: Evidence) -> torch.Tensor:
+    return settle_labels(sample_labels(given, flow), known)
 
 
 def test_no_motion_copies_every_label() -> None:
@@ -61,8 +65,3 @@ def test_large_pictures_are_judged_by_cells_and_borders_follow_their_pixels() ->
     assert carried.shape == (factor * HEIGHT, factor * WIDTH)
     assert overlap(sample_labels(large(0)[1], flow), large(1)[1]) < 0.85
     assert overlap(carried, large(1)[1]) > 0.93
-
-
-def test_blend_takes_the_surer_label() -> None:
-    one, other = torch.tensor([[1, 2, 3]]), torch.tensor([[4, 5, 6]])
-    assert Labels().blend(one, other, torch.tensor([[0.9, 0.5, 0.2]])).tolist() == [[1, 2, 6]]

@@ -8,18 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from flowcli.carry.labels import Labels
-from flowcli.carry.stream import Carried, carry
+from flowcli.carry.stream import Carried
 from flowcli.engine.schedule import Keys
 from flowcli.types import FrameFlows
-from tests.carry.known import Scene, keys, labels, linked, overlap
+from tests.carry.known import Scene, carried_labels, keys, labels, linked, overlap
 
 
 def run(
     scene: Scene, count: int, *given: int, sides: Keys = "both", ahead: int = 30, cuts: tuple[int, ...] = ()
 ) -> list[Carried[torch.Tensor]]:
     flows = linked(scene, count, both=sides != "before", cuts=cuts)
-    return list(carry(flows, keys(scene, *given), Labels(), sides, ahead))
+    return list(carried_labels(flows, keys(scene, *given), sides, ahead))
 
 
 def reached(frames: list[Carried[torch.Tensor]]) -> list[int]:
@@ -112,7 +111,7 @@ def test_frames_are_let_go() -> None:
             most = max(most, len(alive))
             yield each
 
-    for each in carry(counted(), keys(scene, 0, 35), Labels(), "both", ahead=5):
+    for each in carried_labels(counted(), keys(scene, 0, 35), ahead=5):
         assert each.value is not None
         del each
     assert most <= 5 + 4

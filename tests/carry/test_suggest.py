@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.carry.labels import Labels
-from flowcli.carry.stream import Carried, carry
+from flowcli.carry.stream import Carried
 from flowcli.carry.suggest import Doubts, _Seen, doubt, expected, with_one_more
-from tests.carry.known import Scene, keys, labels, linked
+from tests.carry.known import Scene, carried_labels, keys, labels, linked
 
 
 def doubts(values: Iterable[float], given: Iterable[int] = (), cuts: Iterable[int] = ()) -> Doubts:
@@ -102,7 +101,7 @@ def test_doubt_is_that_near_borders() -> None:
 def test_frames_go_through_and_doubt_grows_with_the_distance() -> None:
     scene = Scene(step=(6, 0))
     found = Doubts()
-    frames = carry(linked(scene, 8, both=False), keys(scene, 0), Labels(), "before")
+    frames = carried_labels(linked(scene, 8, both=False), keys(scene, 0), "before")
     assert [each.frame.index for each in found.noted(frames)] == list(range(8))
     noted = [each.doubt for each in found.seen]
     assert noted[0] == 0

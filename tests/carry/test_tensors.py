@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.carry.tensors import Arrays, Known, as_known, as_value
+from flowcli.carry.stream import carry
+from flowcli.carry.tensors import Arrays, Known, SettlingArrays, as_known, as_value
 from flowcli.errors import InputError
 from flowcli.types import Frame
-from tests.carry.known import HEIGHT, WIDTH, Scene, evidence
+from tests.carry.known import HEIGHT, WIDTH, Scene, carried_labels, evidence, keys, labels, linked
 
 FRAME = Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 3, Fraction(0))
 
@@ -35,14 +36,32 @@ def known(**arrays: np.ndarray) -> Known:
 def test_each_kind_is_blended_in_its_way() -> None:
     share = torch.full((HEIGHT, WIDTH), 0.25)
     shapes = {"matte": (HEIGHT, WIDTH), "features": (3, 5, 7)}
-    one, other = (
-        known(labels=np.full((HEIGHT, WIDTH), label), **{name: np.full(shape, value) for name, shape in shapes.items()})
-        for label, value in ((4, 1.0), (9, 0.0))
-    )
+    one, other = (known(**{name: np.full(shape, value) for name, shape in shapes.items()}) for value in (1.0, 0.0))
     blended = Arrays().blend(one, other, share).arrays()
-    assert bool((blended["labels"] == 9).all())
     torch.testing.assert_close(blended["matte"], torch.full((1, HEIGHT, WIDTH), 0.25))
     torch.testing.assert_close(blended["features"], torch.full((3, 5, 7), 0.25))
+
+
+def test_labels_are_carried_as_labels_alone_are_and_settled_by_name() -> None:
+    scene = Scene(step=(4, 0))
+    flows = list(linked(scene, 6, both=True))
+
+    def key(frame: Frame) -> Known | None:
+        if frame.index not in (0, 5):
+            return None
+        square = labels(scene, frame.index).numpy()
+        return as_known({"square": square, "ground": np.where(square == 0, 3, 0)}, frame, torch.device("cpu"))
+
+    alone = carried_labels(flows, keys(scene, 0, 5))
+    for one, both in zip(alone, map(SettlingArrays(), carry(flows, key, Arrays())), strict=True):
+        assert one.value is not None
+        assert both.value is not None
+        arrays = both.value.arrays()
+        assert torch.equal(arrays["square"], one.value)
+        assert torch.equal(arrays["ground"] == 0, one.value != 0)
+        assert one.confidence is not None
+        assert both.confidence is not None
+        assert torch.equal(both.confidence, one.confidence)
 
 
 def test_what_is_known_of_a_key_frame_is_untouched() -> None:

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.carry.stream import Carried, carry
-from flowcli.carry.ways import ChainedLabels, Ways, begin, settle
+from flowcli.carry.stream import Carried
 from flowcli.engine.schedule import Keys
-from flowcli.types import Frame
-from tests.carry.known import HEIGHT, WIDTH, Scene, labels, linked, overlap
+from tests.carry.known import HEIGHT, WIDTH, Scene, carried_labels, keys, labels, linked, overlap
 
 
 def run(scene: Scene, count: int, *given: int, sides: Keys = "both", label: int = 7) -> list[Carried[torch.Tensor]]:
-    def key(frame: Frame) -> Ways | None:
-        return begin(labels(scene, frame.index, label), frame) if frame.index in given else None
-
-    return list(settle(carry(linked(scene, count, both=sides != "before"), key, ChainedLabels(), sides)))
+    flows = linked(scene, count, both=sides != "before")
+    return list(carried_labels(flows, keys(scene, *given, label=label), sides))
 
 
 def values(frames: list[Carried[torch.Tensor]]) -> Iterator[tuple[int, torch.Tensor]]:
@@ -45,9 +41,7 @@ def test_still_pictures_and_whole_pixels_are_copied_exactly(sides: Keys) -> None
     noise = torch.from_numpy(np.random.default_rng(0).integers(0, 9, (HEIGHT, WIDTH), dtype=np.int32))
     pan = Scene(pan=2, side=0)
     flows = linked(pan, 5, both=sides != "before")
-    found = settle(
-        carry(flows, lambda frame: begin(noise, frame) if frame.index == 0 else None, ChainedLabels(), sides)
-    )
+    found = carried_labels(flows, lambda frame: noise if frame.index == 0 else None, sides)
     for index, value in values(list(found)):
         left = 2 * index + 2
         assert torch.equal(value[:, left:], noise[:, 2 : WIDTH - 2 * index])

@@ -1,0 +1,78 @@
+"""Pictures where a flow leads: every kernel against loops, and against `geometry.backward_warp`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flowcli.geometry import backward_warp
+from flowcli.ops import warp
+from tests.ops.layouts import LAYOUTS, random
+
+
+def given(device: str, height: int = 9, width: int = 37) -> tuple[Tensor, Tensor]:
+    image, flow = random(3, 7, 11), 6 * random(2, height, width, seed=1)
+    return image.float().to(device), flow.float().to(device)
+
+
+def expected(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    result = np.zeros((len(image), *flow.shape[1:]))
+    for y, x in np.ndindex(*flow.shape[1:]):
+        place = [
+            min(max(pixel + (0 if math.isnan(move) else move), 0), side - 1)
+            for pixel, move, side in zip((y, x), (flow[1, y, x], flow[0, y, x]), image.shape[1:], strict=True)
+        ]
+        for row in range(image.shape[1]):
+            for column in range(image.shape[2]):
+                share = max(0, 1 - abs(place[0] - row)) * max(0, 1 - abs(place[1] - column))
+                result[:, y, x] += share * image[:, row, column]
+    return result
+
+
+def test_it_is_the_loop(device: str) -> None:
+    image, flow = given(device)
+    flow[:, 2, 3], flow[0, 4, 5], flow[1, 5, 6], flow[:, 6, 7] = torch.nan, 1e30, -torch.inf, torch.inf
+    found = warp(image, flow).cpu().numpy()
+    np.testing.assert_allclose(found, expected(image.cpu().double().numpy(), flow.cpu().double().numpy()), atol=1e-5)
+    plain, _ = backward_warp(image[None], torch.where(flow.isnan(), 0, flow)[None])
+    torch.testing.assert_close(warp(image, flow), plain[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(device: str, layout: str) -> None:
+    image, flow = given(device)
+    laid = [LAYOUTS[layout](each[None])[0] for each in (image, flow)]
+    assert torch.equal(warp(*laid), warp(image, flow))
+
+
+def test_whole_pixels_are_copied(device: str) -> None:
+    image, flow = given(device, 7, 11)
+    flow[0], flow[1] = 2, -1
+    # Plain torch has places as shares of the picture, which round.
+    torch.testing.assert_close(warp(image, flow)[:, 1:, :-2], image[:, :-1, 2:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 8), (17, 2)])
+def test_small_pictures(device: str, size: tuple[int, int]) -> None:
+    image, flow = given(device)
+    part = image[:, : size[0], : size[1]]
+    found = expected(part.cpu().double().numpy(), flow.cpu().double().numpy())
+    np.testing.assert_allclose(warp(part, flow).cpu().numpy(), found, atol=1e-5)
+
+
+def test_wrong_input_is_refused(library: object) -> None:
+    image, flow = given("cpu")
+    for wrong in ((image[0], flow), (image, flow[:1]), (image, flow[0]), (image[:, :0], flow)):
+        with pytest.raises(ValueError, match=r"^image \(.*\) and flow \(.*\) do not fit$"):
+            warp(*wrong)
+    with pytest.raises(RuntimeError, match="do not fit, or are not float32"):
+        torch.ops.flowcli.warp(image.double(), flow)
+
+
+@pytest.mark.slow
+def test_opcheck(device: str) -> None:
+    torch.library.opcheck(torch.ops.flowcli.warp, given(device))
