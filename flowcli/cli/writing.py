@@ -72,8 +72,11 @@ def described_run(run: Run | CarryRun[Any], info: StreamInfo, seconds: float, da
 
 
 def described_engine(engine: Engine) -> dict[str, Any]:
-    """Device and precision, for --json."""
-    return {"device": str(engine.device), "precision": engine.precision}
+    """Device, precision, and which kernels ran: native, fallback or unused, for --json."""
+    from flowcli.ops import native
+
+    kernel = native.status(engine.device.type).kernel
+    return {"device": str(engine.device), "precision": engine.precision, "kernel": kernel}
 
 
 def described_weights(entry: Entry) -> dict[str, str] | None:
