@@ -18,7 +18,7 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.help import WIDTH
-from flowcli.cli.options import DEBUG
+from flowcli.cli.options import DEBUG, PARTIAL
 from flowcli.cli.settings import find_settings
 from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
 from flowcli.environment import kernels_first, share_cores
@@ -124,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings = context.meta
             commands.invoke(context)
             sys.stdout.flush()
+            if PARTIAL in settings:
+                raise KeyboardInterrupt
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -152,10 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             raise
         return FlowcliError.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         if settings.get(DEBUG):
             raise
-        echo("interrupted", err=True)
+        echo(": ".join(["interrupted", *map(str, error.args)]), err=True)
         return INTERRUPTED
     return 0
 

@@ -248,6 +248,7 @@ def test_summary(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "flow": {"model": "dis", "weights": None},
         "device": "cpu",
         "precision": "fp32",
+        "partial": False,
         "audio": False,
         "outputs": [{"out": "out.mp4", "what": "frames", "format": "mp4", "backward": False, "scale": None}],
     }
