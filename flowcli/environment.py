@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from flowcli.errors import UsageError
 
@@ -36,6 +36,17 @@ def share_cores() -> None:
     """
     if _WAITING.isdisjoint(os.environ):
         os.environ.update(SPINS)
+
+
+NATIVE = "FLOWCLI_NATIVE"
+"""Says where native kernels come from: see `flowcli.ops.native`."""
+
+
+@contextmanager
+def kernels_first() -> Iterator[None]:
+    """Has what runs meanwhile wait for native kernels, unless the user has said otherwise."""
+    with changed({NATIVE: "wait"}) if os.environ.get(NATIVE, "auto") in ("", "auto") else nullcontext():
+        yield
 
 
 PIXELS = "FLOWCLI_MAX_PIXELS"

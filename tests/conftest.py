@@ -14,6 +14,8 @@ from tests import tiny
 
 # Defaults that the user has set are none of the tests'.
 os.environ["FLOWCLI_CONFIG"] = "off"
+# The tests run with the native kernels from the first one on.
+os.environ.setdefault("FLOWCLI_NATIVE", "wait")
 
 # The same cases on every run, and no deadline: the machine may be slow.
 hypothesis.settings.register_profile("flowcli", derandomize=True, deadline=None, max_examples=50)

@@ -92,8 +92,8 @@ def test_a_library_beside_the_video_does_not_run(root: Path, table: Path, tmp_pa
         script.write_text(_LOGS.format(log=log, program=program))
         script.chmod(0o755)
         wrapped[name] = str(script)
-    given = {name: value for name, value in os.environ.items() if name not in ("LD_LIBRARY_PATH", "FLOWCLI_NATIVE")}
-    given |= wrapped | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
+    given = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    given |= wrapped | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(root), "FLOWCLI_NATIVE": "wait"}
     before, after = IMPORTS[order]
     program = _USES.format(before=before, after=after)
     words = ["estimate", "a.mkv", "-o", "b.mp4", "--model", "dis"]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcli.batch.work import Job, Result, Task, Worker
-from flowcli.environment import PIXELS, changed, max_pixels, share_cores
+from flowcli.environment import NATIVE, PIXELS, changed, max_pixels, share_cores
 from flowcli.errors import DeviceError, FlowcliError, UsageError
 
 ATTEMPTS = 3
@@ -40,7 +40,7 @@ def ray_crew(jobs: Sequence[Job], task: Task, count: int | None, address: str) -
     with _connected(address) as ray:
         gpus, slots = _slots(ray.cluster_resources(), task.engine.device)
         task = replace(task, engine=replace(task.engine, device="cuda" if gpus else "cpu"))
-        limit = {"env_vars": {PIXELS: str(max_pixels())}}
+        limit = {"env_vars": {PIXELS: str(max_pixels()), NATIVE: os.environ.get(NATIVE, "auto")}}
         actor = ray.remote(num_cpus=1, num_gpus=int(gpus), scheduling_strategy="SPREAD", runtime_env=limit)(_Actor)
         yield from _drive(ray, actor, task, jobs, min(slots, len(jobs), count or slots))
 

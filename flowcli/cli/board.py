@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowcli.cli.progress import SOON, left
 from flowcli.cli.streams import echo, printable
 
 if TYPE_CHECKING:
@@ -87,12 +88,11 @@ class Board:
         running = list(self._running.values())
         flows = self.flows + sum(done for _, done, _ in running)
         worked = self._worked + sum(min(1, done / total) for _, done, total in running if total)
-        left = self._total - sum(self.counts.values()) + self._worked - worked
-        notes = [f"{flows / self.seconds:.1f} fps"] if flows else []
+        rest = self._total - sum(self.counts.values()) + self._worked - worked
+        notes = [f"{flows / self.seconds:.1f} per second"] if flows > 1 and self.seconds >= SOON else []
         notes += [f"{self.counts['failed']} failed"] if self.counts["failed"] else []
-        if worked:
-            minutes, seconds = divmod(round(self.seconds * left / worked), 60)
-            notes.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")
+        if worked and self.seconds >= SOON:
+            notes.append(left(self.seconds * rest / worked))
         return ", ".join(notes)
 
 

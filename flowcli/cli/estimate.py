@@ -143,7 +143,6 @@ def _summary(
 
     import torch
 
-    from flowcli.ops import native
     from flowcli.video import ffmpeg_path, ffmpeg_version
 
     return {
@@ -151,7 +150,6 @@ def _summary(
         "pairs": count,
         **described_run(run, info, seconds, damaged),
         "fps": _rates(run, writers),
-        "kernel": native.status(run.engine.device.type).kernel,
         "outputs": [described(each) for each in writers],
         "versions": {
             "flowcli": __version__,

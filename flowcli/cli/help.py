@@ -19,7 +19,7 @@ _OTHER = {
     "Input": {"max_pixels"},
     "Estimation": {"flow"},
     "Output": {"audio", "no_audio", "name"},
-    "Run": {"help_all"},
+    "Run": {"help_all", "keep_partial"},
 }
 _SECTIONS = {
     name: {field.name for field in dataclasses.fields(kind)} | _OTHER[name]
@@ -50,7 +50,7 @@ class HelpedCommand(click.Command):
     def __init__(self, *arguments: Any, own: Collection[str] = (), rare: Collection[str] = (), **values: Any) -> None:
         super().__init__(*arguments, **values)
         self._own, self._rare = frozenset(own), (_RARE - frozenset(own)) | frozenset(rare)
-        everything = "Show all options, and what words such as OUT and KIND stand for."
+        everything = "Show all options, and what words such as OUT mean."
         self.params.append(
             click.Option(
                 ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_show_all, help=everything

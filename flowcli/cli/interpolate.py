@@ -20,6 +20,7 @@ from flowcli.cli.options import (
     choice,
     encoding_flags,
     grouped,
+    keep_option,
     making_flags,
     network_flags,
     source_options,
@@ -29,7 +30,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
-from flowcli.cli.writing import check_stdout, described, described_weights, told, write_all
+from flowcli.cli.writing import check_stdout, described, described_weights, is_partial, told, write_all
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
 from flowcli.interpolation.options import InterpolationOptions
@@ -93,6 +94,7 @@ from flowcli.types import open_all
         help="Format of an output: png, jpg, tif, mp4, y4m; one per --out.",
     ),
     *encoding_flags,
+    keep_option,
 )
 @talk_options
 def command(
@@ -176,6 +178,7 @@ def command(
             "weights": method.weights and described_weights(method.weights),
             "flow": method.flow and {"model": method.flow.name, "weights": described_weights(method.flow)},
             **tools.described(),
+            "partial": is_partial(),
             "audio": sound is not None,
             "outputs": [described(each) for each in writers],
         }

@@ -18,10 +18,10 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.help import WIDTH
-from flowcli.cli.options import DEBUG
+from flowcli.cli.options import DEBUG, PARTIAL
 from flowcli.cli.settings import find_settings
 from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
-from flowcli.environment import share_cores
+from flowcli.environment import kernels_first, share_cores
 from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
 
 COMMANDS = (
@@ -40,6 +40,9 @@ COMMANDS = (
     "bench",
 )
 """Modules of this package, in the order of `--help`; each has a click command called `command`."""
+
+_WAITING = ("batch", "bench", "doctor", "eval", "train")
+"""Those that wait for the native kernels to be built: they measure, or run for long."""
 
 COMPLETE = "_FLOWCLI_COMPLETE"
 """The environment variable by which a shell asks for completions; `bash_source` and so on print the set-up."""
@@ -68,6 +71,8 @@ class Commands(click.Group):
         if args[0] not in COMMANDS and looks_like_input(args[0]):
             return args[0], _load("draw"), args
         name, command, rest = super().resolve_command(context, args)
+        if name in _WAITING:
+            context.with_resource(kernels_first())
         if name is not None and command is not None:
             settings = find_settings(name, command, dict.fromkeys(COMMANDS))
             context.default_map = {name: {parameter: each.value for parameter, each in settings.items()}}
@@ -119,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings = context.meta
             commands.invoke(context)
             sys.stdout.flush()
+            if PARTIAL in settings:
+                raise KeyboardInterrupt
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -147,10 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             raise
         return FlowcliError.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         if settings.get(DEBUG):
             raise
-        echo("interrupted", err=True)
+        echo(": ".join(["interrupted", *map(str, error.args)]), err=True)
         return INTERRUPTED
     return 0
 

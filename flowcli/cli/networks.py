@@ -78,7 +78,7 @@ net_options = grouped(
         metavar="N",
         help="Run the network on N frames more, and say how far what was carried agrees with it.",
     ),
-    click.option("--show-splits", is_flag=True, help="List where an ONNX network is cut well, and stop."),
+    click.option("--show-splits", is_flag=True, help="List good cuts of an ONNX network; nothing is carried."),
 )
 
 

@@ -227,6 +227,26 @@ engine_options = grouped(
     choice("--last", get_args(Last), "What the last frame gets: N frames have N-1 flows."),
 )
 
+KEEP = "keep_partial"
+"""Key in the context's `meta`, where `write_all` finds it, and name of the option."""
+PARTIAL = "flowcli.partial"
+"""Key in the context's `meta` that is there if the command has kept a part of its outputs."""
+
+
+def _keep(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    context.meta[KEEP] = wanted
+
+
+keep_option = click.option(
+    "--keep-partial",
+    KEEP,
+    is_flag=True,
+    expose_value=False,
+    callback=_keep,
+    help="After Ctrl-C, keep what is done: whole files that hold a part; a second Ctrl-C keeps nothing.",
+)
+"""For commands that write with `write_all`."""
+
 targets_option = click.option(
     "-o", "--out", "targets", type=click.Path(), multiple=True, metavar="OUT", help="Where to write; may be repeated."
 )
@@ -323,7 +343,7 @@ writing_options = (
 )
 """For commands with their own options for the names of outputs."""
 
-output_options = grouped("output", OutputOptions, *_naming_options, *writing_options)
+output_options = grouped("output", OutputOptions, *_naming_options, *writing_options, keep_option)
 
 frameless_options = grouped("output", OutputOptions, *_naming_options, *_drawing_options, *_storing_options)
 """For commands that have flow without its frames."""

@@ -24,6 +24,7 @@ from flowcli.cli.options import (
     flow_options,
     frame_options,
     grouped,
+    keep_option,
     talk_options,
     targets_option,
     whole_source_options,
@@ -64,6 +65,7 @@ def _parse_as(text: str) -> str:
         help="What to write there; one per --out, in the same order.",
     ),
     *frame_options,
+    keep_option,
 )
 @grouped(
     "carrying",
@@ -111,9 +113,9 @@ def command(
     """Carry masks, points or paint of some frames, or what a network says of them, along the flow to all frames.
 
     INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files with the names of
-    frames, or with their numbers, counted from 0: label maps with a palette, in grey of 8 or 16 bits, in up to 256
-    colours, in black and white, or soft mattes in grey. Labels are elected, never mixed; masks that are given come
-    out as they are. A cut ends what is carried; where nothing comes to, masks are empty.
+    frames, or numbered from 0: label maps (with a palette, in grey of 8 or 16 bits, in up to 256 colours, in black and
+    white) or soft mattes in grey. Labels are never mixed, and masks that are given come out as they are. Nothing is
+    carried across a cut: frames that no mask reaches get an empty one.
 
     \b
     OUT                              is

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
+from flowcli.cli.options import KEEP, PARTIAL
 from flowcli.cli.progress import Unit, counted, track
+from flowcli.cli.stopping import until_interrupted
 from flowcli.cli.streams import is_closed
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.opening import Writer
@@ -37,9 +41,40 @@ def check_stdout(options: FrameOptions) -> None:
 def write_all(
     items: Iterable[Item], writers: Sequence[Writer[Item]], total: int | None, unit: Unit, *, show: bool
 ) -> int:
-    """The number of items written to all outputs. total: how many will come, if known; show: with a progress bar."""
-    with needs_reader(each.output.path for each in writers):
-        return drain(track(items, total, unit, show=show), writers)
+    """The number of items written to all outputs. total: how many will come, if known; show: with a progress bar.
+
+    After Ctrl-C or SIGTERM, the outputs hold what was done and `is_partial`, if --keep-partial is given; otherwise
+    raises KeyboardInterrupt, and nothing is kept.
+    """
+    paths = [each.output.path for each in writers]
+    context = click.get_current_context()
+    keep, closing = context.meta.get(KEEP), False
+
+    def until(stop: Callable[[], bool]) -> Iterator[Item]:
+        nonlocal closing
+        for count, item in enumerate(items, 1):
+            yield item
+            if stop() and count != total:
+                context.meta[PARTIAL] = True
+                break
+        closing = True
+
+    with needs_reader(paths):
+        try:
+            with until_interrupted() if keep else nullcontext(lambda: False) as stop:
+                return drain(track(until(stop), total, unit, show=show), writers)
+        except KeyboardInterrupt as error:
+            # Some outputs may be there already.
+            if closing or not any(paths):
+                raise
+            hint = "; --keep-partial keeps what is done" if keep is False else ""
+            raise KeyboardInterrupt(f"nothing was kept{hint}") from error
+
+
+def is_partial() -> bool:
+    """Whether the command was asked to end, and keeps what it has done so far."""
+    context = click.get_current_context(silent=True)
+    return context is not None and PARTIAL in context.meta
 
 
 @contextmanager
@@ -65,6 +100,7 @@ def described_run(run: Run | CarryRun[Any], info: StreamInfo, seconds: float, da
         "height": info.height,
         "seconds": round(seconds, 3),
         "damaged": damaged or None,
+        "partial": is_partial(),
         **described_engine(run.engine),
         "model": run.entry.name,
         "weights": described_weights(run.entry),
@@ -72,8 +108,11 @@ def described_run(run: Run | CarryRun[Any], info: StreamInfo, seconds: float, da
 
 
 def described_engine(engine: Engine) -> dict[str, Any]:
-    """Device and precision, for --json."""
-    return {"device": str(engine.device), "precision": engine.precision}
+    """Device, precision, and which kernels ran: native, fallback or unused, for --json."""
+    from flowcli.ops import native
+
+    kernel = native.status(engine.device.type).kernel
+    return {"device": str(engine.device), "precision": engine.precision, "kernel": kernel}
 
 
 def described_weights(entry: Entry) -> dict[str, str] | None:
@@ -97,4 +136,5 @@ def told(writers: Sequence[Writer[Any]], count: int, unit: Unit, info: StreamInf
     """One line that says what was written. info: size of the flows or frames."""
     names = ", ".join(dict.fromkeys(str(each.output) for each in writers))
     size = f"{info.width}x{info.height}"
-    return f"wrote {names}: {counted(count, unit)}, {size}, {seconds:.1f} s ({count / seconds:.1f} per second)"
+    what = f"wrote a part of {names}" if is_partial() else f"wrote {names}"
+    return f"{what}: {counted(count, unit)}, {size}, {seconds:.1f} s ({count / seconds:.1f} per second)"

@@ -42,11 +42,14 @@ class Tools:
     engine: Engine | None
 
     def described(self) -> dict[str, str]:
-        """Device and precision, where there is a network."""
-        if self.engine is not None:
-            return {"device": str(self.engine.device), "precision": self.engine.precision}
-        device = getattr(self.synthesiser, "device", None)
-        return {} if device is None else {"device": str(device), "precision": "fp32"}
+        """Device, precision, and which kernels ran so far, where there is a network."""
+        from flowcli.ops import native
+
+        device = getattr(self.synthesiser, "device", None) if self.engine is None else self.engine.device
+        if device is None:
+            return {}
+        precision = "fp32" if self.engine is None else self.engine.precision
+        return {"device": str(device), "precision": precision, "kernel": native.status(device.type).kernel}
 
 
 @dataclass(frozen=True, eq=False)

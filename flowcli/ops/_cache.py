@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowcli.errors import DeviceError
+from flowcli.private import lock
 
 _OWN = "set XDG_CACHE_HOME to a folder of your own"
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -88,6 +89,27 @@ class Note:
 
     def forget(self) -> None:
         self.path.unlink(missing_ok=True)
+
+    def claim(self) -> int | None:
+        """An open file that keeps others from claiming the build until all who have it open close it, or end.
+
+        None where there are no such locks. Raises BlockingIOError if the build is claimed, OSError if nothing can be
+        written there.
+        """
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            try:
+                locked = lock(descriptor)
+                # Not of the one before, which forgot the note between these lines.
+                with suppress(FileNotFoundError):
+                    if locked and os.path.samestat(os.fstat(descriptor), os.stat(self.path)):
+                        kept, descriptor = descriptor, -1
+                        return kept
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+            if not locked:
+                return None
 
 
 def _is_ours(path: Path) -> bool:

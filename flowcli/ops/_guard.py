@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 _POLL = 0.1
 """Seconds."""
@@ -20,6 +22,7 @@ _GRACE = 3.0
 def run(parent: int, folder: str, command: list[str]) -> int:
     """Its exit status."""
     child = subprocess.Popen(command, start_new_session=True)
+    _give_way_alike(child.pid)
     while child.poll() is None:
         if os.getppid() != parent or not os.path.isdir(folder):
             os.killpg(child.pid, signal.SIGTERM)
@@ -30,6 +33,13 @@ def run(parent: int, folder: str, command: list[str]) -> int:
             return 1
         time.sleep(_POLL)
     return child.returncode
+
+
+def _give_way_alike(pid: int) -> None:
+    """Gives the session of a child the priority of this one: Linux weighs sessions before the processes in them."""
+    with suppress(OSError, ValueError):
+        nice = Path("/proc/self/autogroup").read_text(encoding="ascii").split()[-1]
+        Path(f"/proc/{pid}/autogroup").write_text(nice, encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ def test_items_flows_time_and_failures(clock: list[float]) -> None:
     board.report("x", 20, 40)
     board.report("[b]y", 5, None)
     # Half an item in 10 seconds, and three and a half are left.
-    assert shown(board) == ["items 1/5 2.5 fps, 0:01:10 left", "x 20/40", "[b]y 5/?"]
+    assert shown(board) == ["items 1/5 2.5 per second, 0:01:10 left", "x 20/40", "[b]y 5/?"]
     board.finish(outcome("x", "done", 40))
     board.finish(outcome("[b]y", "failed"))
-    assert shown(board) == ["items 3/5 4.0 fps, 1 failed, 0:00:10 left"]
+    assert shown(board) == ["items 3/5 4.0 per second, 1 failed, 0:00:10 left"]
     assert (board.counts, board.flows, board.seconds) == (
         {"done": 1, "damaged": 0, "skipped": 1, "failed": 1},
         40,
@@ -70,7 +70,7 @@ def test_a_line_every_minute_without_a_terminal(
                 seen.report("x", second, 300)
             seen.finish(outcome("x", "failed"))
         told = capsys.readouterr().err.splitlines()
-        assert told == ["1/5 items, 1.0 fps, 0:19:20 left", "1/5 items, 1.0 fps, 0:18:10 left"] * show
+        assert told == ["1/5 items, 1.0 per second, 0:19:20 left", "1/5 items, 1.0 per second, 0:18:10 left"] * show
 
 
 def test_reports_come_from_many_threads() -> None:

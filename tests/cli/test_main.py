@@ -101,6 +101,21 @@ def fails_with(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None
     monkeypatch.setattr(module.Commands, "get_command", lambda self, context, name: command)
 
 
+def test_who_measures_or_runs_for_long_waits_for_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str | None] = []
+    fails_with(monkeypatch, lambda: modes.append(os.environ.get("FLOWCLI_NATIVE")))
+    monkeypatch.delenv("FLOWCLI_NATIVE", raising=False)
+    assert [main([name]) for name in COMMANDS] == [0] * len(COMMANDS)
+    waiting = [name for name, mode in zip(COMMANDS, modes, strict=True) if mode == "wait"]
+    assert waiting == ["batch", "doctor", "eval", "train", "bench"]
+    assert set(modes) == {None, "wait"}
+    # What the user has said stays.
+    for mode in ("off", "require"):
+        monkeypatch.setenv("FLOWCLI_NATIVE", mode)
+        assert main(["batch"]) == 0
+        assert modes.pop() == mode
+
+
 def test_errors_are_two_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def act() -> None:
         raise InputError("no such\nfile: x", "check the name")

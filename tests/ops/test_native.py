@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import shlex
@@ -12,8 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,54 +21,12 @@ import torch
 from torch.utils import cpp_extension
 
 from flowcli.errors import DeviceError, FlowcliError
-from flowcli.ops import native
+from flowcli.ops import _compile, native
 from flowcli.ops.library import FALLBACKS
 from flowcli.ops.native import NativeStatus
 from flowcli.private import Private
+from tests.ops.compilers import BUILDING, WAITING, WRITE, Compiler, alive, probe, until
 from tests.tiny import ROOT
-
-BUILDING = "building the native kernel for cpu, once: it takes about half a minute"
-WRITE = 'while [ "$1" != -o ]; do shift; done; '
-"""In a script for a compiler: makes `$2` the file to write."""
-
-
-class Compiler:
-    """A script in the place of the compiler, and a loader that takes what contains `good`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "compiler"
-        self.cache = folder / "cache" / "flowcli"
-        self.loaded: list[Path] = []
-        self.does(WRITE + 'echo good > "$2"')
-
-    def does(self, script: str) -> None:
-        self.path.write_text(f"#!/bin/sh\n{script}\n")
-        self.path.chmod(0o755)
-
-    def hangs(self, folder: Path) -> Path:
-        """A file that says which process it is, as soon as it runs."""
-        started, own = folder / "started", shlex.quote(f"{folder}/") + "$$"
-        self.does(f"echo $$ > {own}; mv {own} {shlex.quote(str(started))}; exec sleep 60")
-        return started
-
-    def load(self, path: Path | str) -> None:
-        """As torch.ops.load_library, whose error says less than its cause."""
-        if "good" not in Path(path).read_text():
-            raise OSError(f"Could not load this library: {path}") from OSError(f"{path}: file too short")
-        self.loaded.append(Path(path))
-
-
-@pytest.fixture
-def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Compiler]:
-    """As on a fresh machine: nothing is known, built or set."""
-    fake = Compiler(tmp_path)
-    monkeypatch.setattr(native, "_known", {})
-    monkeypatch.setattr(torch.ops, "load_library", fake.load)
-    monkeypatch.setenv("CXX", str(fake.path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(fake.cache.parent))
-    monkeypatch.delenv("FLOWCLI_NATIVE", raising=False)
-    with caplog.at_level(logging.INFO, "flowcli"):
-        yield fake
 
 
 @pytest.mark.slow
@@ -117,7 +73,7 @@ def test_another_mode_is_an_error(compiler: Compiler, monkeypatch: pytest.Monkey
     with pytest.raises(FlowcliError) as caught:
         native.ensure("cpu")
     assert caught.value.message == f"FLOWCLI_NATIVE is {value!r}"
-    assert caught.value.hint == "set it to off, auto or require"
+    assert caught.value.hint == "set it to off, auto, wait or require"
 
 
 QUIET = "FLOWCLI_NATIVE=off silences this"
@@ -215,12 +171,12 @@ def test_a_build_that_is_interrupted_tells_nothing_and_stops(
         with suppress(RuntimeError, OSError):
             load()
 
-    def interrupted(load: Callable[[], None], compiler: str) -> None:
+    def interrupted(load: Callable[[], None], compiler: str, patience: float) -> None:
         threading.Thread(target=quietly, args=(load,), daemon=True).start()
         until(started.exists)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(native, "_patiently", interrupted)
+    monkeypatch.setattr(_compile, "_patiently", interrupted)
     with pytest.raises(KeyboardInterrupt):
         native.ensure("cpu")
     assert list(compiler.cache.iterdir()) == []
@@ -246,21 +202,6 @@ def test_no_compiler_outlives_us(compiler: Compiler, tmp_path: Path, number: sig
     finally:
         process.kill()
         process.wait()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be asked for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_folder_without_room_or_rights_costs_no_build(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +283,7 @@ def test_without_setuptools(compiler: Compiler, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_ninja(compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(native, "_ninja_folders", list)
+    monkeypatch.setattr(_compile, "_ninja_folders", list)
     monkeypatch.setenv("PATH", str(tmp_path))
     reason = native.ensure("cpu").reason
     assert re.fullmatch(".* cannot build native kernels: Ninja is required .*pip install ninja.*", reason), reason
@@ -542,49 +483,19 @@ def test_the_sources_register_every_operator(root: Path, suffix: str, key: str) 
     assert sorted(found) == sorted((operator, operator) for operator in expected)
 
 
-PROBE = """
-import json, re, sys, torch
-from pathlib import Path
-from flowcli.ops import correlation, native
-from flowcli.ops.library import FALLBACKS
-features = torch.randn(1, 8, 6, 7)
-volume = correlation(features, features, 2)
-kernel = torch._C._dispatch_has_kernel_for_dispatch_key("flowcli::correlation", "CPU")
-same = torch.allclose(volume, FALLBACKS["correlation"](features, features, 2, 1), atol=1e-5)
-built = "torch.utils.cpp_extension" in sys.modules
-maps = Path("/proc/self/maps")
-lines = maps.read_text().splitlines() if maps.exists() else ["libomp"]
-pools = {line.split()[-1] for line in lines if re.search("lib[gi]?omp", line)}
-print(json.dumps([native.status("cpu").kernel, kernel, same, built, len(pools)]))
-"""
-
-
-def probe(root: Path, cache: Path, cxx: str, **variables: str) -> subprocess.Popen[str]:
-    """A process that correlates; its stdout tells which kernel did it, and holds nothing else."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root),
-        "XDG_CACHE_HOME": str(cache),
-        "CXX": cxx,
-        "OMP_NUM_THREADS": "1",
-        **variables,
-    }
-    environment.pop("FLOWCLI_NATIVE", None)
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", PROBE], env=environment, stdout=pipe, stderr=pipe, text=True)
-
-
 @pytest.mark.slow
 def test_two_processes_build_at_once(library: Path, compiler: Compiler, root: Path) -> None:
-    """The compiler is slow and talks, and its product is the real library."""
+    """The compiler is slow and talks, and its product is the real library: one builds, the other waits for it."""
     compiler.does(
         f'echo talk; echo error >&2; {WRITE} sleep 1; head -c 1000 {library} > "$2"; sleep 1; cp {library} "$2"'
     )
     running = [probe(root, compiler.cache.parent, str(compiler.path)) for _ in range(2)]
+    said = []
     for process in running:
         out, err = process.communicate(timeout=120)
         assert json.loads(out) == ["native", True, True, True, 1]
-        assert err.splitlines() == [BUILDING]
+        said += err.splitlines()
+    assert sorted(said) == [WAITING, BUILDING]
     (made,) = compiler.cache.iterdir()
     assert made.name == library.name
 
