@@ -12,8 +12,9 @@ from torch import Tensor
 
 from flowcli import geometry
 from flowcli.draw.color import RunningScale
+from flowcli.draw.occlusion import occluded, occlusion_mask
 from flowcli.draw.styles import open_drawing
-from flowcli.geometry import backward_warp, consistency
+from flowcli.geometry import backward_warp
 from flowcli.types import FlowPair, Frame, Holes, StreamInfo, Style
 
 
@@ -86,7 +87,7 @@ class Warp:
         warped, inside = backward_warp(second.float(), forward, margin=0.5)
         image = warped.round_().to(torch.uint8)
         if self._holes != "keep":
-            hole = ~inside if pair.backward is None else consistency(forward, pair.backward.known[None])
+            hole = ~inside if pair.backward is None else occluded(pair)
             if self._holes == "black":
                 image = image.masked_fill_(hole, 0)
             else:
@@ -98,26 +99,24 @@ class Warp:
 class Mask:
     """A grey picture for the first frame, made from the flow both ways. Raises ValueError without backward flow.
 
-    measure: returns (1, 1, H, W), where 1 is white, for forward and backward flow, (1, 2, H, W) each.
+    measure: returns (1, 1, H, W), where 1 is white, for a pair with flow both ways.
     """
 
-    measure: Callable[[Tensor, Tensor], Tensor]
+    measure: Callable[[FlowPair], Tensor]
 
     def info(self, source: StreamInfo) -> StreamInfo:
         return _pictures(source)
 
     def __call__(self, pair: FlowPair) -> Frame:
-        if pair.backward is None:
-            raise ValueError("the pair has no backward flow")
-        part = self.measure(pair.forward.known[None], pair.backward.known[None])
+        part = self.measure(pair)
         return _frame(pair, (part[0, 0] * 255).round_().to(torch.uint8).cpu().numpy())
 
 
-occlusion = Mask(lambda forward, backward: consistency(forward, backward).float())
-"""White where a pixel of the first frame is hidden in the second or leaves it (`consistency`), otherwise black."""
+occlusion = Mask(lambda pair: occlusion_mask(pair).float())
+"""White where a pixel of the first frame is hidden in the second or leaves it (`occlusion_mask`), otherwise black."""
 
-confidence = Mask(geometry.confidence)
-"""White where forward and backward flow agree, darker where they do less, below 128 where a pixel is occluded."""
+confidence = Mask(lambda pair: geometry.confidence(pair.forward.known[None], pair.reversed().forward.known[None]))
+"""White where forward and backward flow agree, darker where they do less, black where a pixel leaves the frame."""
 
 
 def _pictures(source: StreamInfo, *, width: int | None = None, alpha: bool = False) -> StreamInfo:
