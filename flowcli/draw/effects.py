@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowcli import geometry
 from flowcli.draw.color import RunningScale
+from flowcli.draw.floor import NoiseFloor, faded
 from flowcli.draw.occlusion import occluded, occlusion_mask
 from flowcli.draw.styles import open_drawing
 from flowcli.geometry import backward_warp
@@ -32,7 +33,8 @@ class Color:
 
     scale: the speed in pixels with full colour; wheel colours are darker above it. None: the scale follows `percentile`
     of the speeds in the video (RunningScale), and colours stay full above it, since it may lag behind.
-    legend: draw a legend into the lower left corner. style, dim: as for `open_drawing`.
+    legend: draw a legend into the lower left corner. style, dim: as for `open_drawing`. floor: the speed in pixels
+    below which what is drawn fades (`faded`), 0 for none. None: it follows the noise of the video (NoiseFloor).
     """
 
     percentile = 99.0
@@ -46,9 +48,12 @@ class Color:
         *,
         percentile: float = percentile,
         dim: float = 0.4,
+        floor: float | None = None,
     ) -> None:
         self._fixed = scale
         self._running = RunningScale(percentile)
+        self._floor = floor
+        self._noise = NoiseFloor()
         self._legend = legend
         self._drawing = open_drawing(style, darken=scale is not None, dim=dim)
 
@@ -63,8 +68,13 @@ class Color:
     def __call__(self, pair: FlowPair) -> Frame:
         flow = pair.forward
         scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
-        image = self._drawing.draw(pair, scale)
+        image = self._drawing.draw(self._above_floor(pair), scale)
         return _frame(pair, self._drawing.explain(image, scale) if self._legend else image)
+
+    def _above_floor(self, pair: FlowPair) -> FlowPair:
+        floor = self._noise.update(pair) if self._floor is None else self._floor
+        backward = pair.backward and faded(pair.backward, floor)
+        return replace(pair, forward=faded(pair.forward, floor), backward=backward)
 
 
 class Warp:

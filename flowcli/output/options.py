@@ -50,3 +50,6 @@ class OutputOptions(FrameOptions):
     def named(self) -> list[tuple[str, str]]:
         masks = {"occlusion": self.occlusion, "confidence": self.confidence}
         return [*super().named, *((target, kind) for kind, targets in masks.items() for target in targets)]
+
+    floor: float | None = None
+    """Speed in pixels below which what is drawn fades, 0 for none; None follows the noise of the video."""
