@@ -26,7 +26,7 @@ class NoiseFloor:
     """
 
     usual = 0.3 / 640
-    factor = 1.5
+    factor = 2.0
     memory = 5
     step = 1.04
     samples = 20_000
