@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.draw.color import legend
 from flowcli.draw.effects import Color, Warp, confidence, occlusion
 from flowcli.draw.occlusion import outside
 from flowcli.geometry import consistency, grid
@@ -127,21 +126,6 @@ def test_color_measures_valid_pixels_only() -> None:
     color = Color()
     color(_pair(_picture(), uv, torch.arange(65)[:, None].expand(65, 97) >= 30))
     assert color.scale_range == pytest.approx((4, 4))
-
-
-def test_legend_is_drawn_into_the_lower_left_corner_only() -> None:
-    pair = _pair(_picture(200, 300), _constant(0, 0, 200, 300))
-    image = Color(12.5, legend=True)(pair).image
-    size = 33
-    disc = legend(size).numpy()
-    inside = disc[..., 3] > 0
-    np.testing.assert_array_equal(image[-size:, :size][inside], disc[..., :3][inside])
-    assert (image[-size:, :size][~inside] == 255).all()
-    rows, columns = np.nonzero((image != 255).any(axis=2))
-    assert rows.min() == 200 - size
-    assert size < columns.max() < 150
-    # The text beside it is white with a black outline, on the white of resting pixels.
-    assert image[-size:, size + 1 : 150].min() < 30
 
 
 def test_warp_brings_the_second_frame_onto_the_first() -> None:

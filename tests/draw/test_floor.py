@@ -67,7 +67,7 @@ def test_the_floor_is_kept_near_the_usual_one() -> None:
     black = np.broadcast_to(np.uint8(0), (HEIGHT, WIDTH, 3))
     unknown = torch.full_like(still, torch.nan)
     for pair, floor in (
-        (_pair(first, first, still), USUAL / 2),
+        (_pair(first, first, still), USUAL),
         (_pair(first, shifted, moving), USUAL / 2),
         (_pair(first, _texture(1), still), 2 * USUAL),
         (_pair(black, black, still), USUAL),
