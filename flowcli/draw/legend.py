@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import product
 
 import numpy as np
 
@@ -15,7 +14,7 @@ Symbol = Callable[[float], np.ndarray]
 """Draws what flow as fast as the scale looks like, (h, w, 3) uint8 RGB on GROUND, for pictures of this side."""
 GROUND = 24
 """Grey level of the panel, below white letters."""
-_CORNERS = tuple(product((False, True), repeat=2))
+_CORNERS = ((False, False), (False, True), (True, False), (True, True))
 """Whether the panel is at the right, and at the top; the default first."""
 
 
@@ -36,10 +35,9 @@ class Legend:
         if self._corner is None:
             # In hundredths, so that noise does not choose.
             activity = _activity(image, flow, scale)
-            means = [round(float(activity[_place(activity, drawn, each)].mean()), 2) for each in _CORNERS]
-            self._corner = _CORNERS[means.index(min(means))]
+            self._corner = min(_CORNERS, key=lambda corner: round(float(_part(activity, drawn, corner).mean()), 2))
         image = image.copy()
-        image[_place(image, drawn, self._corner)] = drawn
+        _part(image, drawn, self._corner)[:] = drawn
         return image
 
 
@@ -77,12 +75,13 @@ def _activity(image: np.ndarray, flow: FlowField, scale: float) -> np.ndarray:
     speed = (flow.known.norm(dim=0) / scale).nan_to_num(posinf=0).clamp(max=1).cpu().numpy()
     grey = image.mean(axis=2, dtype=np.float32) / 255
     down, right = (np.abs(np.diff(grey, axis=axis, append=grey.take([-1], axis))) for axis in (0, 1))
-    return speed + down + right
+    activity: np.ndarray = speed + down + right
+    return activity
 
 
-def _place(image: np.ndarray, drawn: np.ndarray, corner: tuple[bool, bool]) -> tuple[slice, slice]:
-    """The rows and columns of the panel `drawn` in a corner of the picture."""
+def _part(image: np.ndarray, drawn: np.ndarray, corner: tuple[bool, bool]) -> np.ndarray:
+    """A view of the part of the picture that the panel `drawn` covers in a corner."""
     right, top = corner
-    (height, width), (tall, wide) = image.shape[:2], drawn.shape[:2]
-    rows = slice(0, tall) if top else slice(height - tall, height)
-    return rows, slice(width - wide, width) if right else slice(0, wide)
+    tall, wide = drawn.shape[:2]
+    part = image[:tall] if top else image[len(image) - tall :]
+    return part[:, part.shape[1] - wide :] if right else part[:, :wide]

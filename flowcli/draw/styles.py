@@ -88,7 +88,7 @@ def _strength(field: FlowField, scale: float) -> tuple[Tensor, Tensor]:
 def _arrows(pair: FlowPair, scale: float, dim: float) -> np.ndarray:
     image = dimmed(pair.first.image, dim)
     spacing = _spacing_of(image)
-    points, _ = grid_points(*image.shape[:2], spacing)
+    points, _ = grid_points(image.shape[0], image.shape[1], spacing)
     flow = pair.forward.known[:, points[:, 1], points[:, 0]].cpu().numpy().T
     moves = np.isfinite(flow).all(axis=1) & flow.any(axis=1)
     return _with_arrows(image, points[moves], flow[moves], scale, spacing)

@@ -142,6 +142,8 @@ def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | Non
         percentile=percentile,
         dim=options.dim,
         floor=options.floor,
+        beside=output.beside,
+        versus=options.methods,
     )
     return color, lambda: color.scale_range
 
