@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import tee
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,8 @@ class EngineOptions:
     """Frames per step of the network; None for the engine's choice."""
     graphs: bool = True
     """On a GPU, record repeated steps as CUDA graphs and replay them."""
+    versus: str | None = None
+    """Another model, or file of weights, whose flow each pair has beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,8 @@ class Run:
     """Counts the frames read, and the time for decoding them."""
     passage: Passage
     """Where the frames pass on their way to the engine, for outputs that need all of them."""
+    versus: entries.Entry | None = None
+    """The other method whose flow the pairs have too."""
 
 
 def estimate(
@@ -181,6 +186,15 @@ def find_weights(options: EngineOptions) -> entries.Entry:
     return entry
 
 
+def find_versus(options: EngineOptions) -> entries.Entry | None:
+    """The entry of `options.versus`. Raises WeightsError, and UsageError if that is the model itself."""
+    if options.versus is None:
+        return None
+    if options.versus == options.model and options.weights is None:
+        raise UsageError(f"--versus {options.versus} is the model itself", "name another one, such as dis")
+    return entries.resolve(options.versus)
+
+
 def open_engine(entry: entries.Entry, options: EngineOptions, model: FlowModel | None = None) -> Engine:
     """An engine for the network of `entry`, which `find_weights` found for `options`.
 
@@ -269,14 +283,26 @@ def open_run(
         direction = flow_direction(outputs, options.direction)
         passage = Passage()
         passing = passage.through(two_or_more(ahead, name))
-        yield Run(entry, engine, _pairs(engine, passing, direction, options.last), decode, passage)
+        versus = find_versus(options)
+        other = None if versus is None else open_engine(versus, replace(options, refine=None, weights=None))
+        pairs = _pairs(engine, other, passing, direction, options.last)
+        yield Run(entry, engine, pairs, decode, passage, versus)
 
 
-def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: Last) -> Iterator[FlowPair]:
+def _pairs(
+    engine: Engine, other: Engine | None, frames: Iterable[Frame], direction: Direction, last: Last
+) -> Iterator[FlowPair]:
+    """The pairs of each shot. other: of whose flow each has that too."""
     from flowcli.shots import shots
 
     for shot in shots(frames):
-        yield from engine.pairs(shot, direction=direction, last=last)
+        if other is None:
+            yield from engine.pairs(shot, direction=direction, last=last)
+            continue
+        # One is ahead of the other by at most a batch, so that few frames wait.
+        ways = (each.pairs(part, direction, last) for each, part in zip((engine, other), tee(shot), strict=True))
+        for pair, versus in zip(*ways, strict=True):
+            yield replace(pair, versus=versus)
 
 
 def two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:

@@ -22,6 +22,7 @@ from flowcli.regular import read_regular
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _LOG = logging.getLogger("flowcli")
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif")
 """Suffixes of picture files that can be read and written, lower case."""
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".avif")
@@ -130,11 +131,9 @@ def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int 
     left, bottom: where the base line begins. height: of a capital letter; it is reduced if the text would not fit.
     All in pixels.
     """
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    size = cv2.getFontScaleFromHeight(font, height)
-    (width, _), _ = cv2.getTextSize(text, font, size, 1)
-    size *= min(1.0, max(0, image.shape[1] - left) / width)
-    letters = cv2.putText(np.zeros(image.shape[:2], np.uint8), text, (left, bottom), font, size, 255, 1, cv2.LINE_AA)
+    size = cv2.getFontScaleFromHeight(_FONT, height)
+    size *= min(1.0, max(0, image.shape[1] - left) / max(1, text_width(text, height)))
+    letters = cv2.putText(np.zeros(image.shape[:2], np.uint8), text, (left, bottom), _FONT, size, 255, 1, cv2.LINE_AA)
     # Not text drawn thicker: OpenCV 5 spaces thick letters more widely.
     outline = cv2.dilate(letters, np.ones((3, 3), np.uint8))
     drawn = image.copy()
@@ -145,6 +144,12 @@ def draw_text(image: np.ndarray, text: str, left: int, bottom: int, height: int 
     if image.shape[2] == 4:
         drawn[rows, columns, 3] = np.maximum(image[rows, columns, 3], outline[rows, columns])
     return drawn
+
+
+def text_width(text: str, height: int) -> int:
+    """The width of what `draw_text` draws with room for it, pixels."""
+    (width, _), _ = cv2.getTextSize(text, _FONT, cv2.getFontScaleFromHeight(_FONT, height), 1)
+    return int(width)
 
 
 def draw_line(image: np.ndarray, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> np.ndarray:

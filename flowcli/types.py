@@ -113,12 +113,15 @@ class FlowPair:
 
     For neighbouring frames it is the earlier one; for a frame and its key frame, the frame.
     """
+    versus: FlowPair | None = field(default=None, kw_only=True)
+    """The same pair with the flow of another method, to be drawn beside it."""
 
     def reversed(self) -> FlowPair:
         """The same pair seen from `second`. Raises ValueError without backward flow."""
         if self.backward is None:
             raise ValueError("the pair has no backward flow")
-        return FlowPair(self.second, self.first, self.backward, self.forward, at=self.at)
+        versus = self.versus and self.versus.reversed()
+        return FlowPair(self.second, self.first, self.backward, self.forward, at=self.at, versus=versus)
 
     def __repr__(self) -> str:
         ways = "->" if self.backward is None else "<->"

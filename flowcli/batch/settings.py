@@ -12,10 +12,10 @@ from flowcli.output.naming import Output
 
 _NEVER = frozenset((
     *("input", "second", "strict", "deep", "device", "weights", "model", "method"),
-    *("targets", "kinds", "occlusion", "confidence", "style", "overwrite"),
+    *("targets", "kinds", "occlusion", "confidence", "overwrite"),
 ))  # fmt: skip
 """Fields of options that change no output, or follow from what is recorded beside them."""
-_DRAWING = frozenset(("max_flow", "legend", "percentile", "dim"))
+_DRAWING = frozenset(("max_flow", "legend", "percentile", "dim", "floor"))
 _ENCODING = frozenset(("fps", "crf"))
 
 
@@ -44,6 +44,9 @@ def _matters(name: str, output: Output) -> bool:
     """Whether a field changes this output. Of a field that nothing is known about it is assumed."""
     if name in _DRAWING:
         return output.style is not None
+    if name == "style":
+        # It is the content of an output, but beside frames.
+        return output.what == "side-by-side" and output.beside != "wheel"
     if name in _ENCODING:
         return output.video
     if name == "holes":

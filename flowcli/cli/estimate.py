@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowcli import __version__
-from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
+from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_versus, find_weights, open_input, open_run
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
 from flowcli.cli.streams import echo
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 @source_options
 @output_options
 @engine_options
+@click.option(
+    "--versus",
+    metavar="NAME|FILE",
+    help="Draw the flow of another model too, beside the first one, at the same scale and with the names below.",
+)
 @choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
 @talk_options
 def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, audio: str, talk: TalkOptions) -> None:
@@ -71,12 +77,14 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
       overlay       the colours of the wheel over the frame
       arrows        arrows over the frame
       trails        paths of points in the last 15 frames, over the frame
-      side-by-side  the frame on the left, the wheel's colours on the right
+      side-by-side  the frame on the left, the wheel's colours on the right;
+                    --as side-by-side --style arrows has arrows there, and so on
 
     \b
     Examples:
     flowcli estimate in.mp4 -o flow.mp4 -o vectors/
     flowcli estimate in.mp4 -o arrows.mp4 --style arrows --legend
+    flowcli estimate in.mp4 -o both.mp4 --versus dis
     flowcli estimate in.mp4 --occlusion masks/ --confidence confidence.mp4
     flowcli estimate in.mp4 -o warped.webm --as warp --both --holes transparent
     ffmpeg -i in.mp4 -f nut - | flowcli estimate - -o - | ffplay -
@@ -93,6 +101,9 @@ def run_estimate(
     check_stdout(output)
     place = Path(source.input) if source.input != "-" else None
     one = source.second is not None and engine.last == "drop"
+    versus = find_versus(engine)
+    if versus is not None:
+        output = replace(output, methods=(find_weights(engine).name, versus.name))
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
     entry = find_weights(engine)
 
@@ -100,6 +111,9 @@ def run_estimate(
     with open_input(source) as frames, open_run(frames, source.input, entry, engine, outputs=outputs) as run:
         info = frames.info
         sound, why = _find_sound(place, info, output, audio)
+        plain = [str(each) for each in outputs if each.pictures and not each.style] if output.legend else []
+        if plain and not talk.quiet:
+            echo(f"note: no legend is drawn on {', '.join(plain)}", err=True)
         if why and not talk.quiet and any(each.video for each in outputs):
             echo(f"note: {why}", err=True)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound, run.passage))
@@ -149,6 +163,7 @@ def _summary(
         "frames": run.decode.items,
         "pairs": count,
         **described_run(run, info, seconds, damaged),
+        "versus": run.versus and run.versus.name,
         "fps": _rates(run, writers),
         "outputs": [described(each) for each in writers],
         "versions": {

@@ -19,6 +19,7 @@ from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.maskscores import check_baselines, find_models, mask_options, mask_scores
+from flowcli.cli.occlusionscores import occlusion_scores
 from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from flowcli.evaluation.frames import Example
     from flowcli.evaluation.scores import Score, Summary
 
-Task = Literal["flow", "frames", "masks"]
+Task = Literal["flow", "frames", "masks", "occlusion"]
 Names = tuple[str, str]
 """What results are summarised by, and what each of them is of."""
 PAIRS: Names = ("set", "pair")
@@ -50,7 +51,11 @@ MASKS: Names = ("given", "sequence")
     help="As for estimate; with --task frames as for interpolate, or a model of flow, along whose flow splat moves "
     "frames; may be repeated.  [default: rpwc, or splat]",
 )
-@choice("--task", get_args(Task), "What is measured: flow, frames made between frames, or carried masks.")
+@choice(
+    "--task",
+    get_args(Task),
+    "What is measured: flow, frames made between frames, carried masks, or masks of occlusion.",
+)
 @click.option(
     "--baseline",
     "baselines",
@@ -115,6 +120,13 @@ def command(
     J F            agreement of area and of outline, as DAVIS defines them (mean over frames, then over sequences)
     mIoU           intersection over union of several labels (over all frames, mean over labels)
 
+    With --task occlusion, --as occlusion is compared with the masks of the pairs that have some; --baseline consistency
+    adds what the flow's way forth and back says alone.
+
+    \b
+    precision      share of the pixels found that are hidden or outside (from here on: over all pixels)
+    recall F1      share of such pixels that is found; the harmonic mean of both
+
     -v lists every pair or sequence as well; --json and --csv always do.
 
     \b
@@ -122,12 +134,18 @@ def command(
     flowcli eval triplets/ --task frames -m splat -m blend --baseline dis
     flowcli eval in.mp4 --task frames --every 4
     flowcli eval sequences/ --task masks --baseline copy --baseline dis
+    flowcli eval MPI-Sintel/ --task occlusion --baseline consistency
     flowcli eval KITTI/ -m runs/mine/weights.safetensors -m rpwc --save sheets/
     """
     if as_csv and talk.json:
         raise UsageError("--csv and --json contradict each other", "leave one out")
     if task != "masks" and masks != MaskOptions():
         raise UsageError("--ignore and --refine-edges are for masks", "add --task masks")
+    if task == "occlusion":
+        if save or every is not None:
+            raise UsageError(f"--{'save' if save else 'every'} is not for occlusion", "leave it out")
+        _report(occlusion_scores(Path(dataset), models, baselines, engine, talk), as_csv, talk)
+        return
     if task == "masks":
         if save:
             raise UsageError("--save is for flow", "leave it out")
@@ -252,5 +270,5 @@ def _print_table(results: Iterable[Score | Summary], names: Names) -> None:
 def _shown(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
-    share = name in ("Fl", "J", "F", "mIoU") or name.endswith("px")
+    share = name in ("Fl", "J", "F", "mIoU", "precision", "recall", "F1") or name.endswith("px")
     return f"{100 * value:.1f}%" if share else f"{value:.4f}" if name.startswith("SSIM") else f"{value:.2f}"

@@ -17,6 +17,7 @@ from flowcli.cli.values import (
     parse_as,
     parse_device,
     parse_dim,
+    parse_floor,
     parse_max_flow,
     parse_percentile,
     parse_pixels,
@@ -286,6 +287,14 @@ _drawing_options = (
         "auto",
     ),
     value("--percentile", parse_percentile, "P", "Percentile of the speeds that auto follows.  [default: 99]"),
+    value(
+        "--floor",
+        parse_floor,
+        "PX|auto",
+        "Speed below which what is drawn fades; auto follows the noise of the frames, about 0.3 in frames 640 wide; 0 "
+        "draws all. Files of flow are never faded.",
+        "auto",
+    ),
     click.option(
         "--style",
         type=click.Choice(STYLES),

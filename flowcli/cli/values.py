@@ -134,6 +134,14 @@ def parse_max_flow(text: str) -> float | None:
         raise ValueError(f"{error}, or auto") from error
 
 
+def parse_floor(text: str) -> float | None:
+    """Pixels, 0 or more; None for `auto`. Raises ValueError."""
+    number = None if text == "auto" else _number(text)
+    if number is not None and not 0 <= number < math.inf:
+        raise ValueError("a number of pixels, 0 or more, or auto")
+    return number
+
+
 def parse_tile(text: str) -> int | None:
     """Pixels, None for `auto`, 0 for `off`. Raises ValueError."""
     words = {"auto": None, "off": 0}

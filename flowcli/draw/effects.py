@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from flowcli import geometry
 from flowcli.draw.color import RunningScale
-from flowcli.draw.styles import open_drawing
-from flowcli.geometry import backward_warp, consistency
+from flowcli.draw.floor import NoiseFloor
+from flowcli.draw.layout import Layout
+from flowcli.draw.occlusion import occluded, occlusion_mask
+from flowcli.geometry import backward_warp
 from flowcli.types import FlowPair, Frame, Holes, StreamInfo, Style
 
 
@@ -31,7 +33,8 @@ class Color:
 
     scale: the speed in pixels with full colour; wheel colours are darker above it. None: the scale follows `percentile`
     of the speeds in the video (RunningScale), and colours stay full above it, since it may lag behind.
-    legend: draw a legend into the lower left corner. style, dim: as for `open_drawing`.
+    legend, style, dim, beside, versus: as for Layout. floor: the speed in pixels below which what is drawn fades
+    (`faded`, `without_slow`), 0 for none. None: it follows the noise of the video (NoiseFloor).
     """
 
     percentile = 99.0
@@ -45,11 +48,15 @@ class Color:
         *,
         percentile: float = percentile,
         dim: float = 0.4,
+        floor: float | None = None,
+        beside: Style = "wheel",
+        versus: Sequence[str] = (),
     ) -> None:
         self._fixed = scale
         self._running = RunningScale(percentile)
-        self._legend = legend
-        self._drawing = open_drawing(style, darken=scale is not None, dim=dim)
+        self._floor = floor
+        self._noise = NoiseFloor()
+        self._layout = Layout(style, beside=beside, versus=versus, legend=legend, darken=scale is not None, dim=dim)
 
     @property
     def scale_range(self) -> tuple[float, float]:
@@ -57,13 +64,26 @@ class Color:
         return self._running.range if self._fixed is None else (self._fixed, self._fixed)
 
     def info(self, source: StreamInfo) -> StreamInfo:
-        return _pictures(source, width=self._drawing.across * source.width)
+        height, width = self._layout.size(source.height, source.width)
+        return replace(_pictures(source), height=height, width=width)
 
     def __call__(self, pair: FlowPair) -> Frame:
         flow = pair.forward
         scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
-        image = self._drawing.draw(pair, scale)
-        return _frame(pair, self._drawing.explain(image, scale) if self._legend else image)
+        return _frame(pair, self._layout.draw(self._above_floor(pair), scale))
+
+    def _above_floor(self, pair: FlowPair) -> FlowPair:
+        floor = self._noise.update(pair) if self._floor is None else self._floor
+        return self._faded(pair, floor)
+
+    def _faded(self, pair: FlowPair, floor: float) -> FlowPair:
+        fade = self._layout.fade
+        return replace(
+            pair,
+            forward=fade(pair.forward, floor),
+            backward=pair.backward and fade(pair.backward, floor),
+            versus=pair.versus and self._faded(pair.versus, floor),
+        )
 
 
 class Warp:
@@ -86,7 +106,7 @@ class Warp:
         warped, inside = backward_warp(second.float(), forward, margin=0.5)
         image = warped.round_().to(torch.uint8)
         if self._holes != "keep":
-            hole = ~inside if pair.backward is None else consistency(forward, pair.backward.known[None])
+            hole = ~inside if pair.backward is None else occluded(pair)
             if self._holes == "black":
                 image = image.masked_fill_(hole, 0)
             else:
@@ -98,31 +118,29 @@ class Warp:
 class Mask:
     """A grey picture for the first frame, made from the flow both ways. Raises ValueError without backward flow.
 
-    measure: returns (1, 1, H, W), where 1 is white, for forward and backward flow, (1, 2, H, W) each.
+    measure: returns (1, 1, H, W), where 1 is white, for a pair with flow both ways.
     """
 
-    measure: Callable[[Tensor, Tensor], Tensor]
+    measure: Callable[[FlowPair], Tensor]
 
     def info(self, source: StreamInfo) -> StreamInfo:
         return _pictures(source)
 
     def __call__(self, pair: FlowPair) -> Frame:
-        if pair.backward is None:
-            raise ValueError("the pair has no backward flow")
-        part = self.measure(pair.forward.known[None], pair.backward.known[None])
+        part = self.measure(pair)
         return _frame(pair, (part[0, 0] * 255).round_().to(torch.uint8).cpu().numpy())
 
 
-occlusion = Mask(lambda forward, backward: consistency(forward, backward).float())
-"""White where a pixel of the first frame is hidden in the second or leaves it (`consistency`), otherwise black."""
+occlusion = Mask(lambda pair: occlusion_mask(pair).float())
+"""White where a pixel of the first frame is hidden in the second or leaves it (`occlusion_mask`), otherwise black."""
 
-confidence = Mask(geometry.confidence)
-"""White where forward and backward flow agree, darker where they do less, below 128 where a pixel is occluded."""
+confidence = Mask(lambda pair: geometry.confidence(pair.forward.known[None], pair.reversed().forward.known[None]))
+"""White where forward and backward flow agree, darker where they do less, black where a pixel leaves the frame."""
 
 
-def _pictures(source: StreamInfo, *, width: int | None = None, alpha: bool = False) -> StreamInfo:
+def _pictures(source: StreamInfo, *, alpha: bool = False) -> StreamInfo:
     """The same for pictures that an effect makes: of 8 bits, whatever the frames have."""
-    return replace(source, width=width or source.width, alpha=alpha, bits=8)
+    return replace(source, alpha=alpha, bits=8)
 
 
 def _frame(pair: FlowPair, image: np.ndarray) -> Frame:

@@ -1,8 +1,7 @@
-"""Styles of drawing flow: each draws a pair at a given scale, and a legend."""
+"""Styles of drawing flow: each draws a pair at a given scale, and the symbol of its legend."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from flowcli.draw.color import flow_to_hsv, flow_to_rgb, legend, relative_speed
+from flowcli.draw.floor import faded, without_slow
+from flowcli.draw.legend import GROUND, Symbol, letters_of, side_of
 from flowcli.draw.tracks import Tracks, grid_points
 from flowcli.pictures import dimmed, draw_arrows, draw_text, draw_trails, heat
 from flowcli.types import FlowField, FlowPair, Style
@@ -20,8 +21,8 @@ _Paint = Callable[[Tensor, float, Tensor | None], Tensor]
 
 _OPACITY = 0.8
 """Opacity of the fastest colours of an overlay."""
-_SHORTEST = 0.45
-"""Length of the shortest arrows, as a fraction of the distance between points."""
+_SHORTEST = 0.2
+"""Of the scale: what is slower is a dot, as an arrow would not show where it points."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +30,31 @@ class Drawing:
     """A way to draw flow. A scale is the speed in pixels that gets full colour or length."""
 
     draw: Callable[[FlowPair, float], np.ndarray]
-    """Draws a pair: (H, `across` x W, 3) uint8 RGB."""
-    explain: Callable[[np.ndarray, float], np.ndarray]
-    """Returns a copy of a picture with a legend in the lower left corner."""
-    across: int = 1
-    """Width of the picture in frames."""
+    """Draws a pair: (H, W, 3) uint8 RGB."""
+    symbol: Symbol
+    """For the legend."""
+    fade: Callable[[FlowField, float], FlowField] = faded
+    """What becomes of flow that is slower than a floor, in pixels, before it is drawn."""
 
 
 _DRAWINGS: dict[Style, Callable[[_Paint, float], Drawing]] = {
-    "wheel": lambda wheel, dim: Drawing(partial(_painted, wheel), _explain_colours),
-    "hsv": lambda wheel, dim: Drawing(partial(_painted, flow_to_hsv), partial(_explain_colours, paint=flow_to_hsv)),
-    "arrows": lambda wheel, dim: Drawing(partial(_arrows, dim=dim), _explain_arrows),
-    "magnitude": lambda wheel, dim: Drawing(_magnitude, _explain_magnitude),
-    "overlay": lambda wheel, dim: Drawing(partial(_overlay, dim=dim), _explain_colours),
-    "side-by-side": lambda wheel, dim: Drawing(partial(_beside, wheel), _explain_beside, across=2),
-    "trails": lambda wheel, dim: Drawing(_Trails(dim), _explain_colours),
+    "wheel": lambda wheel, dim: Drawing(partial(_painted, wheel), partial(_disc, flow_to_rgb)),
+    "hsv": lambda wheel, dim: Drawing(partial(_painted, flow_to_hsv), partial(_disc, flow_to_hsv)),
+    "arrows": lambda wheel, dim: Drawing(partial(_arrows, dim=dim), _arrow, without_slow),
+    "magnitude": lambda wheel, dim: Drawing(_magnitude, _bar),
+    "overlay": lambda wheel, dim: Drawing(partial(_overlay, dim=dim), partial(_disc, flow_to_rgb)),
+    "trails": lambda wheel, dim: Drawing(_Trails(dim), partial(_disc, flow_to_rgb)),
 }
 """Each style's Drawing, of what paints wheel colours and of `dim`."""
 
 
 def open_drawing(style: Style, *, darken: bool, dim: float) -> Drawing:
-    """A Drawing for the pairs of one video, in order.
+    """A Drawing for the pairs of one video, in order. Raises KeyError for "side-by-side", which is not one drawing.
 
     wheel: Middlebury colours. hsv: hue is direction, brightness is speed. magnitude: speed only, from black over violet
     and orange to pale yellow. overlay: the wheel's hues over the frame, more opaque for faster motion. arrows: arrows
-    in the wheel's hues over the frame. side-by-side: the frame on the left, its wheel colours on the right. trails:
-    paths of points over the last frames in the hues of their motion, for pairs forward in time.
+    in the wheel's hues over the frame, as long as the flow is fast, and dots for the slowest. trails: paths of points
+    over the last frames in the hues of their motion, for pairs forward in time.
     darken: darken wheel colours above the scale. dim: how much the frame below a drawing is darkened and desaturated,
     0 to 1.
     """
@@ -63,10 +63,6 @@ def open_drawing(style: Style, *, darken: bool, dim: float) -> Drawing:
 
 def _painted(paint: _Paint, pair: FlowPair, scale: float) -> np.ndarray:
     return paint(pair.forward.uv, scale, pair.forward.valid).cpu().numpy()
-
-
-def _beside(paint: _Paint, pair: FlowPair, scale: float) -> np.ndarray:
-    return np.concatenate((pair.first.image, _painted(paint, pair, scale)), axis=1)
 
 
 def _magnitude(pair: FlowPair, scale: float) -> np.ndarray:
@@ -91,17 +87,18 @@ def _strength(field: FlowField, scale: float) -> tuple[Tensor, Tensor]:
 
 def _arrows(pair: FlowPair, scale: float, dim: float) -> np.ndarray:
     image = dimmed(pair.first.image, dim)
-    height, width = image.shape[:2]
-    points, _ = grid_points(height, width, _spacing(image))
+    spacing = _spacing_of(image)
+    points, _ = grid_points(image.shape[0], image.shape[1], spacing)
     flow = pair.forward.known[:, points[:, 1], points[:, 0]].cpu().numpy().T
-    known = np.isfinite(flow).all(axis=1)
-    return _with_arrows(image, points[known], flow[known], scale)
+    moves = np.isfinite(flow).all(axis=1) & flow.any(axis=1)
+    return _with_arrows(image, points[moves], flow[moves], scale, spacing)
 
 
-def _with_arrows(image: np.ndarray, tails: np.ndarray, flow: np.ndarray, scale: float) -> np.ndarray:
-    spacing = _spacing(image)
-    direction, speed = _split(flow, scale)
-    moves = np.where(speed > 0, speed.clip(_SHORTEST, 1) * spacing, 0) * direction
+def _with_arrows(image: np.ndarray, tails: np.ndarray, flow: np.ndarray, scale: float, spacing: float) -> np.ndarray:
+    """A copy of the picture with arrows as long as `flow` is fast, and `spacing` at the scale and above."""
+    speed = np.hypot(*flow.T)[:, None]
+    direction, speed = flow / speed, (speed / scale).clip(max=1)
+    moves = np.where(speed < _SHORTEST, 0, speed * spacing) * direction
     return draw_arrows(image, tails, moves, _hues(direction, speed), spacing / 8)
 
 
@@ -112,11 +109,12 @@ class _Trails:
 
     def __call__(self, pair: FlowPair, scale: float) -> np.ndarray:
         image = dimmed(pair.first.image, self._dim)
-        self._tracks = self._tracks or Tracks(_spacing(image))
+        spacing = _spacing_of(image)
+        self._tracks = self._tracks or Tracks(spacing)
         paths = self._tracks.follow(pair)
         moves = np.nan_to_num(np.diff(paths, axis=0))
         colours = _hues(*_split(moves.reshape(-1, 2), scale)).reshape(*moves.shape[:2], 3)
-        return draw_trails(image, paths, colours, _spacing(image) / 14)
+        return draw_trails(image, paths, colours, spacing / 14)
 
 
 def _split(flow: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -134,62 +132,29 @@ def _hues(direction: np.ndarray, speed: np.ndarray) -> np.ndarray:
     return np.where(speed > 0, flow_to_rgb(shown.T[:, None], 1.0)[0].numpy(), np.uint8(170))
 
 
-def _spacing(image: np.ndarray) -> float:
+def _spacing_of(image: np.ndarray) -> float:
+    return _spacing(side_of(*image.shape[:2]))
+
+
+def _spacing(side: float) -> float:
     """Pixels between the points of a grid: 20 points along the side of a square picture."""
-    return max(16.0, math.sqrt(image.shape[0] * image.shape[1]) / 20)
+    return max(16.0, side / 20)
 
 
-def _explain_colours(
-    image: np.ndarray, scale: float, paint: Callable[[Tensor, float], Tensor] = flow_to_rgb
-) -> np.ndarray:
-    size = min(image.shape[0], image.shape[1], max(32, image.shape[0] // 6))
+def _disc(paint: Callable[[Tensor, float], Tensor], side: float) -> np.ndarray:
+    size = max(32, round(side / 8))
     disc = legend(size, paint).numpy()
-    image = image.copy()
-    corner = image[-size:, :size]
-    corner[disc[..., 3] > 0] = disc[..., :3][disc[..., 3] > 0]
-    return _labelled(image, scale, size + 4, max(9, size // 5))
+    return np.where(disc[..., 3:] > 0, disc[..., :3], np.uint8(GROUND))
 
 
-def _explain_beside(image: np.ndarray, scale: float) -> np.ndarray:
-    half = image.shape[1] // 2
-    return np.concatenate((image[:, :half], _explain_colours(image[:, half:], scale)), axis=1)
+def _arrow(side: float) -> np.ndarray:
+    spacing = round(_spacing(side))
+    ground = np.full((2 * letters_of(side), spacing + 6, 3), GROUND, np.uint8)
+    return _with_arrows(ground, np.array([(3.0, letters_of(side))]), np.array([(1.0, 0.0)]), 1.0, spacing)
 
 
-def _explain_arrows(image: np.ndarray, scale: float) -> np.ndarray:
-    spacing, letters = round(_spacing(image)), _letters(image)
-    image = _with_box(image, spacing + 6 * letters)
-    tail = np.array([(4.0, image.shape[0] - _below(letters) - letters / 2)])
-    image = _with_arrows(image, tail, np.array([(scale, 0.0)]), scale)
-    return _labelled(image, scale, spacing + 8, letters)
-
-
-def _explain_magnitude(image: np.ndarray, scale: float) -> np.ndarray:
-    letters, length = _letters(image), max(32, image.shape[1] // 5)
-    image = _with_box(image, length + 7 * letters)
-    bottom = image.shape[0] - _below(letters)
-    image = draw_text(image, "0", 4, bottom, letters)
-    bar = image[max(0, bottom - letters) : bottom, letters + 8 : letters + 8 + length]
-    bar[:] = heat(np.linspace(0, 1, length)[None])[:, : bar.shape[1]]
-    return _labelled(image, scale, letters + length + 12, letters)
-
-
-def _letters(image: np.ndarray) -> int:
-    """Height of letters beside an arrow or a bar, pixels."""
-    height: int = image.shape[0]
-    return max(9, height // 30)
-
-
-def _below(letters: int) -> int:
-    """Space below the base line for descenders, pixels."""
-    return max(4, letters // 3)
-
-
-def _with_box(image: np.ndarray, width: int) -> np.ndarray:
-    """A copy with a dark box for a line of text in the lower left corner."""
-    image = image.copy()
-    image[-2 * _letters(image) :, :width] //= 4
-    return image
-
-
-def _labelled(image: np.ndarray, scale: float, left: int, letters: int) -> np.ndarray:
-    return draw_text(image, f"{scale:.3g} px", left, image.shape[0] - _below(letters), letters)
+def _bar(side: float) -> np.ndarray:
+    letters, length = letters_of(side), max(48, round(side / 5))
+    zero = draw_text(np.full((letters + 4, letters + 4, 3), GROUND, np.uint8), "0", 1, letters + 2, letters)
+    bar = heat(np.broadcast_to(np.linspace(0, 1, length), (letters, length)))
+    return np.concatenate((zero, np.pad(bar, ((2, 2), (0, 0), (0, 0)), constant_values=GROUND)), axis=1)

@@ -78,4 +78,5 @@ class _Receiver:
 
 def _tensors(pair: FlowPair) -> list[Tensor]:
     fields = [pair.forward, *([pair.backward] if pair.backward else [])]
-    return [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]
+    versus = _tensors(pair.versus) if pair.versus else []
+    return versus + [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]

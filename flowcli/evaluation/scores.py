@@ -33,6 +33,9 @@ FRAME_METRICS = ("PSNR", "SSIM", "PSNR-Y", "SSIM-Y")
 MASK_METRICS = ("J", "F", "mIoU")
 """Of carried masks, 0 to 1: agreement of areas and of outlines for one thing, mean over frames; and for several labels,
 intersection over union over all frames, mean over labels."""
+OCCLUSION_METRICS = ("precision", "recall", "F1")
+"""Of occlusion masks, 0 to 1: the share of what is found that is hidden, the share of what is hidden that is found, and
+their harmonic mean."""
 PER_PAIR = ("EPE", "AE", *FRAME_METRICS, *MASK_METRICS)
 """Metrics of a set that are means over its pairs; all others are means over its pixels."""
 ERROR_RANGE = (0.1, 30.0)
@@ -53,7 +56,7 @@ class Mean:
 class Score:
     """What was measured of one method on one pair, or on one clip with masks given in one way, the `group`.
 
-    means: for METRICS, FRAME_METRICS or MASK_METRICS; seconds: for the pair, or for a frame of the clip.
+    means: for METRICS, or the names of another kind; seconds: for the pair, or for a frame of the clip.
     """
 
     method: str

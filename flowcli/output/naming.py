@@ -45,6 +45,8 @@ class Output:
     """One file holds all flows."""
     both: bool = False
     """It gets the flow both ways, if there is. Others do not, so that they do not depend on the outputs beside them."""
+    beside: Style = "wheel"
+    """The style beside the frame in side-by-side."""
 
     @property
     def needs_both(self) -> bool:
@@ -55,6 +57,15 @@ class Output:
     def style(self) -> Style | None:
         """The style in which flow is drawn, None if it is no drawing of flow."""
         return "wheel" if self.what == "color" else next((style for style in STYLES if style == self.what), None)
+
+    @property
+    def drawn(self) -> Content:
+        """The content, or what is drawn beside the frame."""
+        return self.beside if self.what == "side-by-side" else self.what
+
+    @property
+    def pictures(self) -> bool:
+        return self.what not in ("flow", "stats")
 
     @property
     def video(self) -> bool:
@@ -69,7 +80,9 @@ class Output:
         """The pair as this output gets it."""
         if self.backward and pair.backward is not None:
             pair = pair.reversed()
-        return pair if self.both or pair.backward is None else replace(pair, backward=None)
+        if self.both or pair.backward is None:
+            return pair
+        return replace(pair, backward=None, versus=pair.versus and replace(pair.versus, backward=None))
 
     def __str__(self) -> str:
         return "stdout" if self.path is None else f"{self.path}{'/' if self.folder else ''}"
@@ -114,8 +127,14 @@ def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = F
     if options.percentile is not None and options.max_flow is not None:
         raise UsageError("--percentile and --max-flow contradict each other", "leave one out")
     outputs = [_output(target, word, options, pair) for target, word in named]
-    if options.style and not any(output.style for output in outputs):
-        raise UsageError(f"--style {options.style}, but nothing is drawn", "write a video, or a folder with --as png")
+    drawing = {
+        f"--style {options.style}": options.style is not None,
+        "--legend": options.legend,
+        f"--versus {''.join(options.methods[1:])}": bool(options.methods),
+    }
+    if not any(output.style for output in outputs):
+        for option in (option for option, given in drawing.items() if given):
+            raise UsageError(f"{option}, but nothing is drawn", "write a video, or a folder with --as png")
     for output in outputs:
         _check_kind(output, options, direction, pair)
     if direction == "both":
@@ -153,7 +172,10 @@ def _output(target: str, word: str, options: OutputOptions, pair: bool) -> Outpu
     what, form = parse_kind(word) if word else (None, None)
     output = _place(target, what, form, word, pair)
     content = options.style or output.what if output.what == "color" else output.what
-    return replace(output, what=content, both=content in USE_BOTH)
+    if content == "side-by-side" and options.style not in (None, "side-by-side"):
+        output = replace(output, beside=options.style)
+    output = replace(output, what=content)
+    return replace(output, both=output.drawn in USE_BOTH)
 
 
 def _place(target: str, what: Content | None, form: str | None, word: str, pair: bool) -> Output:
@@ -205,15 +227,15 @@ def _check_kind(output: Output, options: OutputOptions, direction: Direction, pa
             f"{output.format} has no transparency for --holes transparent: {output}",
             f"write {_with_alpha()}, or use --holes black or keep",
         )
-    if output.what in ("trails", "stats") and direction == "backward":
-        raise UsageError(f"{output.what} go forward in time: {output}", "leave out --backward")
-    if output.path is None and direction == "both" and output.what not in ONE_WAY:
+    if output.drawn in ("trails", "stats") and direction == "backward":
+        raise UsageError(f"{output.drawn} go forward in time: {output}", "leave out --backward")
+    if output.path is None and direction == "both" and output.drawn not in ONE_WAY:
         raise UsageError("--both makes two outputs, stdout takes one", "use --backward, or write to files")
 
 
 def _both(output: Output, options: OutputOptions) -> list[Output]:
     """The outputs into which this one splits if flow goes both ways."""
-    if output.what in ONE_WAY:
+    if output.drawn in ONE_WAY:
         return [output]
     if CONTAINERS[output.format].both and output.folder and options.exr != "stmap":
         return [output]

@@ -135,7 +135,16 @@ def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | Non
         masks: dict[str, Effect] = {"occlusion": occlusion, "confidence": confidence}
         return masks.get(output.what) or Warp(options.holes), None
     percentile = options.percentile or Color.percentile
-    color = Color(options.max_flow, options.legend, output.style, percentile=percentile, dim=options.dim)
+    color = Color(
+        options.max_flow,
+        options.legend,
+        output.style,
+        percentile=percentile,
+        dim=options.dim,
+        floor=options.floor,
+        beside=output.beside,
+        versus=options.methods,
+    )
     return color, lambda: color.scale_range
 
 

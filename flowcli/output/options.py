@@ -40,7 +40,9 @@ class OutputOptions(FrameOptions):
     """More targets, with the kind `occlusion`; `confidence` likewise."""
     confidence: tuple[str, ...] = ()
     style: Style | None = None
-    """How `color` is drawn; None for the wheel."""
+    """How `color` is drawn, and what `side-by-side` shows beside the frame; None for the wheel."""
+    methods: tuple[str, ...] = ()
+    """The names of two methods whose flow is drawn next to each other; empty for one flow."""
     percentile: float | None = None
     """Percentile of the speeds that the scale follows if `max_flow` is None; None for the default."""
     dim: float = 0.4
@@ -50,3 +52,6 @@ class OutputOptions(FrameOptions):
     def named(self) -> list[tuple[str, str]]:
         masks = {"occlusion": self.occlusion, "confidence": self.confidence}
         return [*super().named, *((target, kind) for kind, targets in masks.items() for target in targets)]
+
+    floor: float | None = None
+    """Speed in pixels below which what is drawn fades, 0 for none; None follows the noise of the video."""

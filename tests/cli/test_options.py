@@ -40,7 +40,8 @@ def test_values_arrive() -> None:
     arguments = (
         "a.png b.png --start 3 --stop 1:00 --every 2 --deinterlace -o x -o - --as flo --as warp -m net "
         "--refine 4 --device cuda:1 --precision bf16 --max-side 512 --tile 640 --batch 3 --both --last zero "
-        "--max-flow 20 --legend --holes keep --fps 24 --crf 18 --style trails --dim 0 --occlusion o/ -y --json -v"
+        "--max-flow 20 --legend --holes keep --fps 24 --crf 18 --style trails --dim 0 --floor 0 "
+        "--occlusion o/ -y --json -v"
     )
     assert received(*arguments.split()) == {
         "source": SourceOptions("a.png", "b.png", 3, Fraction(60), 2, deinterlace=True),
@@ -57,6 +58,7 @@ def test_values_arrive() -> None:
             occlusion=("o/",),
             style="trails",
             dim=0,
+            floor=0.0,
         ),
         "talk": options.TalkOptions(json=True, verbose=True),
     }

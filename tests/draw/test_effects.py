@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.draw.color import legend
 from flowcli.draw.effects import Color, Warp, confidence, occlusion
+from flowcli.draw.occlusion import outside
+from flowcli.geometry import consistency, grid
 from flowcli.types import FlowField, FlowPair, Frame, Holes, StreamInfo, Style
 from tests import reference
 
@@ -127,21 +128,6 @@ def test_color_measures_valid_pixels_only() -> None:
     assert color.scale_range == pytest.approx((4, 4))
 
 
-def test_legend_is_drawn_into_the_lower_left_corner_only() -> None:
-    pair = _pair(_picture(200, 300), _constant(0, 0, 200, 300))
-    image = Color(12.5, legend=True)(pair).image
-    size = 33
-    disc = legend(size).numpy()
-    inside = disc[..., 3] > 0
-    np.testing.assert_array_equal(image[-size:, :size][inside], disc[..., :3][inside])
-    assert (image[-size:, :size][~inside] == 255).all()
-    rows, columns = np.nonzero((image != 255).any(axis=2))
-    assert rows.min() == 200 - size
-    assert size < columns.max() < 150
-    # The text beside it is white with a black outline, on the white of resting pixels.
-    assert image[-size:, size + 1 : 150].min() < 30
-
-
 def test_warp_brings_the_second_frame_onto_the_first() -> None:
     picture = _picture()
     second = np.roll(picture, (3, -5), (0, 1))
@@ -210,15 +196,62 @@ def test_backward_flow_finds_occluded_pixels() -> None:
     assert not Warp()(replace(pair, backward=unknown)).image.any()
 
 
+def _wide_square() -> FlowPair:
+    """A textured square of 20 px moves 8 px to the right over a textured ground at rest."""
+    ground, square = _picture(48, 48), _picture(20, 20)[::-1]
+    first, second = ground.copy(), ground.copy()
+    first[10:30, 8:28] = second[10:30, 16:36] = square
+    forward, backward = torch.zeros(2, 48, 48), torch.zeros(2, 48, 48)
+    forward[0, 10:30, 8:28], backward[0, 10:30, 16:36] = 8, -8
+    pair = _pair(second, forward, backward=FlowField(backward))
+    left = replace(pair.first, image=first)
+    return replace(pair, first=left, at=left)
+
+
+def _check_rectangle(image: np.ndarray, rows: slice, columns: slice) -> None:
+    """Fails unless the mask is that rectangle; its corners may be round."""
+    expected = np.zeros(image.shape, np.uint8)
+    expected[rows, columns] = 255
+    for row in (rows.start, rows.stop - 2):
+        for column in (columns.start, columns.stop - 2):
+            corner = slice(row, row + 2), slice(column, column + 2)
+            expected[corner] = image[corner]
+    np.testing.assert_array_equal(image, expected)
+
+
 def test_occlusion_is_white_where_something_is_hidden() -> None:
-    pair = _moving_square()
-    expected = np.zeros((20, 20), np.uint8)
-    expected[5:11, 11:15] = 255
-    np.testing.assert_array_equal(occlusion(pair).image, expected)
+    pair = _wide_square()
+    _check_rectangle(occlusion(pair).image, slice(10, 30), slice(28, 36))
     # Seen from the second frame, what the square has uncovered is hidden in the first.
-    expected = np.zeros((20, 20), np.uint8)
-    expected[5:11, 5:9] = 255
-    np.testing.assert_array_equal(occlusion(pair.reversed()).image, expected)
+    _check_rectangle(occlusion(pair.reversed()).image, slice(10, 30), slice(8, 16))
+    # Flow from files has black frames: they do not say that all looks alike.
+    black = replace(pair.first, image=np.zeros((48, 48, 3), np.uint8))
+    _check_rectangle(occlusion(replace(pair, first=black, second=black, at=black)).image, slice(10, 30), slice(28, 36))
+
+
+def test_what_has_no_texture_or_shrinks_is_not_occluded() -> None:
+    noise = 2 * torch.randn(2, 2, 6, 8, generator=torch.Generator().manual_seed(5))
+    forward, backward = torch.nn.functional.interpolate(noise, (65, 97), mode="bicubic")
+    lost = consistency(forward[None], backward[None])[0, 0]
+    grey = np.full((65, 97, 3), 200, np.uint8)
+    pair = _pair(grey, forward, backward=FlowField(backward))
+    pair = replace(pair, first=replace(pair.first, image=grey))
+    inside = ~outside(pair)[0, 0]
+    assert lost[inside].float().mean() > 0.5
+    assert (occlusion(pair).image > 0)[inside].mean() < 0.01
+    # The second frame shows the first at 0.7 times the size: half of its pixels have none that comes back to them.
+    away = (grid(65, 97) - torch.tensor([48.0, 32.0])[:, None, None]) * 0.3
+    shrunk = _pair(_picture(), -away, backward=FlowField(away / 0.7))
+    assert not occlusion(shrunk).image.any()
+
+
+def test_specks_are_no_occlusion() -> None:
+    pair = _wide_square()
+    assert pair.backward is not None
+    forward = pair.forward.uv.clone()
+    forward[:, 4, 3:38:7] = 9
+    image = occlusion(replace(pair, forward=FlowField(forward))).image
+    _check_rectangle(image, slice(10, 30), slice(28, 36))
 
 
 def test_occlusion_takes_in_what_leaves_the_frame_or_is_unknown() -> None:
@@ -234,7 +267,8 @@ def test_occlusion_takes_in_what_leaves_the_frame_or_is_unknown() -> None:
 def test_confidence_is_grey_between_agreement_and_none() -> None:
     pair = _moving_square()
     image = confidence(pair).image
-    hidden = occlusion(pair).image == 255
+    hidden = np.zeros((20, 20), bool)
+    hidden[5:11, 11:15] = True
     assert (image[~hidden] == 255).all()
     assert image[hidden].max() < 128
     # f + b of 1 px at 4 px: 2 ** -(1 / (0.01 * (16 + 9) + 0.5)).

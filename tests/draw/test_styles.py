@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.draw.styles import open_drawing
+from flowcli.draw.layout import Layout
 from flowcli.draw.tracks import grid_points
 from flowcli.pictures import dimmed
 from flowcli.types import FlowField, FlowPair, Frame, Style
@@ -41,27 +41,34 @@ def _noise(height: int, width: int) -> torch.Tensor:
     return 4 * torch.randn(2, height, width, generator=torch.Generator().manual_seed(height))
 
 
+def _open(style: Style, *, dim: float = 0.4, legend: bool = False) -> Layout:
+    return Layout(style, beside="wheel", versus=(), legend=legend, darken=False, dim=dim)
+
+
 def draw(style: Style, pair: FlowPair, scale: float = 8.0, *, dim: float = 0.4) -> np.ndarray:
-    return open_drawing(style, darken=False, dim=dim).draw(pair, scale)
+    return _open(style, dim=dim).draw(pair, scale)
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 17), (9, 300), (300, 9), (48, 64)])
 def test_every_style_draws_every_size(style: Style, height: int, width: int) -> None:
-    drawing = open_drawing(style, darken=True, dim=0.4)
+    plain, explained = _open(style), _open(style, legend=True)
     image = _picture(height, width)
+    size = (height, width * (2 if style == "side-by-side" else 1))
+    assert plain.size(height, width) == explained.size(height, width) == size
     for index in range(3):
-        drawn = drawing.draw(_pair(_noise(height, width), image, index=index), 8.0)
-        assert drawn.dtype == np.uint8
-        assert drawn.shape == (height, width * (2 if style == "side-by-side" else 1), 3)
-        explained = drawing.explain(drawn, 8.0)
-        assert explained.shape == drawn.shape
-        assert explained.flags.c_contiguous
-        if height == 48:
-            rows, columns = np.nonzero((explained != drawn).any(axis=2))
-            assert rows.min() >= 16
-            left = width if style == "side-by-side" else 0
-            assert left <= columns.min() <= left + 4
+        pair = _pair(_noise(height, width), image, index=index)
+        drawn, told = plain.draw(pair, 8.0), explained.draw(pair, 8.0)
+        assert drawn.dtype == told.dtype == np.uint8
+        assert drawn.shape == told.shape == (*size, 3)
+        assert drawn.flags.c_contiguous
+        assert told.flags.c_contiguous
+        # A legend covers at most the lower or upper half, of the flow.
+        changed = (told != drawn).any(axis=2)
+        assert changed.any()
+        half = (height + 1) // 2
+        assert not (changed[:half].any() and changed[half:].any())
+        assert not changed[:, :-width].any()
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -151,25 +158,32 @@ def test_an_arrow_points_in_the_direction_of_the_flow_at_its_tail(height: int, w
 
 
 def test_arrows_are_as_long_as_the_flow_is_fast() -> None:
-    def reach(speed: float) -> float:
-        drawn = draw("arrows", _pair(_constant(0, speed, 480, 640)), 8.0)
-        grey = np.abs(drawn.astype(int) - 170).max(axis=2) <= 1
-        columns = (drawn.max(axis=2) > 60).any(axis=1) if not grey.any() else grey.any(axis=1)
-        return float(columns.mean())
+    spacing = math.sqrt(480 * 640) / 20
+    points, _ = grid_points(480, 640, spacing)
+    tail = points[np.hypot(*(points - (320, 240)).T).argmin()]
 
-    lengths = [reach(speed) for speed in (0.1, 1, 2, 4, 6, 8, 30)]
-    dot, slow, slower, half, most, full, above = lengths
-    assert dot < slow == slower < half < most < full == above
-    assert most / full == pytest.approx(0.75, abs=0.1)
-    assert slow / full == pytest.approx(0.45, abs=0.1)
+    def places(speed: float) -> np.ndarray:
+        """(N, 2): x, y from the tail of what is drawn for one point that moves down so fast."""
+        uv = _constant(0, 0, 480, 640)
+        uv[1, tail[1], tail[0]] = speed
+        return np.argwhere(draw("arrows", _pair(uv)).max(axis=2) > 60)[:, ::-1] - tail
+
+    for speed in (2, 3, 4, 6, 8):
+        assert places(speed)[:, 1].max() == pytest.approx(speed / 8 * spacing, abs=1.2)
+    np.testing.assert_array_equal(places(30), places(8))
+    for dot in (places(0.1), places(1.5)):
+        assert len(dot) > 4
+        assert np.hypot(*dot.T).max() < 0.1 * spacing
+    assert not len(places(0)), "nothing at rest"
 
 
-def test_points_at_rest_are_grey_dots() -> None:
-    drawn = draw("arrows", _pair(_constant(0.1, 0)), 8.0)
-    assert (np.ptp(drawn.astype(int), axis=2) == 0).all()
-    assert drawn.max() == 170
+def test_slow_points_are_dots_in_the_hue_of_their_motion() -> None:
+    drawn = draw("arrows", _pair(_constant(0.24, 0.32, 960, 1280)), 8.0)
+    # As pale as the wheel has it at 0.4 of full speed.
+    hue = np.array(reference.middlebury_colour(0.24, 0.32, 1.0))
+    assert np.abs(drawn.reshape(-1, 3) - hue).max(axis=1).min() <= 1.5
     number, _ = cv2.connectedComponents((drawn[..., 0] > 80).astype(np.uint8))
-    assert number - 1 == round(120 / 16) * 10
+    assert number - 1 == 17 * 23
 
 
 def test_arrows_of_unknown_flow_are_left_out() -> None:
@@ -181,7 +195,7 @@ def test_arrows_of_unknown_flow_are_left_out() -> None:
 
 
 def test_trails_lie_behind_the_points() -> None:
-    drawing = open_drawing("trails", darken=False, dim=0.4)
+    drawing = _open("trails")
     for index in range(12):
         drawn = drawing.draw(_pair(_constant(0, -1, 240, 160), index=index), 1.0)
     found = _coloured(drawn, 0, -1)
@@ -197,7 +211,7 @@ def test_trails_lie_behind_the_points() -> None:
 
 
 def test_trails_forget_after_a_gap() -> None:
-    drawing = open_drawing("trails", darken=False, dim=0.4)
+    drawing = _open("trails")
     first = drawing.draw(_pair(_constant(3, 0)), 8.0)
     later = [drawing.draw(_pair(_constant(3, 0), index=index), 8.0) for index in (1, 2)][-1]
     assert (later != first).any()

@@ -48,8 +48,9 @@ def test_masks_of_the_sample_clip_against_the_truth() -> None:
         errors.append(np.linalg.norm(pair.forward.uv.numpy() - truth, axis=0))
     one, other, agrees, error = map(np.stack, (hidden, found, sure, errors))
     assert (one & other).sum() > 0.8 * one.sum()
-    assert (one & other).sum() > 0.4 * (one | other).sum()
-    np.testing.assert_array_equal(agrees, ~other)
+    assert (one & other).sum() > 0.7 * (one | other).sum()
+    # What comes back along both flows is hidden only where smooth edges take it in.
+    assert (other & agrees).sum() < 0.05 * other.sum()
     assert error[~agrees].mean() > 3 * error[agrees].mean()
 
 
