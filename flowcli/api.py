@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
 from flowcli.output.naming import Output, flow_direction
-from flowcli.types import Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
+from flowcli.types import Cuts, Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class EngineOptions:
     """Frames per step of the network; None for the engine's choice."""
     graphs: bool = True
     """On a GPU, record repeated steps as CUDA graphs and replay them."""
+    cuts: Cuts = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +86,11 @@ class Run:
     engine: Engine
     pairs: Iterator[FlowPair]
     decode: Stopwatch
-    """Counts the frames read, and the time for decoding them."""
+    """Counts the frames read, and the time for decoding them and for finding cuts."""
     passage: Passage
     """Where the frames pass on their way to the engine, for outputs that need all of them."""
+    cuts: list[int] | None = None
+    """Numbers of the frames at which shots were found to begin, once all pairs have come; None if none were sought."""
 
 
 def estimate(
@@ -108,6 +111,7 @@ def estimate(
     variational: bool = False,
     tile: int | None = None,
     batch: int | None = None,
+    cuts: Cuts = "auto",
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
@@ -117,17 +121,20 @@ def estimate(
     gaps: "skip" leads no flow across gaps in the numbers of pictures, nor from one sequence to another; "bridge" does;
     "error" raises InputError.
     max_side: larger frames are scaled down to this longer side; the flow has full size.
-    last: what the last frame gets, which has no next frame: "drop" nothing, "repeat" the flow before it, "zero" flow.
+    last: what the last frame of each shot gets, which has no next frame: "drop" nothing, "repeat" the flow before it,
+    "zero" flow.
     variational: refines each flow with OpenCV's variational method.
     tile: side in pixels of the tiles in which larger frames are processed, if the network can: less memory, same flow.
     None for the engine's choice, 0 for whole frames.
     batch: frames per step of the network, at most 8; their flow comes out together. Small frames are faster together.
     None for a number that suits the size on a CPU, or the memory of a GPU.
+    cuts: "auto" finds cuts, reading two frames ahead: the pair of the frames beside one has flow that is not valid
+    anywhere, and is not estimated. Two frames alone are a pair, whatever they show. "off" estimates all flow.
     The generator opens the source at the first pair. Closing it closes the source, and frames that have a `close`.
     Raises FlowcliError: InputError for fewer than two frames, WeightsError, DeviceError and others.
     """
     options = EngineOptions(
-        model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch
+        model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch, cuts=cuts
     )
     with (
         open_given(source, second, start=start, stop=stop, every=every, gaps=gaps) as (frames, name),
@@ -260,16 +267,23 @@ def open_run(
     name: the name of the frames in messages. engine: the engine for `entry` and `options`, if it is already open.
     outputs: the outputs for the pairs, which hold flow both ways if one of the outputs needs it.
     """
+    from flowcli.continuity import Continuity
     from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
-    with prefetch(frames, watch=decode) as ahead:
+    continuity = Continuity() if options.cuts == "auto" else None
+    with prefetch(continuity.watch(frames) if continuity else frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
         direction = flow_direction(outputs, options.direction)
         passage = Passage()
         passing = passage.through(two_or_more(ahead, name))
-        yield Run(entry, engine, _pairs(engine, passing, direction, options.last), decode, passage)
+        pairs = _pairs(engine, passing, direction, options.last)
+        if continuity is None:
+            yield Run(entry, engine, pairs, decode, passage)
+        else:
+            pairs = continuity.fill(pairs, direction, engine.device)
+            yield Run(entry, engine, pairs, decode, passage, continuity.cuts)
 
 
 def _pairs(engine: Engine, frames: Iterable[Frame], direction: Direction, last: Last) -> Iterator[FlowPair]:

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +37,8 @@ class Making:
     writers: list[Writer[Any]]
     decode: Stopwatch
     """Counts the frames read."""
+    cuts: list[int] = field(default_factory=list)
+    """Frames at which shots were found to begin, across which no flow is estimated; complete after the last item."""
 
 
 class Maker(Protocol):
@@ -74,7 +76,8 @@ class FlowMaker:
             return
         with open_run(frames, str(path), self._entry, self._options, self._engine, outputs) as run:
             writers = open_all(outputs, lambda each: open_flows(each, info, self._output, stdout, passage=run.passage))
-            yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode)
+            cuts = [] if run.cuts is None else run.cuts
+            yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode, cuts)
 
     def arithmetic(self) -> str:
         return _arithmetic(self._engine)

@@ -99,6 +99,8 @@ class Result:
     """What of the input could not be read, if its outputs were made all the same."""
     arithmetic: str = ""
     """What decides the last bits of the flow, beside weights and options."""
+    cuts: tuple[int, ...] = ()
+    """Frames at which shots were found to begin, across which flow is unknown."""
 
 
 class Worker:
@@ -152,7 +154,8 @@ class Worker:
         source = replace(task.source, input=str(job.input), deep=task.making is not None)
         with open_input(source) as frames, self.maker.open(frames, job.input, job.outputs) as run:
             made = drain(_watched(run.items, run.total, watch), run.writers)
-        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=self.maker.arithmetic())
+        found, arithmetic = tuple(run.cuts), self.maker.arithmetic()
+        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=found)
 
 
 def _watched(items: Iterator[Item], total: int | None, watch: Watch) -> Iterator[Item]:

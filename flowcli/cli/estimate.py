@@ -15,7 +15,7 @@ from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights,
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
 from flowcli.cli.streams import echo
-from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
+from flowcli.cli.writing import check_stdout, described, described_run, told, told_places, write_all
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
 from flowcli.output.options import OutputOptions
@@ -149,6 +149,7 @@ def _summary(
     return {
         "frames": run.decode.items,
         "pairs": count,
+        "cuts": run.cuts,
         **described_run(run, info, seconds, damaged),
         "fps": _rates(run, writers),
         "kernel": native.status(run.engine.device.type).kernel,
@@ -166,6 +167,8 @@ def _tell(
     run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float, verbose: bool
 ) -> None:
     echo(told(writers, count, "flow", info, seconds), err=True)
+    if run.cuts:
+        echo(f"{told_places('cuts', run.cuts)}: no flow leads there; --cuts off estimates it", err=True)
     if verbose:
         stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, writers).items())
         echo(f"frames per second: {stages}", err=True)

@@ -32,7 +32,7 @@ from flowcli.errors import UsageError
 from flowcli.interpolation.options import Duplicates
 from flowcli.output.kinds import STYLES
 from flowcli.output.options import OutputOptions
-from flowcli.types import Gaps, Holes, Last, Layout, Precision
+from flowcli.types import Cuts, Gaps, Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
@@ -198,6 +198,8 @@ network_flags = (
 network_options = grouped("engine", EngineOptions, *network_flags)
 """For commands that take pairs and have their own options for models."""
 
+cuts_option = choice("--cuts", get_args(Cuts), "Where a shot ends: auto finds cuts, and estimates no flow across them.")
+
 flow_options = (
     model_option,
     click.option(
@@ -224,7 +226,8 @@ engine_options = grouped(
     EngineOptions,
     *flow_options,
     *direction_options,
-    choice("--last", get_args(Last), "What the last frame gets: N frames have N-1 flows."),
+    cuts_option,
+    choice("--last", get_args(Last), "What the last frame of each shot gets: N frames have N-1 flows."),
 )
 
 targets_option = click.option(

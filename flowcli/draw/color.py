@@ -103,6 +103,11 @@ class RunningScale:
             raise ValueError("no frame has been measured")
         return self._range
 
+    def begin(self) -> None:
+        """The next frame begins a shot, with a scale of its own."""
+        self._measures.clear()
+        self._scale = None
+
     def update(self, uv: Tensor, valid: Tensor | None = None) -> float:
         """The scale for the next frame of the video. uv: (2, H, W) pixels; valid: (H, W) bool.
 

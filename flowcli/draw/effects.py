@@ -30,7 +30,8 @@ class Color:
     """The forward flow as a picture. Use one object per video, since the scale and trails depend on earlier frames.
 
     scale: the speed in pixels with full colour; wheel colours are darker above it. None: the scale follows `percentile`
-    of the speeds in the video (RunningScale), and colours stay full above it, since it may lag behind.
+    of the speeds in the video (RunningScale), anew in each shot, and colours stay full above it, since it may lag
+    behind.
     legend: draw a legend into the lower left corner. style, dim: as for `open_drawing`.
     """
 
@@ -61,6 +62,8 @@ class Color:
 
     def __call__(self, pair: FlowPair) -> Frame:
         flow = pair.forward
+        if pair.at.cut:
+            self._running.begin()
         scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
         image = self._drawing.draw(pair, scale)
         return _frame(pair, self._drawing.explain(image, scale) if self._legend else image)
