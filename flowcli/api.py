@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
+from flowcli.inputs import STDIN
 from flowcli.output.naming import Output, flow_direction
 from flowcli.types import Cuts, Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
@@ -246,6 +248,36 @@ def open_input(source: SourceOptions) -> FrameSource:
     if source.short_side is not None:
         return resize_short_side(frames, source.short_side)
     return frames if source.resize is None else resize_to(frames, *source.resize)
+
+
+def check_read_twice(name: str) -> None:
+    """Raises UsageError if the input called `name` can be read only once, and the scale of a clip takes two passes."""
+    path = Path(name)
+    if name == STDIN or (path.exists() and not (path.is_file() or path.is_dir())):
+        hint = "name a file, or give a speed: --max-flow 20"
+        raise UsageError("--max-flow clip reads the input twice, and a pipe can be read once", hint)
+
+
+def find_clip_scale(
+    source: SourceOptions,
+    entry: entries.Entry,
+    options: EngineOptions,
+    engine: Engine,
+    percentile: float | None = None,
+    over: Callable[[Iterator[FlowPair], int | None], Iterator[FlowPair]] = lambda pairs, total: pairs,
+) -> float:
+    """The speed that suits the colours of all flow of a clip, in pixels; the flow is estimated and dropped.
+
+    engine: for `entry` and `options`. percentile: of the speeds; None for the default. over: is given the pairs and
+    their number, if it is known, and passes them on.
+    """
+    from flowcli.draw.effects import Color
+    from flowcli.draw.scale import clip_scale
+
+    if options.direction == "both":
+        options = replace(options, direction="forward")
+    with open_input(source) as frames, open_run(frames, source.input, entry, options, engine) as run:
+        return clip_scale(over(run.pairs, count_pairs(frames.info, options)), percentile or Color.percentile)
 
 
 def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:

@@ -5,17 +5,31 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowcli import __version__
-from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_weights, open_input, open_run
+from flowcli.api import (
+    EngineOptions,
+    SourceOptions,
+    check_read_twice,
+    count_pairs,
+    find_clip_scale,
+    find_weights,
+    open_engine,
+    open_input,
+    open_run,
+)
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
+from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, described_run, told, told_places, write_all
+from flowcli.errors import UsageError
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
 from flowcli.output.options import OutputOptions
@@ -30,9 +44,16 @@ if TYPE_CHECKING:
 @source_options
 @output_options
 @engine_options
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Let nothing wait, for a live source: as --batch 1 --cuts off, and colours do not look ahead.",
+)
 @choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
 @talk_options
-def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, audio: str, talk: TalkOptions) -> None:
+def command(
+    source: SourceOptions, output: OutputOptions, engine: EngineOptions, live: bool, audio: str, talk: TalkOptions
+) -> None:
     """Estimate optical flow: how every pixel moves to the next frame.
 
     INPUT is a video, a folder of pictures, a quoted glob such as 'frames/*.png', numbered pictures such as f.%04d.png
@@ -83,6 +104,10 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
 
     Exit codes: 0 done (also if the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
     """
+    if live:
+        if engine.batch not in (None, 1):
+            raise UsageError(f"--live and --batch {engine.batch} contradict each other", "leave one out")
+        output, engine = replace(output, look_ahead=False), replace(engine, batch=1, cuts="off")
     run_estimate(source, output, engine, talk, audio=audio == "copy")
 
 
@@ -94,10 +119,20 @@ def run_estimate(
     place = Path(source.input) if source.input != "-" else None
     one = source.second is not None and engine.last == "drop"
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
+    one_scale = output.max_flow == "clip" and any(each.style for each in outputs)
+    if one_scale:
+        check_read_twice(source.input)
     entry = find_weights(engine)
 
     began = time.perf_counter()
-    with open_input(source) as frames, open_run(frames, source.input, entry, engine, outputs=outputs) as run:
+    opened = None
+    if one_scale:
+        opened = open_engine(entry, engine)
+        measured = partial(track, unit="flow", show=not talk.quiet)
+        output = replace(
+            output, max_flow=find_clip_scale(source, entry, engine, opened, output.percentile, over=measured)
+        )
+    with open_input(source) as frames, open_run(frames, source.input, entry, engine, opened, outputs) as run:
         info = frames.info
         sound, why = _find_sound(place, info, output, audio)
         if why and not talk.quiet and any(each.video for each in outputs):

@@ -264,8 +264,9 @@ _drawing_options = (
     value(
         "--max-flow",
         parse_max_flow,
-        "PX|auto",
-        "Speed at which colours are full; auto follows the video without flicker.",
+        "PX|auto|clip",
+        "Speed at which colours are full; auto follows the video without flicker, and looks a second ahead; clip suits "
+        "the whole clip, which is read twice.",
         "auto",
     ),
     value("--percentile", parse_percentile, "P", "Percentile of the speeds that auto follows.  [default: 99]"),

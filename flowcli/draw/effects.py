@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flowcli import geometry
-from flowcli.draw.color import RunningScale
+from flowcli.draw.scale import RunningScale
 from flowcli.draw.styles import open_drawing
 from flowcli.geometry import backward_warp, consistency
 from flowcli.types import FlowPair, Frame, Holes, StreamInfo, Style
@@ -31,7 +31,7 @@ class Color:
 
     scale: the speed in pixels with full colour; wheel colours are darker above it. None: the scale follows `percentile`
     of the speeds in the video (RunningScale), anew in each shot, and colours stay full above it, since it may lag
-    behind.
+    behind. It lags less if pairs pass through `foresee`, all in order, before they are drawn, in the same order.
     legend: draw a legend into the lower left corner. style, dim: as for `open_drawing`.
     """
 
@@ -53,6 +53,11 @@ class Color:
         self._drawing = open_drawing(style, darken=scale is not None, dim=dim)
 
     @property
+    def follows(self) -> bool:
+        """Whether the scale follows the video."""
+        return self._fixed is None
+
+    @property
     def scale_range(self) -> tuple[float, float]:
         """The lowest and highest scale used so far, in pixels. Raises ValueError before the first frame."""
         return self._running.range if self._fixed is None else (self._fixed, self._fixed)
@@ -61,10 +66,17 @@ class Color:
         return _pictures(source, width=self._drawing.across * source.width)
 
     def __call__(self, pair: FlowPair) -> Frame:
-        flow = pair.forward
-        if pair.at.cut:
-            self._running.begin()
-        scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
+        self.foresee(pair)
+        return self.draw(pair)
+
+    def foresee(self, pair: FlowPair) -> None:
+        """Notes how fast the pair is."""
+        if self._fixed is None:
+            self._running.note(pair.forward.uv, pair.forward.valid, begins=pair.at.cut)
+
+    def draw(self, pair: FlowPair) -> Frame:
+        """The picture of the first pair that is noted and not drawn yet. Raises IndexError if none is noted."""
+        scale = self._running.take() if self._fixed is None else self._fixed
         image = self._drawing.draw(pair, scale)
         return _frame(pair, self._drawing.explain(image, scale) if self._legend else image)
 

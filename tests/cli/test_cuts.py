@@ -107,3 +107,36 @@ def test_two_pictures_are_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["cuts"] == []
     assert read_flow("pair.flo")[1] is None
+
+
+def test_one_scale_for_the_whole_clip(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["estimate", "in/clip", "--out", "a/", "--as", "png", "--out", "v/", "--as", "flo", "--json", *CPU]
+    assert main([*command, "--max-flow", "clip"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["pairs"] == 7
+    low, high = said["outputs"][0]["scale"]
+    assert low == high == pytest.approx(8, abs=0.2)
+    flow = ["convert", "v", "--out", "b/", "--as", "png", "--max-flow", "clip", "--json"]
+    assert main(flow) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"][0]["scale"] == pytest.approx([low, low], abs=0.2)
+    assert main(["batch", "in", "--out", "c", "--as", "color.png", "--max-flow", "clip", "-q", *CPU]) == 0
+    for index in range(7):
+        made = read_picture(Path(f"a/{index}.png"))
+        np.testing.assert_array_equal(made, read_picture(Path(f"c/clip/{index}.png")))
+    # Of vectors alone there is nothing to measure; and a pipe has one end.
+    assert main(["estimate", "in/clip", "--out", "w/", "--max-flow", "clip", "-q", *CPU]) == 0
+    for words in (["estimate", "-", "--out", "p.mp4"], ["convert", "-", "--out", "p.mp4"]):
+        assert main([*words, "--max-flow", "clip"]) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            "error: --max-flow clip reads the input twice, and a pipe can be read once",
+            "hint: name a file, or give a speed: --max-flow 20",
+        ]
+
+
+def test_nothing_waits_where_the_source_is_live(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["estimate", "in/clip", "--out", "a/", "--as", "png", "--live", "--json", *CPU]
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["cuts"], said["pairs"]) == (None, 7)
+    assert main([*command, "--batch", "4"]) == 2
+    assert "--live and --batch 4 contradict each other" in capsys.readouterr().err
