@@ -174,8 +174,8 @@ precision_option = choice(
 batch_option = count(
     "--batch",
     "N",
-    "Frames per step of the network: several small frames at once are faster; 1 gives each flow as soon as it is known.  "
-    "[default: up to 8, by network, size and memory]",
+    "Frames per step of the network: several small frames at once are faster; 1 gives each flow as soon as it "
+    "is known.  [default: up to 8, by network, size and memory]",
 )
 
 network_flags = (
