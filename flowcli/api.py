@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import tee
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
+from flowcli.inputs import STDIN
 from flowcli.output.naming import Output, flow_direction
-from flowcli.types import Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
+from flowcli.types import Cuts, Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class EngineOptions:
     """Frames per step of the network; None for the engine's choice."""
     graphs: bool = True
     """On a GPU, record repeated steps as CUDA graphs and replay them."""
+    cuts: Cuts = "auto"
     versus: str | None = None
     """Another model, or file of weights, whose flow each pair has beside it."""
 
@@ -88,9 +91,11 @@ class Run:
     engine: Engine
     pairs: Iterator[FlowPair]
     decode: Stopwatch
-    """Counts the frames read, and the time for decoding them."""
+    """Counts the frames read, and the time for decoding them and for finding cuts."""
     passage: Passage
     """Where the frames pass on their way to the engine, for outputs that need all of them."""
+    cuts: list[int] | None = None
+    """Numbers of the frames at which shots were found to begin, once all pairs have come; None if none were sought."""
     versus: entries.Entry | None = None
     """The other method whose flow the pairs have too."""
 
@@ -113,6 +118,7 @@ def estimate(
     variational: bool = False,
     tile: int | None = None,
     batch: int | None = None,
+    cuts: Cuts = "auto",
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
@@ -122,17 +128,20 @@ def estimate(
     gaps: "skip" leads no flow across gaps in the numbers of pictures, nor from one sequence to another; "bridge" does;
     "error" raises InputError.
     max_side: larger frames are scaled down to this longer side; the flow has full size.
-    last: what the last frame gets, which has no next frame: "drop" nothing, "repeat" the flow before it, "zero" flow.
+    last: what the last frame of each shot gets, which has no next frame: "drop" nothing, "repeat" the flow before it,
+    "zero" flow.
     variational: refines each flow with OpenCV's variational method.
     tile: side in pixels of the tiles in which larger frames are processed, if the network can: less memory, same flow.
     None for the engine's choice, 0 for whole frames.
     batch: frames per step of the network, at most 8; their flow comes out together. Small frames are faster together.
     None for a number that suits the size on a CPU, or the memory of a GPU.
+    cuts: "auto" finds cuts, reading two frames ahead: the pair of the frames beside one has flow that is not valid
+    anywhere, and is not estimated. Two frames alone are a pair, whatever they show. "off" estimates all flow.
     The generator opens the source at the first pair. Closing it closes the source, and frames that have a `close`.
     Raises FlowcliError: InputError for fewer than two frames, WeightsError, DeviceError and others.
     """
     options = EngineOptions(
-        model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch
+        model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch, cuts=cuts
     )
     with (
         open_given(source, second, start=start, stop=stop, every=every, gaps=gaps) as (frames, name),
@@ -255,6 +264,36 @@ def open_input(source: SourceOptions) -> FrameSource:
     return frames if source.resize is None else resize_to(frames, *source.resize)
 
 
+def check_read_twice(name: str) -> None:
+    """Raises UsageError if the input called `name` can be read only once, and the scale of a clip takes two passes."""
+    path = Path(name)
+    if name == STDIN or (path.exists() and not (path.is_file() or path.is_dir())):
+        hint = "name a file, or give a speed: --max-flow 20"
+        raise UsageError("--max-flow clip reads the input twice, and a pipe can be read once", hint)
+
+
+def find_clip_scale(
+    source: SourceOptions,
+    entry: entries.Entry,
+    options: EngineOptions,
+    engine: Engine,
+    percentile: float | None = None,
+    over: Callable[[Iterator[FlowPair], int | None], Iterator[FlowPair]] = lambda pairs, total: pairs,
+) -> float:
+    """The speed that suits the colours of all flow of a clip, in pixels; the flow is estimated and dropped.
+
+    engine: for `entry` and `options`. percentile: of the speeds; None for the default. over: is given the pairs and
+    their number, if it is known, and passes them on.
+    """
+    from flowcli.draw.effects import Color
+    from flowcli.draw.scale import clip_scale
+
+    if options.direction == "both":
+        options = replace(options, direction="forward")
+    with open_input(source) as frames, open_run(frames, source.input, entry, options, engine) as run:
+        return clip_scale(over(run.pairs, count_pairs(frames.info, options)), percentile or Color.percentile)
+
+
 def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
     """The number of pairs that such frames give, None if it is unknown."""
     return info.frames and max(info.frames - (options.last == "drop"), 0)
@@ -274,11 +313,13 @@ def open_run(
     name: the name of the frames in messages. engine: the engine for `entry` and `options`, if it is already open.
     outputs: the outputs for the pairs, which hold flow both ways if one of the outputs needs it.
     """
+    from flowcli.continuity import Continuity
     from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
-    with prefetch(frames, watch=decode) as ahead:
+    continuity = Continuity() if options.cuts == "auto" else None
+    with prefetch(continuity.watch(frames) if continuity else frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
         direction = flow_direction(outputs, options.direction)
         passage = Passage()
@@ -286,7 +327,11 @@ def open_run(
         versus = find_versus(options)
         other = None if versus is None else open_engine(versus, replace(options, refine=None, weights=None))
         pairs = _pairs(engine, other, passing, direction, options.last)
-        yield Run(entry, engine, pairs, decode, passage, versus)
+        cuts = None
+        if continuity is not None:
+            pairs = continuity.fill(pairs, direction, engine.device, versus=other is not None)
+            cuts = continuity.cuts
+        yield Run(entry, engine, pairs, decode, passage, cuts, versus)
 
 
 def _pairs(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from flowcli.api import EngineOptions, find_weights, open_engine
-from flowcli.draw import color
+from flowcli.draw import color, scale
 from flowcli.given import as_frames
 from flowcli.types import FlowField, Precision
 
@@ -60,7 +60,7 @@ def flow_to_rgb(flow: Any, max_flow: float | None = None) -> np.ndarray:
     if max_flow is not None and not max_flow > 0:
         raise ValueError(f"max_flow is {max_flow}, must be above 0")
     uv = flow.known.float() if isinstance(flow, FlowField) else _planes(torch.as_tensor(flow).float())
-    return color.flow_to_rgb(uv, max_flow or color.RunningScale().update(uv)).cpu().numpy()
+    return color.flow_to_rgb(uv, max_flow or scale.RunningScale().update(uv)).cpu().numpy()
 
 
 def _planes(flow: torch.Tensor) -> torch.Tensor:

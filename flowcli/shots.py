@@ -26,7 +26,8 @@ _REGIONS = 4
 """Regions per side in which colours are compared for cuts, on every fourth sample."""
 _UNIT = 0.03
 """Excess difference (0 to 1) above which a frame is a cut. 109 of 115 cuts between clips, shots and moving photos have
-more, and none of 5802 other frames with fast motion, dissolves, fades and flashes. It was chosen on these."""
+more, and none of 5802 other frames with fast motion, dissolves, fades and flashes. It was chosen on these, when the
+motion on both sides of a frame counted together; since that of each side counts too, pans from rest are no cuts."""
 _USUAL = 12
 """Number of earlier frames that show how much usually changes."""
 _NOISE = 2.0
@@ -35,7 +36,10 @@ _NOISE = 2.0
 
 @dataclass(frozen=True)
 class Change:
-    """How a frame differs from the one before it; scores are None for the first frame."""
+    """How a frame differs from the one before it; scores are None for the first frame.
+
+    Two frames alone have no score of a cut either.
+    """
 
     frame: Frame
     duplicate: float | None = None
@@ -58,14 +62,20 @@ def compare(frames: Iterable[Frame]) -> Iterator[Change]:
     """Each frame with its scores, REACH - 1 frames late: flashes and dissolves are no cuts.
 
     At a cut, even the most similar of the REACH frames before and the REACH frames after differ far more than
-    neighbours do. Local histograms are compared (after Nagasaka and Tanaka 1991) by the earth mover's distance, which
-    is the mean difference of the sorted values.
+    neighbours do; of two frames alone that cannot be said. Local histograms are compared (after Nagasaka and Tanaka
+    1991) by the earth mover's distance, which is the mean difference of the sorted values.
     """
+    waiting: deque[Frame] = deque()
     window: deque[_Look | None] = deque([None] * REACH, maxlen=2 * REACH)
-    for look in chain(_look(frames), (None,) * (REACH - 1)):
+    for look in chain(_look(frames, waiting), (None,) * (REACH - 1)):
         window.append(look)
         if len(window) == 2 * REACH:
-            yield _judge(list(window))
+            yield _judge(waiting.popleft(), list(window))
+
+
+def compare_parts(frames: Iterable[Frame]) -> Iterator[Change]:
+    """As `compare`, but each part between cuts that are marked already by itself."""
+    return chain.from_iterable(map(compare, shots(frames)))
 
 
 def shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
@@ -82,15 +92,17 @@ def shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    frame: Frame
+    """What is kept of a frame, which itself may be large."""
+
     colours: np.ndarray
-    """(regions, values, 3) uint8, sorted along the values."""
+    """(regions, 3, values) uint8, sorted along the values."""
     step: float | None
     """Difference from the colours of the frame before, 0 to 1."""
     duplicate: float | None
 
 
-def _look(frames: Iterable[Frame]) -> Iterator[_Look]:
+def _look(frames: Iterable[Frame], waiting: deque[Frame]) -> Iterator[_Look]:
+    """A look at each frame, which joins those that are waiting."""
     usual: deque[float] = deque(maxlen=_USUAL)
     last: tuple[np.ndarray, np.ndarray] | None = None
     for frame in frames:
@@ -105,19 +117,26 @@ def _look(frames: Iterable[Frame]) -> Iterator[_Look]:
             duplicate = max(0.0, 1 - most / max(level, _NOISE))
             usual.append(most)
         last = samples, colours
-        yield _Look(frame, colours, step, duplicate)
+        waiting.append(frame)
+        yield _Look(colours, step, duplicate)
 
 
-def _judge(window: Sequence[_Look | None]) -> Change:
-    """The change at the middle of the window, which has None where there is no frame."""
+def _judge(frame: Frame, window: Sequence[_Look | None]) -> Change:
+    """The change at the frame in the middle of the window, which has None where there is no frame."""
     before, after = ([each for each in part if each] for part in (window[:REACH], window[REACH:]))
     look = after[0]
     if not before:
-        return Change(look.frame)
+        return Change(frame)
+    if len(before) + len(after) == 2:
+        return Change(frame, look.duplicate)
     apart = min(_distance(one.colours, other.colours) for one in before for other in after)
-    around = [each.step for each in window[1:] if each and each is not look and each.step is not None]
-    excess = max(0.0, apart - 2 * float(np.median(around or 0)))
-    return Change(look.frame, look.duplicate, excess / (excess + _UNIT))
+    early, late = (
+        [each.step for each in part if each and each.step is not None] for part in (window[1:REACH], after[1:])
+    )
+    # The least of each side too: a fast pan may begin here, and another cut may be near.
+    around = max(float(np.median([*early, *late] or 0)), min(early, default=0.0), min(late, default=0.0))
+    excess = max(0.0, apart - 2 * around)
+    return Change(frame, look.duplicate, excess / (excess + _UNIT))
 
 
 def _sampled(image: np.ndarray) -> np.ndarray:
@@ -128,8 +147,9 @@ def _sampled(image: np.ndarray) -> np.ndarray:
 
 def _colours(samples: np.ndarray) -> np.ndarray:
     height, width = (side // (4 * _REGIONS) for side in _SAMPLES)
-    regions = samples[::4, ::4].reshape(_REGIONS, height, _REGIONS, width, 3).swapaxes(1, 2)
-    colours: np.ndarray = np.sort(regions.reshape(_REGIONS**2, height * width, 3), axis=1)
+    regions = samples[::4, ::4].reshape(_REGIONS, height, _REGIONS, width, 3).transpose(0, 2, 4, 1, 3)
+    # Of bytes, NumPy's stable sort is a radix sort: 0.05 ms instead of 0.8.
+    colours: np.ndarray = np.sort(regions.reshape(_REGIONS**2, 3, height * width), kind="stable")
     return colours
 
 

@@ -20,6 +20,8 @@ Last = Literal["drop", "repeat", "zero"]
 Gaps = Literal["skip", "bridge", "error"]
 """What happens where frames are missing between two files, or another sequence begins: no flow is estimated across it,
 flow is estimated as between neighbours, or InputError is raised."""
+Cuts = Literal["auto", "off"]
+"""Whether cuts are searched for: flow is unknown where one is found."""
 Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]

@@ -21,7 +21,7 @@ LAYERS = """
     api
     output
     motion
-    flowsource draw
+    flowsource draw continuity
     classic
     engine nets
     video flowfile weights

@@ -51,6 +51,12 @@ def test_motion_is_no_cut(motion: dict[str, Any]) -> None:
     assert cuts(camera(10, **motion)) == []
 
 
+@pytest.mark.parametrize("step", [20, 40])
+def test_a_pan_that_begins_and_ends_at_once_is_no_cut(step: int) -> None:
+    moving = camera(6, pan=-step, tilt=step / 4)
+    assert cuts(np.concatenate([moving[[0] * 4], moving[1:], moving[[-1] * 4]])) == []
+
+
 @pytest.mark.parametrize("length", [1, 2])
 @pytest.mark.parametrize("brighter", [60, 200])
 def test_a_flash_is_no_cut(length: int, brighter: int) -> None:

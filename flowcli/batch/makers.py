@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flowcli.api import EngineOptions, count_pairs, find_weights, open_engine, open_run, two_or_more
+from flowcli.api import (
+    EngineOptions,
+    SourceOptions,
+    count_pairs,
+    find_clip_scale,
+    find_weights,
+    open_engine,
+    open_run,
+    two_or_more,
+)
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making, open_method
 from flowcli.interpolation.sound import find_sound
@@ -18,12 +27,14 @@ from flowcli.output.naming import Output
 from flowcli.output.opening import Writer, open_copies, open_flows, open_frames
 from flowcli.output.options import OutputOptions
 from flowcli.pipeline import Stopwatch, prefetch
-from flowcli.types import FrameSource, open_all
+from flowcli.types import FlowPair, FrameSource, open_all
 
 if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
 
+Watch = Callable[[int, int | None], None]
+"""Called with the flows or frames made of an item so far and their total, if known; an exception ends the item."""
 _LOG = logging.getLogger("flowcli")
 
 
@@ -37,6 +48,8 @@ class Making:
     writers: list[Writer[Any]]
     decode: Stopwatch
     """Counts the frames read."""
+    cuts: list[int] = field(default_factory=list)
+    """Frames at which shots were found to begin, across which no flow is estimated; complete after the last item."""
 
 
 class Maker(Protocol):
@@ -45,8 +58,10 @@ class Maker(Protocol):
     model: FlowModel | None
     """The network for flow, which makers on one device can share."""
 
-    def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> AbstractContextManager[Making]:
-        """The work on an input at `path`; leaving the context ends it."""
+    def open(
+        self, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+    ) -> AbstractContextManager[Making]:
+        """The work on the frames of `source`; leaving the context ends it. watch: is called now and then before."""
         ...
 
     def arithmetic(self) -> str:
@@ -63,21 +78,34 @@ class FlowMaker:
         self.model: FlowModel | None = self._engine.model
 
     @contextmanager
-    def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> Iterator[Making]:
-        info, stdout = frames.info, sys.stdout.buffer
+    def open(
+        self, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+    ) -> Iterator[Making]:
+        info, stdout, options = frames.info, sys.stdout.buffer, self._output
         if all(each.what == "rgb" for each in outputs):
             decode = Stopwatch()
             with prefetch(frames, watch=decode) as ahead:
-                copies = open_all(outputs, lambda each: open_copies(each, info, self._output, stdout))
+                copies = open_all(outputs, lambda each: open_copies(each, info, options, stdout))
                 # Of a clip without flow no frames either.
-                yield Making(two_or_more(ahead, str(path)), info.frames, copies, decode)
+                yield Making(two_or_more(ahead, source.input), info.frames, copies, decode)
             return
-        with open_run(frames, str(path), self._entry, self._options, self._engine, outputs) as run:
-            writers = open_all(outputs, lambda each: open_flows(each, info, self._output, stdout, passage=run.passage))
-            yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode)
+        if options.max_flow == "clip" and any(each.style for each in outputs):
+            options = replace(options, max_flow=self._clip_scale(source, watch))
+        with open_run(frames, source.input, self._entry, self._options, self._engine, outputs) as run:
+            writers = open_all(outputs, lambda each: open_flows(each, info, options, stdout, passage=run.passage))
+            cuts = [] if run.cuts is None else run.cuts
+            yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode, cuts)
 
     def arithmetic(self) -> str:
         return _arithmetic(self._engine)
+
+    def _clip_scale(self, source: SourceOptions, watch: Watch) -> float:
+        def over(pairs: Iterator[FlowPair], total: int | None) -> Iterator[FlowPair]:
+            for pair in pairs:
+                watch(0, total)
+                yield pair
+
+        return find_clip_scale(source, self._entry, self._options, self._engine, self._output.percentile, over)
 
 
 class FrameMaker:
@@ -91,7 +119,10 @@ class FrameMaker:
         self.model: FlowModel | None = None if self._tools.engine is None else self._tools.engine.model
 
     @contextmanager
-    def open(self, frames: FrameSource, path: Path, outputs: tuple[Output, ...]) -> Iterator[Making]:
+    def open(
+        self, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+    ) -> Iterator[Making]:
+        path = Path(source.input)
         sound, why = find_sound(path, frames.info, self._wanted, "copy")
         if why and any(each.video for each in outputs):
             _LOG.warning("%s: %s", path, why)

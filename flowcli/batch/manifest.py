@@ -79,6 +79,8 @@ class Record:
     """What of the input could not be read, if the status says so: its outputs hold the rest."""
     arithmetic: str = ""
     """What decides the last bits of its flow beside settings and weights; no reason to do it anew."""
+    cuts: tuple[int, ...] = ()
+    """Frames at which shots were found to begin: the flow to each is unknown, 0 in files that cannot say so."""
     outputs: tuple[Written, ...] = ()
 
     @property
@@ -175,7 +177,8 @@ def _read(line: bytes, place: int) -> tuple[int, Record]:
     # Of version 0.1, of all options as a hash.
     values.pop("settings", None)
     written = tuple(map(_written, map(_mapping, outputs)))
-    record = _typed(Record, {**values, "outputs": written})
+    cuts = _numbers(values.pop("cuts", []))
+    record = _typed(Record, {**values, "cuts": cuts, "outputs": written})
     if type(number) is not int or record.status not in get_args(Status):
         raise ValueError(number, record.status)
     return number, record
@@ -199,6 +202,13 @@ def _runs(listed: Any) -> tuple[Run, ...]:
     if not all(type(name) is str and type(count) is int and 0 < count < _MOST for name, count in runs):
         raise TypeError(listed)
     return runs
+
+
+def _numbers(listed: Any) -> tuple[int, ...]:
+    numbers = tuple(listed)
+    if not all(type(number) is int for number in numbers):
+        raise TypeError(listed)
+    return numbers
 
 
 def _typed(kind: type[Values], values: dict[str, Any]) -> Values:

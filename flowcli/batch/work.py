@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
-from flowcli.batch.makers import FlowMaker, FrameMaker, Maker
+from flowcli.batch.makers import FlowMaker, FrameMaker, Maker, Watch
 from flowcli.errors import (
     MEMORY_HINT,
     FlowcliError,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
     from flowcli.weights.entries import Entry
 
-Watch = Callable[[int, int | None], None]
-"""Called with the flows or frames made of an item so far and their total, if known; an exception ends the item."""
 Item = TypeVar("Item")
 
 
@@ -99,6 +97,8 @@ class Result:
     """What of the input could not be read, if its outputs were made all the same."""
     arithmetic: str = ""
     """What decides the last bits of the flow, beside weights and options."""
+    cuts: tuple[int, ...] = ()
+    """Frames at which shots were found to begin, across which flow is unknown."""
 
 
 class Worker:
@@ -150,9 +150,10 @@ class Worker:
             assert output.path is not None
             output.path.parent.mkdir(parents=True, exist_ok=True)
         source = replace(task.source, input=str(job.input), deep=task.making is not None)
-        with open_input(source) as frames, self.maker.open(frames, job.input, job.outputs) as run:
+        with open_input(source) as frames, self.maker.open(frames, source, job.outputs, watch) as run:
             made = drain(_watched(run.items, run.total, watch), run.writers)
-        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=self.maker.arithmetic())
+        found, arithmetic = tuple(run.cuts), self.maker.arithmetic()
+        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=found)
 
 
 def _watched(items: Iterator[Item], total: int | None, watch: Watch) -> Iterator[Item]:

@@ -199,6 +199,8 @@ def command(
     making = options.making(engine.model)
     if making is not None and output.fps is not None:
         raise UsageError("--fps and --interpolate contradict each other", "give the rate to --interpolate alone")
+    if making is not None and engine.cuts == "off":
+        raise UsageError("--cuts off is for flow: made frames never mix two shots", "leave it out")
     output = dataclasses.replace(output, kinds=output.kinds or (("color",) if making is None else ("mp4",)))
     plans = plan_items(items, out, output, engine.direction, options.name, frames=making is not None)
     task = Task(source, engine, output, task_weights(engine, making), making)
@@ -267,4 +269,5 @@ def _summary(seen: Board, unit: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in seen.counts.items() if count) or "nothing to do"
     if not seen.flows:
         return counts
-    return f"{counts}; {seen.flows} {unit} in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second)"
+    cuts = f"; cuts: {seen.cuts}, across which no flow leads" if seen.cuts else ""
+    return f"{counts}; {seen.flows} {unit} in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second){cuts}"

@@ -35,6 +35,8 @@ class Board:
         self.counts = {"done": 0, "damaged": 0, "skipped": 0, "failed": 0}
         self.flows = 0
         """Flows of the finished items."""
+        self.cuts = 0
+        """Cuts in them."""
         self._total = total
         self._worked = 0
         """Items finished in this run; skipped ones are left out."""
@@ -70,6 +72,7 @@ class Board:
         if outcome.fresh:
             self._worked += 1
             self.flows += outcome.record.flows
+            self.cuts += len(outcome.record.cuts)
         self.progress.update(self._all, advance=1, note=self._note())
         self._log()
 

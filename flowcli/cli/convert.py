@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from flowcli.api import check_read_twice
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
 from flowcli.cli.streams import echo
@@ -79,6 +80,9 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
     from flowcli.flowsource import open_flow_source, same_size
     from flowcli.pipeline import prefetch
 
+    if output.max_flow == "clip":
+        for name in reading.inputs:
+            check_read_twice(name)
     began = time.perf_counter()
     opening = open_flow_source(reading.inputs, direction=direction, bound=output.bound, kind=reading.kind)
     with opening as source:
@@ -86,6 +90,8 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
         place = Path(reading.inputs[0])
         only = place if len(reading.inputs) == 1 and place.exists() else None
         outputs = plan(output, direction=reading.direction, pair=source.single, source=only)
+        if output.max_flow == "clip" and any(each.style for each in outputs):
+            output = _with_one_scale(reading, output, direction)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer))
         pairs = source if all(each.files for each in outputs) else same_size(source, info)
         with prefetch(pairs) as ahead:
@@ -102,3 +108,13 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
         echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         echo(told(writers, count, "flow", info, seconds), err=True)
+
+
+def _with_one_scale(reading: ReadingOptions, output: OutputOptions, direction: Direction) -> OutputOptions:
+    """The options with the scale of the whole clip, which is read for it."""
+    from flowcli.draw.effects import Color
+    from flowcli.draw.scale import clip_scale
+    from flowcli.flowsource import open_flow_source
+
+    with open_flow_source(reading.inputs, direction=direction, bound=output.bound, kind=reading.kind) as source:
+        return replace(output, max_flow=clip_scale(source, output.percentile or Color.percentile))

@@ -6,17 +6,31 @@ import json
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowcli import __version__
-from flowcli.api import EngineOptions, SourceOptions, count_pairs, find_versus, find_weights, open_input, open_run
+from flowcli.api import (
+    EngineOptions,
+    SourceOptions,
+    check_read_twice,
+    count_pairs,
+    find_clip_scale,
+    find_versus,
+    find_weights,
+    open_engine,
+    open_input,
+    open_run,
+)
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
+from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
-from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
+from flowcli.cli.writing import check_stdout, described, described_run, told, told_places, write_all
+from flowcli.errors import UsageError
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
 from flowcli.output.options import OutputOptions
@@ -36,9 +50,16 @@ if TYPE_CHECKING:
     metavar="NAME|FILE",
     help="Draw the flow of another model too, beside the first one, at the same scale and with the names below.",
 )
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Let nothing wait, for a live source: as --batch 1 --cuts off, and colours do not look ahead.",
+)
 @choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
 @talk_options
-def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions, audio: str, talk: TalkOptions) -> None:
+def command(
+    source: SourceOptions, output: OutputOptions, engine: EngineOptions, live: bool, audio: str, talk: TalkOptions
+) -> None:
     """Estimate optical flow: how every pixel moves to the next frame.
 
     INPUT is a video, a folder of pictures, a quoted glob such as 'frames/*.png', numbered pictures such as f.%04d.png
@@ -91,6 +112,10 @@ def command(source: SourceOptions, output: OutputOptions, engine: EngineOptions,
 
     Exit codes: 0 done (also if the reader of stdout goes away), 1 error, 2 usage, 130 interrupted.
     """
+    if live:
+        if engine.batch not in (None, 1):
+            raise UsageError(f"--live and --batch {engine.batch} contradict each other", "leave one out")
+        output, engine = replace(output, look_ahead=False), replace(engine, batch=1, cuts="off")
     run_estimate(source, output, engine, talk, audio=audio == "copy")
 
 
@@ -105,10 +130,20 @@ def run_estimate(
     if versus is not None:
         output = replace(output, methods=(find_weights(engine).name, versus.name))
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
+    one_scale = output.max_flow == "clip" and any(each.style for each in outputs)
+    if one_scale:
+        check_read_twice(source.input)
     entry = find_weights(engine)
 
     began = time.perf_counter()
-    with open_input(source) as frames, open_run(frames, source.input, entry, engine, outputs=outputs) as run:
+    opened = None
+    if one_scale:
+        opened = open_engine(entry, engine)
+        measured = partial(track, unit="flow", show=not talk.quiet)
+        output = replace(
+            output, max_flow=find_clip_scale(source, entry, engine, opened, output.percentile, over=measured)
+        )
+    with open_input(source) as frames, open_run(frames, source.input, entry, engine, opened, outputs) as run:
         info = frames.info
         sound, why = _find_sound(place, info, output, audio)
         plain = [str(each) for each in outputs if each.pictures and not each.style] if output.legend else []
@@ -162,6 +197,7 @@ def _summary(
     return {
         "frames": run.decode.items,
         "pairs": count,
+        "cuts": run.cuts,
         **described_run(run, info, seconds, damaged),
         "versus": run.versus and run.versus.name,
         "fps": _rates(run, writers),
@@ -179,6 +215,8 @@ def _tell(
     run: Run, info: StreamInfo, writers: list[Writer[FlowPair]], count: int, seconds: float, verbose: bool
 ) -> None:
     echo(told(writers, count, "flow", info, seconds), err=True)
+    if run.cuts:
+        echo(f"{told_places('cuts', run.cuts)}: no flow leads there; --cuts off estimates it", err=True)
     if verbose:
         stages = ", ".join(f"{stage} {rate or 0:.1f}" for stage, rate in _rates(run, writers).items())
         echo(f"frames per second: {stages}", err=True)

@@ -19,7 +19,7 @@ _OTHER = {
     "Input": {"max_pixels"},
     "Estimation": {"flow"},
     "Output": {"audio", "no_audio", "name"},
-    "Run": {"help_all", "keep_partial"},
+    "Run": {"help_all", "keep_partial", "live"},
 }
 _SECTIONS = {
     name: {field.name for field in dataclasses.fields(kind)} | _OTHER[name]
@@ -35,7 +35,7 @@ _RARE = frozenset((
     *("resize", "sample_fps", "short_side", "strict", "max_pixels", "deinterlace", "gaps"),
     *("percentile", "dim", "holes", "bound", "exr", "crf", "confidence", "max_flow", "floor"),
     *("weights", "precision", "tile", "variational", "batch", "last", "graphs"),
-    *("verbose", "debug"),
+    *("verbose", "debug", "live"),
 ))  # fmt: skip
 """Parameters that the short help leaves out."""
 

@@ -33,7 +33,7 @@ from flowcli.errors import UsageError
 from flowcli.interpolation.options import Duplicates
 from flowcli.output.kinds import STYLES
 from flowcli.output.options import OutputOptions
-from flowcli.types import Gaps, Holes, Last, Layout, Precision
+from flowcli.types import Cuts, Gaps, Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
@@ -175,8 +175,8 @@ precision_option = choice(
 batch_option = count(
     "--batch",
     "N",
-    "Frames per step of the network: several small frames at once are faster; 1 gives each flow at once, as a live "
-    "source needs.  [default: up to 8, by network, size and memory]",
+    "Frames per step of the network: several small frames at once are faster; 1 gives each flow as soon as it "
+    "is known.  [default: up to 8, by network, size and memory]",
 )
 
 network_flags = (
@@ -198,6 +198,8 @@ network_flags = (
 
 network_options = grouped("engine", EngineOptions, *network_flags)
 """For commands that take pairs and have their own options for models."""
+
+cuts_option = choice("--cuts", get_args(Cuts), "Where a shot ends: auto finds cuts, and estimates no flow across them.")
 
 flow_options = (
     model_option,
@@ -225,7 +227,8 @@ engine_options = grouped(
     EngineOptions,
     *flow_options,
     *direction_options,
-    choice("--last", get_args(Last), "What the last frame gets: N frames have N-1 flows."),
+    cuts_option,
+    choice("--last", get_args(Last), "What the last frame of each shot gets: N frames have N-1 flows."),
 )
 
 KEEP = "keep_partial"
@@ -282,8 +285,9 @@ _drawing_options = (
     value(
         "--max-flow",
         parse_max_flow,
-        "PX|auto",
-        "Speed at which colours are full; auto follows the video without flicker.",
+        "PX|auto|clip",
+        "Speed at which colours are full; auto follows the video without flicker, and looks a second ahead; clip suits "
+        "the whole clip, which is read twice.",
         "auto",
     ),
     value("--percentile", parse_percentile, "P", "Percentile of the speeds that auto follows.  [default: 99]"),

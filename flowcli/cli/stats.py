@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ from flowcli.cli.help import HelpedCommand
 from flowcli.cli.inputs import as_sources
 from flowcli.cli.options import (
     TalkOptions,
-    choice,
+    cuts_option,
     flow_options,
     grouped,
     selection_options,
@@ -25,7 +26,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
-from flowcli.cli.writing import described_run, needs_reader
+from flowcli.cli.writing import described_run, needs_reader, told_places
 from flowcli.errors import UsageError
 from flowcli.inputs import find_input
 from flowcli.motion.tables import KINDS, PLOTS, Table, open_tables, plan, plan_scenes
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from flowcli.motion.stats import Row, Summary
     from flowcli.weights.entries import Entry
 
-LISTED = 10
-"""Most cuts, and most duplicates, whose frames are listed."""
-
 
 @click.command("stats", cls=HelpedCommand)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(), metavar="INPUT...")
@@ -49,7 +47,6 @@ LISTED = 10
     "--as", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of file; one per --out.  [default: its suffix]"
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
-@choice("--cuts", ("auto", "off"), "Where a shot ends: auto finds cuts, and estimates no flow across them.")
 @click.option(
     "--scenes",
     type=click.Path(),
@@ -60,6 +57,7 @@ LISTED = 10
     "engine",
     EngineOptions,
     *flow_options,
+    cuts_option,
     click.option(
         "--both",
         "direction",
@@ -75,7 +73,6 @@ def command(
     targets: tuple[str, ...],
     kinds: tuple[str, ...],
     overwrite: bool,
-    cuts: str,
     scenes: str | None,
     engine: EngineOptions,
     talk: TalkOptions,
@@ -121,7 +118,7 @@ def command(
         raise UsageError("a plot and a list of shots are of one input", f"leave out all inputs but {inputs[0]}")
     for each in sources:
         find_input(each.input)
-    measuring = _Measuring(engine, find_weights(engine), cuts == "auto", talk, tables)
+    measuring = _Measuring(engine, find_weights(engine), talk, tables)
 
     from flowcli.motion.stats import NamedRow, Row
 
@@ -136,11 +133,11 @@ def command(
 class _Measuring:
     """Measures one input after the other, with one engine, and says what it found of each."""
 
-    def __init__(
-        self, options: EngineOptions, entry: Entry, keep_apart: bool, talk: TalkOptions, tables: Sequence[Table]
-    ) -> None:
-        self._options, self._entry, self._talk = options, entry, talk
-        self._keep_apart, self._tables = keep_apart, tables
+    def __init__(self, options: EngineOptions, entry: Entry, talk: TalkOptions, tables: Sequence[Table]) -> None:
+        self._keep_apart = options.cuts == "auto"
+        # The meter, which measures scores too, finds them for the engine.
+        self._options = replace(options, cuts="off")
+        self._entry, self._talk, self._tables = entry, talk, tables
         self._engine: Engine | None = None
         self._shots: SceneList | None = None
         self.name = ""
@@ -205,8 +202,7 @@ def _tell(name: str, info: StreamInfo, summary: Summary, err: bool) -> None:
     size = f"{info.width}x{info.height}"
     echo(f"{name}: {summary.frames} frames of {size}, {summary.measured} of them with motion", err=err)
     for what, found in (("cuts", summary.cuts), ("duplicates", summary.duplicates)):
-        places = ", ".join(map(str, found[:LISTED])) + ", ..." * (len(found) > LISTED)
-        echo(f"{what}: {len(found)}" + (f", at {places}" if found else ""), err=err)
+        echo(told_places(what, found), err=err)
     if summary.direction is not None:
         direction = f"{summary.direction:.0f} degrees (0 right, 90 down), coherence {summary.coherence:.2f}"
         echo(f"direction: {direction}", err=err)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -126,12 +126,14 @@ def parse_bytes(text: str) -> int:
     return size
 
 
-def parse_max_flow(text: str) -> float | None:
-    """Pixels, None for `auto`. Raises ValueError."""
+def parse_max_flow(text: str) -> float | Literal["clip"] | None:
+    """Pixels, "clip", or None for `auto`. Raises ValueError."""
+    if text == "clip":
+        return "clip"
     try:
         return None if text == "auto" else parse_pixels(text)
     except ValueError as error:
-        raise ValueError(f"{error}, or auto") from error
+        raise ValueError(f"{error}, auto or clip") from error
 
 
 def parse_floor(text: str) -> float | None:

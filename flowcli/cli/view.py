@@ -16,7 +16,7 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_engine, open_input, open_run
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, choice, flow_options, grouped, source_options, talk_options, value
+from flowcli.cli.options import TalkOptions, cuts_option, flow_options, grouped, source_options, talk_options, value
 from flowcli.cli.progress import counted, track
 from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_bytes
@@ -39,7 +39,6 @@ class PageOptions:
     versus: str | None = None
     over: str | None = None
     max_size: int = 20_000_000
-    cuts: str = "auto"
     overwrite: bool = False
 
 
@@ -67,7 +66,6 @@ class _Plan:
     click.option(
         "--over", type=click.Path(), metavar="FRAMES", help="The video or pictures that the flow in files is of."
     ),
-    choice("--cuts", ("auto", "off"), "Where a shot ends: auto finds cuts, and estimates no flow across them."),
     value(
         "--max-size",
         parse_bytes,
@@ -77,7 +75,7 @@ class _Plan:
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace a page that exists."),
 )
-@grouped("engine", EngineOptions, *flow_options)
+@grouped("engine", EngineOptions, *flow_options, cuts_option)
 @talk_options
 def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, talk: TalkOptions) -> None:
     """Look at flow in a browser: one HTML file that needs no network.
@@ -180,8 +178,9 @@ def _opened(
             yield Subject(title, names, flows.info, frames is not None), looks_of_flow(beside(iter(flows)), frames)
             return
         frames = stack.enter_context(open_input(source))
-        follower = Follower(cuts=page.cuts == "auto" and source.second is None)
-        run = stack.enter_context(open_run(follower.watch(frames), source.input, plan.entry, engine))
+        follower = Follower(cuts=engine.cuts == "auto")
+        watched = follower.watch(frames)
+        run = stack.enter_context(open_run(watched, source.input, plan.entry, replace(engine, cuts="off")))
         names = _names(plan.entry.name, page.versus)
         yield Subject(title, names, frames.info), follower.looks(beside(run.pairs))
 

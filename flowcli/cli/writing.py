@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+LISTED = 10
+"""Most frames that a line names."""
+
 
 def check_stdout(options: FrameOptions) -> None:
     """Raises UsageError if pictures would go to the terminal, OutputError if there is no stdout."""
@@ -130,6 +133,12 @@ def described(writer: Writer[Any]) -> dict[str, Any]:
         "backward": output.backward,
         "scale": None if writer.scale is None else [round(each, 4) for each in writer.scale()],
     }
+
+
+def told_places(what: str, frames: Sequence[int]) -> str:
+    """A line with the number of frames of which `what` is found, and the first of them: "cuts: 2, at 30, 76"."""
+    places = ", ".join(map(str, frames[:LISTED])) + ", ..." * (len(frames) > LISTED)
+    return f"{what}: {len(frames)}" + (f", at {places}" if frames else "")
 
 
 def told(writers: Sequence[Writer[Any]], count: int, unit: Unit, info: StreamInfo, seconds: float) -> str:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from flowcli import geometry
-from flowcli.draw.color import RunningScale
 from flowcli.draw.floor import NoiseFloor
 from flowcli.draw.layout import Layout
 from flowcli.draw.occlusion import occluded, occlusion_mask
+from flowcli.draw.scale import RunningScale
 from flowcli.geometry import backward_warp
 from flowcli.types import FlowPair, Frame, Holes, StreamInfo, Style
 
@@ -32,7 +32,8 @@ class Color:
     """The forward flow as a picture. Use one object per video, since the scale and trails depend on earlier frames.
 
     scale: the speed in pixels with full colour; wheel colours are darker above it. None: the scale follows `percentile`
-    of the speeds in the video (RunningScale), and colours stay full above it, since it may lag behind.
+    of the speeds in the video (RunningScale), anew in each shot, and colours stay full above it, since it may lag
+    behind. It lags less if pairs pass through `foresee`, all in order, before they are drawn, in the same order.
     legend, style, dim, beside, versus: as for Layout. floor: the speed in pixels below which what is drawn fades
     (`faded`, `without_slow`), 0 for none. None: it follows the noise of the video (NoiseFloor).
     """
@@ -59,6 +60,11 @@ class Color:
         self._layout = Layout(style, beside=beside, versus=versus, legend=legend, darken=scale is not None, dim=dim)
 
     @property
+    def follows(self) -> bool:
+        """Whether the scale follows the video."""
+        return self._fixed is None
+
+    @property
     def scale_range(self) -> tuple[float, float]:
         """The lowest and highest scale used so far, in pixels. Raises ValueError before the first frame."""
         return self._running.range if self._fixed is None else (self._fixed, self._fixed)
@@ -68,8 +74,17 @@ class Color:
         return replace(_pictures(source), height=height, width=width)
 
     def __call__(self, pair: FlowPair) -> Frame:
-        flow = pair.forward
-        scale = self._running.update(flow.uv, flow.valid) if self._fixed is None else self._fixed
+        self.foresee(pair)
+        return self.draw(pair)
+
+    def foresee(self, pair: FlowPair) -> None:
+        """Notes how fast the pair is."""
+        if self._fixed is None:
+            self._running.note(pair.forward.uv, pair.forward.valid, begins=pair.at.cut)
+
+    def draw(self, pair: FlowPair) -> Frame:
+        """The picture of the first pair that is noted and not drawn yet. Raises IndexError if none is noted."""
+        scale = self._running.take() if self._fixed is None else self._fixed
         return _frame(pair, self._layout.draw(self._above_floor(pair), scale))
 
     def _above_floor(self, pair: FlowPair) -> FlowPair:

@@ -124,7 +124,7 @@ def name_frames(options: FrameOptions, *, alpha: bool = False, one: bool = False
 def name_outputs(options: OutputOptions, *, direction: Direction, pair: bool = False) -> list[Output]:
     """The outputs, as from `plan`, without the check of their places."""
     named = _named(options, "add --out flow.mp4, --out flow/ (a folder of .flo files) or --out -")
-    if options.percentile is not None and options.max_flow is not None:
+    if options.percentile is not None and isinstance(options.max_flow, float):
         raise UsageError("--percentile and --max-flow contradict each other", "leave one out")
     outputs = [_output(target, word, options, pair) for target, word in named]
     drawing = {

@@ -99,10 +99,7 @@ def open_flows(
             raise ValueError(f"{output.what} are made where the frames pass")
         sink = _watching_sink(output, info, options, stdout, sound, passage)
     else:
-        effect, scale = _effect(output, options)
-        comment = None if scale is None else partial(scale_text, scale)
-        frames = _frame_sink(output, effect.info(info), options, stdout, comment, sound)
-        sink = Stage(lambda pair: effect(output.view(pair)), frames)
+        sink, scale = _drawing_sink(output, info, options, stdout, sound)
     watch = Stopwatch()
     # One thread: a second team of OpenMP threads would compete with the network's for the cores (5 instead of 20 frames
     # per second, measured with colours of 384x256 on two cores).
@@ -127,15 +124,38 @@ def scale_text(scale: Scale) -> str:
     )
 
 
-def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | None]:
-    """The effect that makes the pictures, and the scale of its colours if it has one."""
+def _drawing_sink(
+    output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO, sound: Soundtrack | None
+) -> tuple[Sink[FlowPair], Scale | None]:
+    """The sink for pictures, and the scale of their colours if they have one."""
+    from flowcli.draw.ahead import Ahead
+    from flowcli.draw.effects import Color
+
+    effect = _effect(output, options)
+    if not isinstance(effect, Color):
+        frames = _frame_sink(output, effect.info(info), options, stdout, None, sound)
+        return Stage(lambda pair: effect(output.view(pair)), frames), None
+
+    def scale() -> tuple[float, float]:
+        return effect.scale_range
+
+    frames = _frame_sink(output, effect.info(info), options, stdout, partial(scale_text, scale), sound)
+    if effect.follows and options.look_ahead:
+        return Stage(output.view, Ahead(effect, frames, info.rate)), scale
+    return Stage(lambda pair: effect(output.view(pair)), frames), scale
+
+
+def _effect(output: Output, options: OutputOptions) -> Effect:
+    """The effect that makes the pictures."""
     from flowcli.draw.effects import Color, Warp, confidence, occlusion
 
     if output.style is None:
         masks: dict[str, Effect] = {"occlusion": occlusion, "confidence": confidence}
-        return masks.get(output.what) or Warp(options.holes), None
+        return masks.get(output.what) or Warp(options.holes)
     percentile = options.percentile or Color.percentile
-    color = Color(
+    if options.max_flow == "clip":
+        raise ValueError("the scale of the clip is measured first")
+    return Color(
         options.max_flow,
         options.legend,
         output.style,
@@ -145,7 +165,6 @@ def _effect(output: Output, options: OutputOptions) -> tuple[Effect, Scale | Non
         beside=output.beside,
         versus=options.methods,
     )
-    return color, lambda: color.scale_range
 
 
 def _watching_sink(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from flowcli.targets import pair_kinds
 from flowcli.types import Holes, Layout, Style
@@ -29,8 +30,10 @@ class FrameOptions:
 class OutputOptions(FrameOptions):
     """The same for flow, with options for drawing it."""
 
-    max_flow: float | None = None
-    """Speed in pixels at which colours are full; None follows the video."""
+    max_flow: float | Literal["clip"] | None = None
+    """Speed in pixels at which colours are full; None follows the video; "clip": `draw.scale.clip_scale`."""
+    look_ahead: bool = True
+    """Whether colours that follow the video wait for what comes (`draw.ahead`)."""
     legend: bool = False
     holes: Holes = "black"
     bound: float | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from flowcli.engine.engine import Engine
 from flowcli.errors import InputError
-from flowcli.shots import compare, shots
+from flowcli.shots import compare_parts, shots
 from flowcli.types import FlowPair, Frame
 
 
@@ -32,7 +32,7 @@ class Follower:
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The same frames, for the engine."""
-        for frame in (change.marked for change in compare(frames)) if self._cuts else frames:
+        for frame in (change.marked for change in compare_parts(frames)) if self._cuts else frames:
             self._frames.append(frame)
             yield frame
 

@@ -12,7 +12,8 @@ import torch
 from flowcli.api import EngineOptions, SourceOptions, find_weights
 from flowcli.batch import local
 from flowcli.batch.local import local_crew
-from flowcli.batch.work import Job, Result, Task, Watch, Worker, weights_hash
+from flowcli.batch.makers import Watch
+from flowcli.batch.work import Job, Result, Task, Worker, weights_hash
 from flowcli.errors import DeviceError, WeightsError
 from flowcli.flowfile import read_flow
 from flowcli.output.naming import name_outputs

@@ -74,6 +74,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "hint": "",
         "damaged": "",
         "arithmetic": "",
+        "cuts": [],
         "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": [], "kind": "", "settings": None}],
     }
 

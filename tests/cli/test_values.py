@@ -36,6 +36,7 @@ def test_rates(text: str, value: Fraction) -> None:
 
 def test_other_values() -> None:
     assert values.parse_max_flow("auto") is None
+    assert values.parse_max_flow("clip") == "clip"
     assert [values.parse_floor(text) for text in ("auto", "0", "0.25")] == [None, 0, 0.25]
     assert values.parse_max_flow("12.5") == 12.5
     assert [values.parse_percentile(text) for text in ("100", "99.5")] == [100, 99.5]
@@ -66,7 +67,7 @@ def test_other_values() -> None:
         ),
         (values.parse_bytes, ["", "0", "-1", "1.5T", "k", "1 k", "٣"], "a size (500k, 20M, 1G)"),
         (values.parse_tile, ["", "0", "-1", "1.5", "Off", "٣"], "a number of pixels above 0, auto or off"),
-        (values.parse_max_flow, ["", "0", "-1", "nan", "inf", "Auto"], "a number of pixels above 0, or auto"),
+        (values.parse_max_flow, ["", "0", "-1", "nan", "inf", "Auto"], "a number of pixels above 0, auto or clip"),
         (values.parse_floor, ["", "-1", "nan", "inf", "Auto"], "a number of pixels, 0 or more, or auto"),
         (values.parse_percentile, ["", "0", "-1", "100.5", "nan", "inf", "p"], "a number above 0, and not above 100"),
         (values.parse_dim, ["", "-0.1", "1.1", "nan", "inf", "half"], "a number from 0 to 1"),

@@ -2,17 +2,13 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Iterable
-from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from flowcli.draw.color import RunningScale, flow_to_hsv, flow_to_rgb, legend, wheel
+from flowcli.draw.color import flow_to_hsv, flow_to_rgb, legend, wheel
 from tests import reference
 
 
@@ -119,7 +115,6 @@ def test_the_flow_is_not_changed() -> None:
     before = uv.clone()
     flow_to_rgb(uv, 2.0)
     flow_to_hsv(uv, 2.0)
-    RunningScale().update(uv)
     assert torch.equal(uv, before)
 
 
@@ -140,97 +135,3 @@ def test_legend_of_other_colours() -> None:
     assert disc[16, 16].tolist() == [0, 0, 0, 255]
     assert disc[16, 32, 0] > 240
     assert disc[16, 32, 1:].tolist() == [0, 0, 255]
-
-
-def _frame(length: float, height: int = 20, width: int = 30) -> torch.Tensor:
-    return torch.stack((torch.full((height, width), length * 0.6), torch.full((height, width), -length * 0.8)))
-
-
-def _scales(lengths: Iterable[float]) -> list[float]:
-    scale = RunningScale()
-    return [scale.update(_frame(length)) for length in lengths]
-
-
-LENGTHS = st.one_of(st.floats(0, 1000), st.just(math.nan), st.just(1e9))
-
-
-@given(st.lists(LENGTHS, min_size=2, max_size=30))
-def test_scale_never_changes_by_more_than_five_percent(lengths: list[float]) -> None:
-    scales = _scales(lengths)
-    assert all(0.95 <= after / before <= 1.05 for before, after in pairwise(scales))
-    assert min(scales) >= 1
-
-
-@pytest.mark.parametrize("outlier", [0.0, 1e-3, 80.0, 1e9])
-@pytest.mark.parametrize("at", [1, 2, 3, 10, 29])
-def test_one_outlier_frame_changes_nothing(outlier: float, at: int) -> None:
-    lengths = [8.0] * 30
-    lengths[at] = outlier
-    scales = _scales(lengths)
-    if outlier > 8 or at >= 3:
-        assert scales == pytest.approx([8.0] * 30)
-    else:
-        assert all(0.95 <= after / before <= 1.05 for before, after in pairwise(scales))
-
-
-def test_one_outlier_frame_in_a_natural_clip_moves_the_scale_hardly() -> None:
-    generator = np.random.default_rng(1)
-    lengths = 10 + generator.normal(0, 1, 60)
-    calm = _scales(lengths)
-    lengths[30] = 300
-    shocked = _scales(lengths)
-    assert max(abs(a / b - 1) for a, b in zip(shocked, calm, strict=True)) < 0.05
-
-
-def test_scale_converges_up_and_down() -> None:
-    up = _scales([2.0] * 5 + [40.0] * 100)
-    assert up[4] == pytest.approx(2)
-    assert up[-1] == pytest.approx(40)
-    assert up == sorted(up)
-    down = _scales([40.0] * 5 + [2.0] * 320)
-    assert down[-1] == pytest.approx(2)
-    assert down == sorted(down, reverse=True)
-
-
-def test_still_video_keeps_its_noise_pale() -> None:
-    assert _scales([0.05] * 4) == [1.0] * 4
-    assert _scales([0.0] * 4) == [1.0] * 4
-
-
-def test_scale_is_a_percentile_so_that_few_wild_pixels_do_not_count() -> None:
-    uv = _frame(5, 200, 300)
-    uv[:, :1] = 1e6
-    uv[:, 7] = math.nan
-    assert RunningScale().update(uv) == pytest.approx(5)
-
-
-@pytest.mark.parametrize("percentile", [10, 50, 99, 100])
-def test_scale_is_the_percentile_that_is_asked_for(percentile: float) -> None:
-    # Speeds of 1 to 101 pixels, a row each.
-    uv = torch.stack((torch.arange(1.0, 102.0)[:, None].expand(101, 8), torch.zeros(101, 8)))
-    assert RunningScale(percentile).update(uv) == pytest.approx(1 + percentile, abs=0.2)
-
-
-def test_scale_measures_valid_pixels_only() -> None:
-    uv = _frame(5)
-    uv[:, :10] *= 100
-    valid = torch.arange(20)[:, None].expand(20, 30) >= 10
-    assert RunningScale().update(uv, valid) == pytest.approx(5)
-
-
-def test_frames_without_known_flow_leave_the_scale_alone() -> None:
-    scale = RunningScale()
-    assert scale.update(_frame(math.nan)) == 1
-    scale = RunningScale()
-    scale.update(_frame(6))
-    assert scale.update(_frame(math.nan)) == pytest.approx(6)
-    assert scale.update(_frame(9), torch.zeros(20, 30, dtype=torch.bool)) == pytest.approx(6)
-
-
-def test_range_is_the_lowest_and_highest_scale() -> None:
-    scale = RunningScale()
-    with pytest.raises(ValueError, match=r"^no frame has been measured$"):
-        _ = scale.range
-    scales = [scale.update(_frame(length)) for length in [4.0, 4, 4, 4, 9, 9, 9, 9, 9, 9, 1, 1, 1, 1, 1]]
-    assert scale.range == (min(scales), max(scales))
-    assert scale.range[0] < scale.range[1]

@@ -33,7 +33,7 @@ def test_outputs_compute_in_one_thread_each(tmp_path: Path, monkeypatch: pytest.
         seen.append(torch.get_num_threads())
         return pair.first
 
-    monkeypatch.setattr(Color, "__call__", draw)
+    monkeypatch.setattr(Color, "draw", draw)
     frame = Frame(np.zeros((4, 6, 3), np.uint8), 0, Fraction(0))
     info, options = StreamInfo(4, 6, Fraction(25)), OutputOptions(("a/",))
     writer = open_flows(Output(Path("a"), "color", "png", folder=True), info, options, sys.stdout.buffer)
