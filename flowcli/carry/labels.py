@@ -65,9 +65,23 @@ def own_weight(trust: Tensor) -> Tensor:
 
 def near(cells: Tensor, reach: int) -> Tensor:
     """(h, w) bool: where one of the cells (h, w) bool is at most `reach` cells away, in x and y."""
-    count = F.pad(cells.float(), (reach + 1, reach, reach + 1, reach)).cumsum(0).cumsum(1)
-    side = 2 * reach + 1
-    return count[side:, side:] - count[:-side, side:] - count[side:, :-side] + count[:-side, :-side] > 0.5
+    for dimension in (0, 1):
+        done = 0
+        while done < reach:
+            step = min(done + 1, reach - done)
+            cells, done = _spread(cells, step, dimension), done + step
+    return cells
+
+
+def _spread(cells: Tensor, step: int, dimension: int) -> Tensor:
+    """The cells, and those that are `step` cells away from them, to both sides."""
+    count = cells.shape[dimension] - step
+    if count <= 0:
+        return cells
+    result = cells.clone()
+    result.narrow(dimension, step, count).logical_or_(cells.narrow(dimension, 0, count))
+    result.narrow(dimension, 0, count).logical_or_(cells.narrow(dimension, step, count))
+    return result
 
 
 def _pixels_of(cells: Tensor, cell: int, height: int, width: int) -> Tensor:

@@ -112,10 +112,13 @@ def _say(way: Way, step: Evidence, ways: int) -> _Said:
 
 
 def _repeat(last: Carried[Tensor], flow: Tensor, step: Evidence) -> _Said:
-    """What the frame before says, which is nearer than the key frame, but less sure."""
+    """What the frame before says, which is nearer than the key frame, but less sure.
+
+    What was elected there counts a little, too: it need not be elected anew, and does not change from frame to frame.
+    """
     assert last.value is not None
     assert last.confidence is not None
-    confidence = warp(last.confidence[None], step.flow)[0]
+    confidence = warp(last.confidence[None], step.flow)[0].clamp(min=UNSEEN)
     return _Said(sample_labels(last.value, flow), step.trust + UNSEEN, confidence * step.trust, step.same)
 
 

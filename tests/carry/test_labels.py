@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowcli.carry.evidence import Evidence, look_at, weigh
-from flowcli.carry.labels import settle_labels
+from flowcli.carry.labels import near, settle_labels
 from flowcli.ops import sample_labels
 from tests.carry.known import HEIGHT, WIDTH, Scene, evidence, labels, overlap
 
@@ -65,3 +65,15 @@ def test_large_pictures_are_judged_by_cells_and_borders_follow_their_pixels() ->
     assert carried.shape == (factor * HEIGHT, factor * WIDTH)
     assert overlap(sample_labels(large(0)[1], flow), large(1)[1]) < 0.85
     assert overlap(carried, large(1)[1]) > 0.93
+
+
+@pytest.mark.parametrize("size", [(65, 97), (3, 40), (1, 1)])
+def test_near_is_every_cell_within_reach(size: tuple[int, int]) -> None:
+    cells = torch.rand(size, generator=torch.Generator().manual_seed(4)) < 0.01
+    cells[0, -1] = True
+    for reach in (1, 4, 12, 64):
+        y, x = torch.meshgrid(*(torch.arange(side) for side in size), indexing="ij")
+        expected = torch.zeros(size, dtype=torch.bool)
+        for row, column in cells.nonzero().tolist():
+            expected |= torch.maximum((y - row).abs(), (x - column).abs()) <= reach
+        assert torch.equal(near(cells, reach), expected)
