@@ -32,6 +32,10 @@ class OneFrameError(InputError):
     """An input is whole, but has one frame only, where flow needs two."""
 
 
+class NoMasksError(InputError):
+    """There are no masks for an input, of which only some may have them."""
+
+
 class OutputError(FlowcliError):
     """An output exists already, cannot be written, or its kind is unknown."""
 

@@ -1,4 +1,4 @@
-"""What a batch makes of an item: flow, or frames between its frames."""
+"""What a batch makes of an item: flow, frames between its frames, or masks of all of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flowcli.api import (
     EngineOptions,
@@ -20,6 +20,9 @@ from flowcli.api import (
     open_run,
     two_or_more,
 )
+from flowcli.carry.naming import Target, carried_kind
+from flowcli.carry.run import CarryOptions, open_masks
+from flowcli.errors import NoMasksError
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making, open_method
 from flowcli.interpolation.sound import find_sound
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
 
+Item = TypeVar("Item")
 Watch = Callable[[int, int | None], None]
 """Called with the flows or frames made of an item so far and their total, if known; an exception ends the item."""
 _LOG = logging.getLogger("flowcli")
@@ -59,9 +63,12 @@ class Maker(Protocol):
     """The network for flow, which makers on one device can share."""
 
     def open(
-        self, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+        self, name: str, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
     ) -> AbstractContextManager[Making]:
-        """The work on the frames of `source`; leaving the context ends it. watch: is called now and then before."""
+        """The work on the frames of `source`; leaving the context ends it.
+
+        name: that of the item. watch: is called now and then before.
+        """
         ...
 
     def arithmetic(self) -> str:
@@ -79,7 +86,7 @@ class FlowMaker:
 
     @contextmanager
     def open(
-        self, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+        self, name: str, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
     ) -> Iterator[Making]:
         info, stdout, options = frames.info, sys.stdout.buffer, self._output
         if all(each.what == "rgb" for each in outputs):
@@ -120,7 +127,7 @@ class FrameMaker:
 
     @contextmanager
     def open(
-        self, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+        self, name: str, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
     ) -> Iterator[Making]:
         path = Path(source.input)
         sound, why = find_sound(path, frames.info, self._wanted, "copy")
@@ -135,6 +142,57 @@ class FrameMaker:
 
     def arithmetic(self) -> str:
         return "" if self._tools.engine is None else _arithmetic(self._tools.engine)
+
+
+class MaskMaker:
+    """Masks of some frames, carried to all."""
+
+    def __init__(
+        self, options: EngineOptions, carrying: CarryOptions, output: OutputOptions, model: FlowModel | None
+    ) -> None:
+        self._entry, self._options, self._carrying, self._output = find_weights(options), options, carrying, output
+        self._engine = open_engine(self._entry, options, model)
+        self.model: FlowModel | None = self._engine.model
+
+    @contextmanager
+    def open(
+        self, name: str, frames: FrameSource, source: SourceOptions, outputs: tuple[Output, ...], watch: Watch
+    ) -> Iterator[Making]:
+        from flowcli.carry.keys import find_masks
+        from flowcli.carry.outputs import open_target
+
+        info, options = frames.info, self._output
+        masks = find_masks(str(masks_of(Path(self._carrying.masks), name)))
+        targets = [Target(carried_kind(each.what)[0], replace(each, what="frames")) for each in outputs]
+        with open_masks(frames, source, masks, self._entry, self._options, self._carrying, self._engine) as run:
+            writers = open_all(
+                targets, lambda each: open_target(each, info, options, sys.stdout.buffer, masks.form, run.content)
+            )
+            decode = Stopwatch()
+            yield Making(_noted(run.frames, decode), info.frames, writers, decode)
+
+    def arithmetic(self) -> str:
+        return _arithmetic(self._engine)
+
+
+def _noted(items: Iterator[Item], watch: Stopwatch) -> Iterator[Item]:
+    """The items, as `watch` counts them."""
+    for each in items:
+        watch.items += 1
+        yield each
+
+
+def masks_of(folder: Path, name: str) -> Path:
+    """The masks of an item: a folder with its name, with or without suffix, or one .png for its first frame.
+
+    Raises NoMasksError.
+    """
+    stem = PurePosixPath(name).with_suffix("")
+    places = [folder / name, folder / stem, folder / stem.with_suffix(".png")]
+    for place in dict.fromkeys(places):
+        if place.is_dir() or (place.suffix == ".png" and place.is_file()):
+            return place
+    raise NoMasksError(f"no masks {places[1]}/ or {places[2].name}", "leave the video out, or paint a frame of it")
 
 
 def _arithmetic(engine: Engine) -> str:

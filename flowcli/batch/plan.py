@@ -6,16 +6,21 @@ import os
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from flowcli.batch.items import Item
 from flowcli.batch.manifest import Written
+from flowcli.carry.naming import carried_kind, name_carried
 from flowcli.errors import OutputError, UsageError
 from flowcli.output.kinds import frames_kind, sequence_kind
 from flowcli.output.naming import Output, name_frames, name_outputs
 from flowcli.output.options import OutputOptions
 from flowcli.types import Direction
 
+Made = Literal["flow", "frames", "masks"]
+"""What is made of an item."""
 TEMPLATE = "{folder}/{stem}"
 FIELDS = ("folder", "stem", "name", "what", "format")
 """Fields of a template: the item's folder, its name without and with suffix; the output's content and format."""
@@ -48,21 +53,26 @@ def plan_items(
     options: OutputOptions,
     direction: Direction,
     template: str = TEMPLATE,
-    *,
-    frames: bool = False,
+    made: Made = "flow",
 ) -> list[Plan]:
     """The outputs of each item, one or (both directions) two for each of `options.kinds`.
 
-    template: name of an output below `out`, without suffix; see FIELDS. frames: frames come, not flow.
+    template: name of an output below `out`, without suffix; see FIELDS. made: what comes.
     Raises UsageError for an unknown field, and for outputs with the same place or one inside the other.
     """
     _check_template(template)
 
-    def name(named: OutputOptions) -> list[Output]:
-        return name_frames(named) if frames else name_outputs(named, direction=direction)
-
-    kind = frames_kind if frames else sequence_kind
-    plans = [Plan(item, _outputs(item, out, options, template, kind, name), out) for item in items]
+    kinds: dict[Made, Callable[[str], tuple[str, str, str]]] = {
+        "flow": sequence_kind,
+        "frames": frames_kind,
+        "masks": carried_kind,
+    }
+    names: dict[Made, Callable[[OutputOptions], list[Output]]] = {
+        "flow": partial(name_outputs, direction=direction),
+        "frames": name_frames,
+        "masks": name_carried,
+    }
+    plans = [Plan(item, _outputs(item, out, options, template, kinds[made], names[made]), out) for item in items]
     owners: dict[str, Item] = {}
     for plan in plans:
         for place in plan.places:

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from flowcli.atomic import write_error
-from flowcli.batch.items import LeftOut, stamp
+from flowcli.batch.items import LeftOut, Stamp, stamp
 from flowcli.batch.listing import Run, names, runs
+from flowcli.batch.makers import masks_of
 from flowcli.batch.manifest import Manifest, Record, Written
 from flowcli.batch.plan import Plan, check_places
 from flowcli.batch.settings import settings
 from flowcli.batch.standing import Outcome, Todo, differences, measured, standing
 from flowcli.batch.work import Job, Result, Task, moved
-from flowcli.errors import OutputError
+from flowcli.errors import NoMasksError, OutputError
 from flowcli.output.naming import Output
 from flowcli.private import Private
 from flowcli.renames import merge, replace_folder
@@ -83,12 +84,24 @@ def _look(plan: Plan, task: Task, last: Record | None, retry: bool) -> Outcome |
         item=plan.item.name,
         status="writing",
         input=str(plan.item.path),
-        **dataclasses.asdict(stamp(plan.item.path)),
+        **dataclasses.asdict(_stamp(plan, task)),
         weights=task.weights,
         time=time.time(),
     )
     wanted = {each.slot: each for each in (_wanted(plan, output, task) for output in plan.outputs)}
     return standing(plan, tuple(wanted.values()), fresh, last, retry=retry, strict=task.source.strict)
+
+
+def _stamp(plan: Plan, task: Task) -> Stamp:
+    """The stamp of the input, and of its masks."""
+    own = stamp(plan.item.path)
+    if task.carrying is None:
+        return own
+    try:
+        other = stamp(masks_of(Path(task.carrying.masks), plan.item.name))
+    except NoMasksError:
+        return own
+    return Stamp(own.size + other.size, max(own.mtime, other.mtime), own.files + other.files)
 
 
 def _wanted(plan: Plan, output: Output, task: Task) -> Written:

@@ -12,7 +12,7 @@ from flowcli.output.naming import Output
 
 _NEVER = frozenset((
     *("input", "second", "strict", "deep", "device", "weights", "model", "method"),
-    *("targets", "kinds", "occlusion", "confidence", "overwrite"),
+    *("masks", "suggest", "targets", "kinds", "occlusion", "confidence", "overwrite"),
 ))  # fmt: skip
 """Fields of options that change no output, or follow from what is recorded beside them."""
 _DRAWING = frozenset(("max_flow", "legend", "percentile", "dim", "floor"))
@@ -29,6 +29,8 @@ def settings(output: Output, task: Task) -> dict[str, str]:
     chosen = {name: value for part in parts for name, value in _chosen(part) if _matters(name, output)}
     if task.making is not None:
         chosen |= {"interpolate" if name == "fps" else name: value for name, value in _chosen(task.making)}
+    if task.carrying is not None:
+        chosen |= {"carried": "masks", **dict(_chosen(task.carrying))}
     return made | {name.replace("_", "-"): _text(value) for name, value in chosen.items()}
 
 

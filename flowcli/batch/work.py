@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
-from flowcli.batch.makers import FlowMaker, FrameMaker, Maker, Watch
+from flowcli.batch.makers import FlowMaker, FrameMaker, Maker, MaskMaker, Watch
+from flowcli.carry.run import CarryOptions
 from flowcli.errors import (
     MEMORY_HINT,
     FlowcliError,
+    NoMasksError,
     OneFrameError,
     OutputError,
     WeightsError,
@@ -45,6 +47,8 @@ class Task:
     """SHA-256 of the weights, or the name of a method without weights."""
     making: InterpolationOptions | None = None
     """Makes frames between frames instead of flow."""
+    carrying: CarryOptions | None = None
+    """Carries masks along the flow; `masks` is the folder in which those of each item are."""
 
 
 def task_weights(engine: EngineOptions, making: InterpolationOptions | None = None) -> str:
@@ -119,9 +123,11 @@ class Worker:
 
     def _open_maker(self, model: FlowModel | None) -> Maker:
         task = self.task
-        if task.making is None:
-            return FlowMaker(task.engine, task.output, model)
-        return FrameMaker(task.engine, task.making, task.output, model)
+        if task.making is not None:
+            return FrameMaker(task.engine, task.making, task.output, model)
+        if task.carrying is not None:
+            return MaskMaker(task.engine, task.carrying, task.output, model)
+        return FlowMaker(task.engine, task.output, model)
 
     def make(self, job: Job, watch: Watch = lambda done, total: None) -> Result:
         """Makes the outputs of the job. Errors are in the result; only exceptions of `watch` are raised."""
@@ -129,7 +135,7 @@ class Worker:
         try:
             made = self._make(job, watch)
         except FlowcliError as error:
-            barren = isinstance(error, OneFrameError)
+            barren = isinstance(error, OneFrameError | NoMasksError)
             return Result(seconds=time.perf_counter() - began, error=error.message, hint=error.hint, barren=barren)
         except Exception as error:  # noqa: BLE001 - one bad item must not end the batch
             if is_memory_error(error):
@@ -150,7 +156,7 @@ class Worker:
             assert output.path is not None
             output.path.parent.mkdir(parents=True, exist_ok=True)
         source = replace(task.source, input=str(job.input), deep=task.making is not None)
-        with open_input(source) as frames, self.maker.open(frames, source, job.outputs, watch) as run:
+        with open_input(source) as frames, self.maker.open(job.name, frames, source, job.outputs, watch) as run:
             made = drain(_watched(run.items, run.total, watch), run.writers)
         found, arithmetic = tuple(run.cuts), self.maker.arithmetic()
         return Result(run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=found)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from flowcli.errors import OutputError, UsageError
-from flowcli.output.kinds import CONTAINERS
-from flowcli.output.naming import Output, plan_frames
+from flowcli.output.kinds import CONTAINERS, frames_kind
+from flowcli.output.naming import Output, name_frames, plan_frames
 from flowcli.output.options import FrameOptions
 from flowcli.targets import check_distinct, check_target
 
@@ -18,6 +18,7 @@ What = Literal["masks", "overlay", "alpha", "confidence", "composite", "layer", 
 """Masks alone, in colours over the frame, or what they cut out of it; how surely they are right; a painted layer over
 the frame, or alone; points as rows, or drawn over the frame; arrays."""
 WHATS: tuple[What, ...] = get_args(What)
+Mask = Literal["masks", "overlay", "alpha", "confidence"]
 MASKS: tuple[What, ...] = ("masks", "overlay", "alpha", "confidence")
 PICTURES: tuple[What, ...] = ("composite", "layer", "confidence")
 POINTS: tuple[What, ...] = ("tracks", "trails")
@@ -26,6 +27,8 @@ TENSORS: tuple[What, ...] = ("tensors", "confidence")
 ARRAYS = "npz"
 TABLES = ("csv", "json", "jsonl")
 _ALPHA = {"alpha", "layer"}
+_USUAL: dict[Mask, str] = {"masks": "png", "overlay": "mp4", "alpha": "webm", "confidence": "mp4"}
+"""The formats of words that name none, of masks of many videos."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,28 @@ def plan_carried(options: FrameOptions, whats: Sequence[What] = MASKS, source: P
     targets = [_target(target, word, options, whats, source) for target, word in options.named]
     check_distinct((each.output.path, each.output.format if each.output.folder else "") for each in targets)
     return targets
+
+
+def carried_kind(word: str) -> tuple[Mask, str, str]:
+    """What, format and end of the name (".mp4", or "/" for a folder) of an `--as` word, for masks of one of many.
+
+    Raises UsageError.
+    """
+    named, form = parse_words(word)
+    what = next((each for each in _USUAL if each == (named or "masks")), None)
+    if what is None or form in (ARRAYS, *TABLES):
+        raise UsageError(f"--as {word} is not for many videos at once", f"there are {' '.join(_USUAL)}, and masks.mp4")
+    return what, *frames_kind(form or _USUAL[what])[1:]
+
+
+def name_carried(options: FrameOptions) -> list[Output]:
+    """The outputs that `options` name, of words as `carried_kind` takes them, whose places are not checked."""
+    outputs = []
+    for target, word in options.named:
+        what, form, _ = carried_kind(word)
+        (output,) = name_frames(replace(options, targets=(target,), kinds=(form,)), alpha=what in _ALPHA)
+        outputs.append(replace(output, what=what))
+    return outputs
 
 
 def parse_words(word: str) -> tuple[What | None, str]:

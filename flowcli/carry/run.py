@@ -169,8 +169,9 @@ def open_masks(
     entry: entries.Entry,
     engine_options: EngineOptions,
     options: CarryOptions,
+    engine: Engine | None = None,
 ) -> Iterator[MaskRun]:
-    """A MaskRun over `frames`; leaving it ends its work.
+    """A MaskRun over `frames`; leaving it ends its work. engine: as for `open_carrying`.
 
     Raises InputError for masks of another size, and damaged ones. So does the run for a mask without a frame, at its
     end; where only some frames are selected, such masks are passed over. UsageError for edges of soft masks.
@@ -195,9 +196,9 @@ def open_masks(
     single = len(masks.files) == 1
     carrying: AbstractContextManager[CarryRun[torch.Tensor]]
     if content == "labels":
-        carrying = open_labels(frames, source.input, entry, engine_options, options, key, single)
+        carrying = open_labels(frames, source.input, entry, engine_options, options, key, single, engine)
     else:
-        carrying = open_carrying(frames, source.input, entry, engine_options, options, key, Soft(), single)
+        carrying = open_carrying(frames, source.input, entry, engine_options, options, key, Soft(), single, engine)
     with carrying as run:
 
         def checked() -> Iterator[Carried[torch.Tensor]]:

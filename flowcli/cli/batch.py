@@ -19,14 +19,17 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.items import find_items
-from flowcli.batch.plan import TEMPLATE, plan_items
+from flowcli.batch.plan import TEMPLATE, Made, plan_items
 from flowcli.batch.run import Crew, run_batch
 from flowcli.batch.work import Task, task_weights
+from flowcli.carry.naming import carried_kind
+from flowcli.carry.run import CarryOptions
 from flowcli.cli.board import board
 from flowcli.cli.columns import print_columns
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
+    carrying_flags,
     engine_options,
     grouped,
     making_flags,
@@ -37,7 +40,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value, parse_as, parse_new_rate
-from flowcli.errors import BatchError, UsageError
+from flowcli.errors import BatchError, InputError, UsageError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Multiple
 from flowcli.output.options import OutputOptions
 
@@ -45,6 +48,10 @@ if TYPE_CHECKING:
     from flowcli.batch.manifest import Record
     from flowcli.batch.standing import Outcome
     from flowcli.cli.board import Board
+
+
+_USUAL: dict[Made, str] = {"flow": "color", "frames": "mp4", "masks": "masks"}
+"""What is written if --as does not say it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,14 @@ def parse_share(text: str) -> tuple[int, int]:
         if 1 <= part <= parts:
             return part, parts
     raise ValueError("a part of the batch (1/8, 2/8 ... 8/8)")
+
+
+def _parse_word(text: str) -> str:
+    """The word of an `--as`, for flow, frames or masks, checked. Raises UsageError."""
+    if text.partition(".")[0] in ("masks", "alpha"):
+        carried_kind(text)
+        return text
+    return parse_as(text)
 
 
 batch_options = grouped(
@@ -135,7 +150,9 @@ batch_options = grouped(
 )
 
 
-@click.command("batch", cls=HelpedCommand, rare=("root", "slow", "size", "duplicates"))
+@click.command(
+    "batch", cls=HelpedCommand, rare=("root", "slow", "size", "duplicates", "content", "keys", "ahead", "refine_edges")
+)
 @batch_options
 @selection_options
 @grouped(
@@ -144,19 +161,36 @@ batch_options = grouped(
     click.option(
         "--as",
         "kinds",
-        type=Value(parse_as),
+        type=Value(_parse_word),
         multiple=True,
         metavar="KIND",
-        help="What to write for each item; may be repeated.  [default: color, or mp4]",
+        help="What to write for each item; may be repeated.  [default: color, mp4 or masks]",
     ),
     *writing_options,
+)
+@grouped(
+    "carrying",
+    CarryOptions,
+    click.option(
+        "--masks",
+        default=CarryOptions.masks,
+        type=click.Path(),
+        metavar="FOLDER",
+        help="Carry masks along the flow instead of writing it: FOLDER/a/clip/ or FOLDER/a/clip.png for a/clip.mp4.",
+    ),
+    *carrying_flags,
 )
 @engine_options
 @talk_options
 def command(
-    options: BatchOptions, source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions
+    options: BatchOptions,
+    source: SourceOptions,
+    output: OutputOptions,
+    carrying: CarryOptions,
+    engine: EngineOptions,
+    talk: TalkOptions,
 ) -> None:
-    """Estimate the optical flow of many videos, or make frames between theirs, in runs that can be resumed.
+    """Estimate the optical flow of many videos, make frames between theirs or carry masks along it, and resume.
 
     INPUT is a video, a folder of frames, a folder to search for both at any depth, a quoted glob, a text file with one
     of these per line (names.txt), or - for such a list on stdin.
@@ -173,6 +207,11 @@ def command(
       mp4 mkv mov webm gif      a video for each item
       png jpg tif               a folder of pictures for each item
 
+    \b
+    With --masks, as for `flowcli propagate`; videos without masks are skipped:
+      masks                     a folder of PNG files for each item; also masks.mp4
+      overlay alpha confidence  a video for each item; also overlay.png
+
     In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
 
     DIR/manifest.jsonl records each item, its outputs and their options, and what was left out. Run the same command
@@ -185,6 +224,7 @@ def command(
     flowcli batch clips/ --out flow/ --as color --as flo
     find /data -name '*.mkv' | flowcli batch - --root /data --out flow/ --as flow.png
     flowcli batch clips/ --out smooth/ --interpolate x2
+    flowcli batch clips/ --out all/ --masks keys/ --as masks --as overlay
     flowcli batch clips/ --out flow/ --shard $SLURM_ARRAY_TASK_ID/8
     flowcli batch clips/ --out flow/ --ray=head:6379
 
@@ -201,10 +241,11 @@ def command(
         raise UsageError("--fps and --interpolate contradict each other", "give the rate to --interpolate alone")
     if making is not None and engine.cuts == "off":
         raise UsageError("--cuts off is for flow: made frames never mix two shots", "leave it out")
-    output = dataclasses.replace(output, kinds=output.kinds or (("color",) if making is None else ("mp4",)))
-    plans = plan_items(items, out, output, engine.direction, options.name, frames=making is not None)
-    task = Task(source, engine, output, task_weights(engine, making), making)
-    unit = "flows" if making is None else "frames"
+    made = _made(making, carrying)
+    output = dataclasses.replace(output, kinds=output.kinds or (_USUAL[made],))
+    plans = plan_items(items, out, output, engine.direction, options.name, made)
+    task = Task(source, engine, output, task_weights(engine, making), making, carrying if made == "masks" else None)
+    unit = "flows" if made == "flow" else "frames"
     failed: list[Record] = []
     barren: list[Record] = []
     stdout = sys.stdout
@@ -229,6 +270,19 @@ def command(
             print_columns(("failed", "error"), [(each.item, each.error) for each in failed], left=2, err=True)
     if failed:
         raise BatchError(f"{len(failed)} of {_items(len(plans))} failed", "the same command with --retry tries again")
+
+
+def _made(making: InterpolationOptions | None, carrying: CarryOptions) -> Made:
+    """What the batch makes. Raises UsageError for what does not go together, InputError without a folder of masks."""
+    if not carrying.masks:
+        if carrying != CarryOptions():
+            raise UsageError("--content, --keys, --ahead and --refine-edges are for masks", "add --masks FOLDER")
+        return "flow" if making is None else "frames"
+    if making is not None:
+        raise UsageError("--masks and --interpolate contradict each other", "leave one out")
+    if not Path(carrying.masks).is_dir():
+        raise InputError(f"no such folder of masks: {carrying.masks}", "it holds a folder, or a .png, for each video")
+    return "masks"
 
 
 def _crew(task: Task, options: BatchOptions, seen: Board) -> Crew:

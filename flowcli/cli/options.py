@@ -12,6 +12,7 @@ from typing import Any, get_args
 import click
 
 from flowcli.api import EngineOptions, SourceOptions
+from flowcli.carry.run import CarryOptions, Sides
 from flowcli.cli.values import (
     Value,
     parse_as,
@@ -331,6 +332,21 @@ making_flags = (
     choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
 )
 """Which frames are made, beside their rate."""
+
+carrying_flags = (
+    choice("--content", ("auto", "labels", "soft"), "What grey masks hold: numbers of things, or how much of one."),
+    choice("--keys", get_args(Sides), "Which key frames around a frame its mask comes from; auto: all there are."),
+    click.option(
+        "--ahead",
+        type=click.IntRange(min=1),
+        default=CarryOptions.ahead,
+        show_default=True,
+        metavar="N",
+        help="How many frames wait for the key frame after them; so many are held in memory.",
+    ),
+    click.option("--refine-edges", is_flag=True, help="Move borders of labels to edges nearby: slower, and sharper."),
+)
+"""How masks are carried."""
 
 frame_options = (
     value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),

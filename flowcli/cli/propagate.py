@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,13 +14,13 @@ from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.given import GivenOptions
 from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
-from flowcli.carry.run import CarryOptions, Sides, open_masks
+from flowcli.carry.run import CarryOptions, open_masks
 from flowcli.cli.given import carry_given, given_options
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.networks import carry_network, net_options, show_splits
 from flowcli.cli.options import (
     TalkOptions,
-    choice,
+    carrying_flags,
     flow_options,
     frame_options,
     grouped,
@@ -77,18 +77,8 @@ def _parse_as(text: str) -> str:
         metavar="MASKS",
         help="Masks of key frames: a folder of PNG files, or one for the first frame.",
     ),
-    choice("--content", ("auto", "labels", "soft"), "What grey masks hold: numbers of things, or how much of one."),
-    choice("--keys", get_args(Sides), "Which key frames around a frame its mask comes from; auto: all there are."),
-    click.option(
-        "--ahead",
-        type=click.IntRange(min=1),
-        default=CarryOptions.ahead,
-        show_default=True,
-        metavar="N",
-        help="How many frames wait for the key frame after them; so many are held in memory.",
-    ),
+    *carrying_flags,
     click.option("--check", is_flag=True, help="Find what mattes hide by the flow both ways, where one would do."),
-    click.option("--refine-edges", is_flag=True, help="Move borders of labels to edges nearby: slower, and sharper."),
     click.option(
         "--suggest",
         type=click.IntRange(min=0),

@@ -22,8 +22,8 @@ USE_BOTH: frozenset[What] = NEED_BOTH | {"trails"}
 """Contents that use the flow both ways if it is there."""
 ONE_WAY: frozenset[What] = frozenset({"trails", "rgb", "stats"})
 """Contents of which there is one, whichever ways the flow goes."""
-Content = What | Literal["frames"]
-"""What an output holds. `frames` are not made from one flow, and are no word of `--as`."""
+Content = What | Literal["frames", "masks", "alpha"]
+"""What an output holds. The last three are not made from one flow: made frames, and masks that are carried along it."""
 
 _PICTURES: tuple[What, ...] = tuple(what for what in WHATS if what not in ("flow", "stats"))
 
