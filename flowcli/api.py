@@ -288,8 +288,7 @@ def find_clip_scale(
     from flowcli.draw.effects import Color
     from flowcli.draw.scale import clip_scale
 
-    if options.direction == "both":
-        options = replace(options, direction="forward")
+    options = replace(options, versus=None, direction="forward" if options.direction == "both" else options.direction)
     with open_input(source) as frames, open_run(frames, source.input, entry, options, engine) as run:
         return clip_scale(over(run.pairs, count_pairs(frames.info, options)), percentile or Color.percentile)
 

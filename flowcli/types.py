@@ -118,6 +118,13 @@ class FlowPair:
     versus: FlowPair | None = field(default=None, kw_only=True)
     """The same pair with the flow of another method, to be drawn beside it."""
 
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All tensors of the flow, also that of another method."""
+        fields = [self.forward, *([self.backward] if self.backward else [])]
+        own = [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]
+        return own + (self.versus.tensors if self.versus else [])
+
     def reversed(self) -> FlowPair:
         """The same pair seen from `second`. Raises ValueError without backward flow."""
         if self.backward is None:

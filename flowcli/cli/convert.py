@@ -15,7 +15,7 @@ from flowcli.api import check_read_twice
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, direction_options, frameless_options, grouped, talk_options
 from flowcli.cli.streams import echo
-from flowcli.cli.writing import check_stdout, described, told, write_all
+from flowcli.cli.writing import check_stdout, described, note_legend, told, write_all
 from flowcli.errors import UsageError
 from flowcli.output.kinds import NEED_FRAMES
 from flowcli.output.naming import flow_direction, name_outputs, plan
@@ -92,6 +92,8 @@ def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -
         outputs = plan(output, direction=reading.direction, pair=source.single, source=only)
         if output.max_flow == "clip" and any(each.style for each in outputs):
             output = _with_one_scale(reading, output, direction)
+        if not talk.quiet:
+            note_legend(outputs, output)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer))
         pairs = source if all(each.files for each in outputs) else same_size(source, info)
         with prefetch(pairs) as ahead:

@@ -29,7 +29,7 @@ from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
-from flowcli.cli.writing import check_stdout, described, described_run, told, told_places, write_all
+from flowcli.cli.writing import check_stdout, described, described_run, note_legend, told, told_places, write_all
 from flowcli.errors import UsageError
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
@@ -146,9 +146,8 @@ def run_estimate(
     with open_input(source) as frames, open_run(frames, source.input, entry, engine, opened, outputs) as run:
         info = frames.info
         sound, why = _find_sound(place, info, output, audio)
-        plain = [str(each) for each in outputs if each.pictures and not each.style] if output.legend else []
-        if plain and not talk.quiet:
-            echo(f"note: no legend is drawn on {', '.join(plain)}", err=True)
+        if not talk.quiet:
+            note_legend(outputs, output)
         if why and not talk.quiet and any(each.video for each in outputs):
             echo(f"note: {why}", err=True)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound, run.passage))

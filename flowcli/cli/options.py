@@ -304,7 +304,7 @@ _drawing_options = (
         "--style",
         type=click.Choice(STYLES),
         metavar="STYLE",
-        help=f"How flow is drawn: {', '.join(STYLES)}.  [default: wheel]",
+        help=f"How flow is drawn, also in --as side-by-side: {', '.join(STYLES)}.  [default: wheel]",
     ),
     value(
         "--dim",
@@ -313,7 +313,7 @@ _drawing_options = (
         "How much frames are darkened below arrows, trails and an overlay.",
         str(OutputOptions.dim),
     ),
-    click.option("--legend", is_flag=True, help="Draw a legend: the scale, and what the colours mean."),
+    click.option("--legend", is_flag=True, help="Draw a legend on drawn flow: the scale, and what the colours mean."),
 )
 
 encoding_flags = (

@@ -13,10 +13,11 @@ import click
 from flowcli.cli.options import KEEP, PARTIAL
 from flowcli.cli.progress import Unit, counted, track
 from flowcli.cli.stopping import until_interrupted
-from flowcli.cli.streams import is_closed
+from flowcli.cli.streams import echo, is_closed
 from flowcli.errors import OutputError, UsageError
+from flowcli.output.naming import Output
 from flowcli.output.opening import Writer
-from flowcli.output.options import FrameOptions
+from flowcli.output.options import FrameOptions, OutputOptions
 from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ def check_stdout(options: FrameOptions) -> None:
         raise OutputError("standard output is closed", "name a file: --out flow.mp4")
     if sys.stdout.isatty():
         raise UsageError("stdout is a terminal", "pipe it into something: ... --out - | ffplay -")
+
+
+def note_legend(outputs: Iterable[Output], options: OutputOptions) -> None:
+    """Says which pictures have no legend, though one is asked for, since they are no drawings of flow."""
+    plain = [str(each) for each in outputs if each.pictures and not each.style]
+    if options.legend and plain:
+        echo(f"note: no legend is drawn on {', '.join(plain)}", err=True)
 
 
 def write_all(

@@ -48,6 +48,4 @@ class Ahead:
 
 def size_of(pair: FlowPair) -> int:
     """Bytes of a pair that waits: of its flow, and of one frame, since neighbours share the other."""
-    fields = [pair.forward, *([pair.backward] if pair.backward else [])]
-    tensors = [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]
-    return pair.first.image.nbytes + sum(tensor.nbytes for tensor in tensors)
+    return pair.first.image.nbytes + sum(tensor.nbytes for tensor in pair.tensors)

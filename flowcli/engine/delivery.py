@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from flowcli.pipeline import Background, Stopwatch
 from flowcli.types import FlowPair, Sink
@@ -64,7 +63,7 @@ class _Receiver:
         self._stream = self._stream or torch.cuda.Stream(item.pair.forward.uv.device)
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(item.ready)
-            for tensor in _tensors(item.pair):
+            for tensor in item.pair.tensors:
                 # Its memory is not reused before this stream is done with it.
                 tensor.record_stream(self._stream)
             self._sink.write(item.pair)
@@ -74,9 +73,3 @@ class _Receiver:
 
     def abort(self) -> None:
         self._sink.abort()
-
-
-def _tensors(pair: FlowPair) -> list[Tensor]:
-    fields = [pair.forward, *([pair.backward] if pair.backward else [])]
-    versus = _tensors(pair.versus) if pair.versus else []
-    return versus + [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]

@@ -15,9 +15,11 @@ import pytest
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.run import run_batch
+from flowcli.batch.settings import settings
 from flowcli.batch.standing import Outcome
 from flowcli.batch.work import Job, Result, Task
 from flowcli.errors import OutputError
+from flowcli.output.naming import name_outputs
 from flowcli.output.options import OutputOptions
 from tests.batch.fakes import TASK, Batch
 from tests.batch.warm import tree
@@ -432,3 +434,13 @@ def test_records_of_version_0_1_are_read(batch: Batch) -> None:
     path.write_text("".join(f"{json.dumps(record)}\n" for record in old))
     assert batch.status() == {"x": "done", "y": "done"}
     assert tree(batch.out) == WHOLE
+
+
+def test_options_of_drawing_are_settings_of_what_is_drawn() -> None:
+    kinds = ("flo", "color", "side-by-side", "hsv")
+    task = of(*kinds, targets=("a/", "b.mp4", "c.mp4", "d.mp4"), style="arrows", floor=0.5)
+    flo, arrows, beside, hsv = (settings(each, task) for each in name_outputs(task.output, direction="forward"))
+    assert flo == MADE
+    # The style of the others is their content.
+    assert arrows == hsv == {**MADE, "floor": "0.5"}
+    assert beside == {**MADE, "floor": "0.5", "style": "arrows"}

@@ -9,12 +9,13 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from flowcli.cli.main import main
 from flowcli.flowfile import read_flow
-from flowcli.pictures import read_picture, read_unscaled
+from flowcli.pictures import read_picture, read_unscaled, write_picture
 from flowcli.video import ffmpeg_path
 from flowcli.weights import entries
 from tests.tiny import DOWN, alive, children, start, write_pictures
@@ -94,8 +95,6 @@ def test_warped_pictures_with_transparent_holes(pictures: Path) -> None:
     arguments = ("-o", "w/", "--as", "warp", "--holes", "transparent")
     assert main(["estimate", str(pictures), *arguments, *CPU]) == 0
     assert names(Path("w")) == ["f0.png", "f1.png", "f2.png", "f3.png"]
-    import cv2
-
     image = cv2.imread("w/f0.png", cv2.IMREAD_UNCHANGED)
     assert image is not None
     assert image.shape == (13, 18, 4)
@@ -119,11 +118,38 @@ def test_every_style_in_one_pass(pictures: Path, capsys: pytest.CaptureFixture[s
 
 def test_style_is_for_what_is_drawn(pictures: Path) -> None:
     drawing = ("--style", "overlay", "--dim", "1", "--percentile", "50")
-    assert main(["estimate", str(pictures), "-o", "a/", "-o", "b/", "--as", "png", "--as", "flo", *drawing, *CPU]) == 0
+    outs = ("-o", "a/", "--as", "png", "-o", "b/", "--as", "flo", "-o", "d/", "--as", "side-by-side")
+    assert main(["estimate", str(pictures), *outs, *drawing, *CPU]) == 0
     assert main(["estimate", str(pictures), "-o", "c/", "--as", "overlay", *drawing[2:], *CPU]) == 0
     assert names(Path("b")) == [f"f{index}.flo" for index in range(4)]
     for name in names(Path("a")):
         assert Path("a", name).read_bytes() == Path("c", name).read_bytes()
+        overlay = read_picture(Path("a", name))
+        np.testing.assert_array_equal(read_picture(Path("d", name))[:, overlay.shape[1] :], overlay)
+
+
+def test_a_second_model_is_drawn_beside_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 2)
+    for index in range(3):
+        write_picture(tmp_path / f"f{index}.png", np.roll(noise, 2 * index, axis=1))
+    common = ("estimate", "f*.png", "--max-flow", "12", *CPU)
+    outs = ("-o", "v/", "--as", "png", "-o", "w/", "--as", "warp", "-o", "f/", "--as", "flo")
+    assert main([*common, *outs, "--versus", "dis", "--legend", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["model"], json.loads(out)["versus"]) == ("rpwc", "dis")
+    assert "note: no legend is drawn on w/\n" in err
+    assert main([*common, "-o", "one/", "--as", "png", "-o", "g/", "--as", "flo", "-q"]) == 0
+    assert main([*common, "-o", "other/", "--as", "png", "-m", "dis", "-q"]) == 0
+    for name in ("f0", "f1"):
+        drawn, *alone = (read_picture(Path(each, f"{name}.png")) for each in ("v", "one", "other"))
+        assert drawn.shape == (48 + 20, 128, 3)
+        np.testing.assert_array_equal(drawn[:48, :64], alone[0])
+        assert (alone[0] != alone[1]).any()
+        # The other half of the second one is below the legend.
+        assert (drawn[:48, 64:] == alone[1]).all(axis=2).mean() > 0.5
+        assert Path("f", f"{name}.flo").read_bytes() == Path("g", f"{name}.flo").read_bytes()
+    assert main([*common, "-o", "x/", "--as", "png", "--versus", "rpwc"]) == 2
+    assert capsys.readouterr().err == "error: --versus rpwc is the model itself\nhint: name another one, such as dis\n"
 
 
 def test_masks(pictures: Path) -> None:

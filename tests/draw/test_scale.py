@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -205,6 +206,7 @@ def test_how_many_pairs_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (drawn.frames, drawn.ended) == (list(range(70)), "closed")
     # Four bytes for u and v each, three for the picture.
     assert size_of(pairs[0]) == 20 * 30 * 11
+    assert size_of(replace(pairs[0], versus=pairs[1])) == 20 * 30 * (11 + 8)
     monkeypatch.setattr(ahead, "ROOM", 3 * 20 * 30 * 11 + 5)
     drawn = _Drawn()
     late = Ahead(Color(), drawn, Fraction(25))

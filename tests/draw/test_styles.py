@@ -166,7 +166,8 @@ def test_arrows_are_as_long_as_the_flow_is_fast() -> None:
         """(N, 2): x, y from the tail of what is drawn for one point that moves down so fast."""
         uv = _constant(0, 0, 480, 640)
         uv[1, tail[1], tail[0]] = speed
-        return np.argwhere(draw("arrows", _pair(uv)).max(axis=2) > 60)[:, ::-1] - tail
+        found: np.ndarray = np.argwhere(draw("arrows", _pair(uv)).max(axis=2) > 60)[:, ::-1] - tail
+        return found
 
     for speed in (2, 3, 4, 6, 8):
         assert places(speed)[:, 1].max() == pytest.approx(speed / 8 * spacing, abs=1.2)

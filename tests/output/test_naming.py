@@ -143,6 +143,11 @@ def test_style_is_what_color_means() -> None:
     outputs = planned("a/", "b.mp4", "c.mp4", "d/", "e/", kinds=kinds, style="arrows")
     assert [output.what for output in outputs] == ["arrows", "wheel", "hsv", "flow", "occlusion"]
     assert [output.style for output in outputs] == ["arrows", "wheel", "hsv", None, None]
+    beside = planned("a/", "b.mp4", kinds=("side-by-side", "side-by-side"), style="arrows")
+    assert [(output.style, output.beside, output.both) for output in beside] == [("side-by-side", "arrows", False)] * 2
+    assert planned("a.mp4", style="side-by-side")[0].beside == "wheel"
+    trails = planned("a.mp4", kinds=("side-by-side",), style="trails", direction="both")
+    assert [(output.what, output.beside, output.both) for output in trails] == [("side-by-side", "trails", True)]
     assert planned("-", style="overlay") == [Output(None, "overlay", "y4m")]
     assert planned("a.mp4")[0].style == "wheel"
 
@@ -233,6 +238,21 @@ def test_one_folder_takes_two_kinds_of_files() -> None:
             {"targets": ("a/", "b.mp4"), "kinds": ("flo", "warp"), "style": "hsv"},
             "--style hsv, but nothing is drawn",
             "write a video, or a folder with --as png",
+        ),
+        (
+            {"targets": ("a/",), "kinds": ("warp",), "occlusion": ("b/",), "legend": True},
+            "--legend, but nothing is drawn",
+            "write a video, or a folder with --as png",
+        ),
+        (
+            {"targets": ("a/",), "methods": ("rpwc", "dis")},
+            "--versus dis, but nothing is drawn",
+            "write a video, or a folder with --as png",
+        ),
+        (
+            {"targets": ("a.mp4",), "kinds": ("side-by-side",), "style": "trails", "direction": "backward"},
+            "trails go forward in time: a.mp4",
+            "leave out --backward",
         ),
         (
             {"targets": ("a.mp4",), "style": "trails", "direction": "backward"},
