@@ -46,6 +46,9 @@ class SourceOptions:
     """The shorter side that frames get before anything else is done; `resize`: or width and height."""
     resize: tuple[int, int] | None = None
 
+    first_frame: str | None = None
+    """What the first frame of a movie is called, a number; those that follow count on, in as many digits."""
+
     def __post_init__(self) -> None:
         if self.sample_fps is not None and self.every > 1:
             raise UsageError("--sample-fps and --every contradict each other", "leave one out")
@@ -245,9 +248,9 @@ def _model(entry: entries.Entry, options: EngineOptions) -> FlowModel:
 
 def open_input(source: SourceOptions) -> FrameSource:
     """The frames that `source` names, in the size that it asks for. Raises InputError, as `open_source` does."""
-    from flowcli.video import open_source, resize_short_side, resize_to
+    from flowcli.video import number_frames, open_source, resize_short_side, resize_to
 
-    frames = open_source(
+    frames: FrameSource = open_source(
         source.input,
         source.second,
         start=source.start,
@@ -259,6 +262,8 @@ def open_input(source: SourceOptions) -> FrameSource:
         deep=source.deep,
         deinterlace=source.deinterlace,
     )
+    if source.first_frame is not None:
+        frames = number_frames(frames, source.first_frame)
     if source.short_side is not None:
         return resize_short_side(frames, source.short_side)
     return frames if source.resize is None else resize_to(frames, *source.resize)

@@ -26,6 +26,8 @@ Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]
 """Channel names and signs of motion vectors in OpenEXR."""
+FlowKind = Literal["i3d", "pixels"]
+"""What an array (N, H, W, 2) of flow holds: flow clipped and scaled for I3D, or flow in pixels."""
 Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 """Precision of a network's weights and features; "auto" is the fastest that suits device and network."""
 Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails"]

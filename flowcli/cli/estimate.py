@@ -136,6 +136,7 @@ def run_estimate(
     entry = find_weights(engine)
 
     began = time.perf_counter()
+    source = replace(source, deep=any(each.deep for each in outputs))
     opened = None
     if one_scale:
         opened = open_engine(entry, engine)
