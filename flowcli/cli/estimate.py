@@ -153,7 +153,7 @@ def run_estimate(
         if why and not talk.quiet and any(each.video for each in outputs):
             echo(f"note: {why}", err=True)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound, run.passage))
-        count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
+        count = write_all(run.pairs, writers, count_pairs(info.frames, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = _summary(run, info, writers, count, seconds, frames.damage)
