@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from flowcli.complaints import overheard
 from flowcli.environment import MORE_PIXELS, max_pixels
 from flowcli.errors import InputError
 from flowcli.stored import check_size, damaged, need, read_bytes, strange
@@ -54,7 +55,7 @@ def open_channels(path: Path) -> Iterator[Channels]:
     data = read_bytes(path)
     if not data.startswith(_MAGIC):
         raise strange(path)
-    with _muting, contextlib.redirect_stdout(_Muted()):
+    with _muting, contextlib.redirect_stdout(_Muted()), overheard():
         try:
             yield Channels(path, data)
         except InputError:

@@ -16,9 +16,6 @@ from flowcli.pictures import in_bytes
 from flowcli.video.decoding import DEEP
 from flowcli.video.ffmpeg import Child, file_url
 
-PLATE_SUFFIXES = (".exr", ".dpx")
-"""Lower case. They are read as pictures, and not written."""
-
 
 def read_plate(path: Path, on_damage: Callable[[Path, str], None], *, deep: bool = False) -> np.ndarray:
     """The picture as (H, W, 3) uint8 RGB, or with `deep` uint16 if the file has more than 8 bits; alpha is dropped.

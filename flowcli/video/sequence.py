@@ -14,10 +14,10 @@ import numpy as np
 from flowcli.errors import InputError
 from flowcli.inputs import Input, find_input
 from flowcli.pages import is_animation, mapped, picture_pages
-from flowcli.pictures import PICTURE_SUFFIXES, read_picture, warn_of_damage
+from flowcli.pictures import PICTURE_SUFFIXES, PLATE_SUFFIXES, read_picture, warn_of_damage
 from flowcli.sequences import arrange, listed
 from flowcli.types import Closes, Frame, Gaps, StreamInfo
-from flowcli.video.plates import PLATE_SUFFIXES, read_plate
+from flowcli.video.plates import read_plate
 from flowcli.video.selection import Selection
 
 _LOG = logging.getLogger("flowcli")

@@ -60,7 +60,7 @@ def test_layers_and_windows_of_an_exr(tmp_path: Path) -> None:
     assert cropped.image[..., 0].tolist() == [[0, 255, 255], [0, 255, 255], [0, 0, 0], [0, 0, 0]]
 
 
-def test_what_is_no_plate(tmp_path: Path) -> None:
+def test_what_is_no_plate(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     flow = tmp_path / "flow.exr"
     write_flow(flow, np.zeros((2, 4, 5), np.float32))
     assert refusal(flow) == (f"flow, not a picture: {flow}", "flowcli convert reads it")
@@ -70,6 +70,12 @@ def test_what_is_no_plate(tmp_path: Path) -> None:
         f"no red, green and blue in {depth}: it has Z",
         "give the picture; flowcli convert reads motion",
     )
+    torn = write_exr(tmp_path / "t.exr", dict.fromkeys("RGB", np.random.default_rng(0).random((65, 97), np.float32)))
+    data = bytearray(torn.read_bytes())
+    data[-2000:] = bytes(2000)
+    torn.write_bytes(data)
+    assert refusal(torn) == (f"damaged .exr file: {torn}", "get the file again")
+    assert capfd.readouterr() == ("", "")
     broken = tmp_path / "b.dpx"
     broken.write_bytes(b"SDPX" + bytes(100))
     message, hint = refusal(broken)
