@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from flowcli.types import FlowPair, Frame, Sink
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from flowcli.motion.stats import Meter, Row
 
 Watch = Callable[[Iterable[Frame]], Iterator[Frame]]
@@ -45,13 +47,13 @@ def _in_bytes(frame: Frame) -> Frame:
 
 
 class Deep:
-    """A sink that hands on pairs with their frames as they passed `watch`: the engine gets them in 8 bits."""
+    """A sink that hands on pairs with the pictures as they passed `watch`: the engine gets them in 8 bits."""
 
     def __init__(self, sink: Sink[FlowPair]) -> None:
         self._sink = sink
         self._waiting: deque[Frame] = deque()
         """Frames that have passed, which another thread adds."""
-        self._own: dict[int, Frame] = {}
+        self._images: dict[int, np.ndarray] = {}
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -60,11 +62,12 @@ class Deep:
 
     def write(self, pair: FlowPair) -> None:
         oldest = min(pair.first.index, pair.second.index)
-        self._own = {index: frame for index, frame in self._own.items() if index >= oldest}
+        self._images = {index: image for index, image in self._images.items() if index >= oldest}
         while self._waiting:
             frame = self._waiting.popleft()
-            self._own[frame.index] = frame
-        first, second, at = (self._own[frame.index] for frame in (pair.first, pair.second, pair.at))
+            self._images[frame.index] = frame.image
+        first, second = (replace(frame, image=self._images[frame.index]) for frame in (pair.first, pair.second))
+        at = first if pair.at.index == first.index else second
         self._sink.write(replace(pair, first=first, second=second, at=at))
 
     def close(self) -> None:
