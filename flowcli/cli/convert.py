@@ -20,8 +20,8 @@ from flowcli.cli.options import (
     direction_options,
     first_frame_option,
     grouped,
-    output_options,
     talk_options,
+    whole_output_options,
 )
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, told, write_all
@@ -68,7 +68,7 @@ class ReadingOptions:
     first_frame_option,
     *direction_options,
 )
-@output_options
+@whole_output_options
 @talk_options
 def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -> None:
     """Convert flow to other formats, to colours, and to videos.

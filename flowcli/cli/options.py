@@ -365,10 +365,10 @@ writing_options = (
 )
 """For commands with their own options for the names of outputs."""
 
-output_options = grouped("output", OutputOptions, *_naming_options, *writing_options, keep_option)
+whole_output_options = grouped("output", OutputOptions, *_naming_options, *writing_options)
+"""For commands that write all or nothing."""
 
-frameless_options = grouped("output", OutputOptions, *_naming_options, *_drawing_options, *_storing_options)
-"""For commands that have flow without its frames."""
+output_options = grouped("output", OutputOptions, *_naming_options, *writing_options, keep_option)
 
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
