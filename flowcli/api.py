@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import tee
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
 from flowcli.inputs import STDIN
 from flowcli.output.naming import Output, flow_direction
-from flowcli.types import Cuts, Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, StreamInfo
+from flowcli.types import Cuts, Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, Progress
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from flowcli.models.base import FlowModel
     from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class SourceOptions:
     short_side: int | None = None
     """The shorter side that frames get before anything else is done; `resize`: or width and height."""
     resize: tuple[int, int] | None = None
+
+    first_frame: str | None = None
+    """What the first frame of a movie is called, a number; those that follow count on, in as many digits."""
 
     def __post_init__(self) -> None:
         if self.sample_fps is not None and self.every > 1:
@@ -119,6 +124,7 @@ def estimate(
     tile: int | None = None,
     batch: int | None = None,
     cuts: Cuts = "auto",
+    progress: Progress | None = None,
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
 
@@ -137,6 +143,8 @@ def estimate(
     None for a number that suits the size on a CPU, or the memory of a GPU.
     cuts: "auto" finds cuts, reading two frames ahead: the pair of the frames beside one has flow that is not valid
     anywhere, and is not estimated. Two frames alone are a pair, whatever they show. "off" estimates all flow.
+    progress: called before each pair is handed out, with their number so far and how many there will be, which may be
+    fewer where cuts or gaps are; None if that is not known.
     The generator opens the source at the first pair. Closing it closes the source, and frames that have a `close`.
     Raises FlowcliError: InputError for fewer than two frames, WeightsError, DeviceError and others.
     """
@@ -144,10 +152,21 @@ def estimate(
         model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch, cuts=cuts
     )
     with (
-        open_given(source, second, start=start, stop=stop, every=every, gaps=gaps) as (frames, name),
-        open_run(frames, name, find_weights(options), options) as run,
+        open_given(source, second, start=start, stop=stop, every=every, gaps=gaps) as given,
+        open_run(given.frames, given.name, find_weights(options), options) as run,
     ):
-        yield from run.pairs
+        yield from reported(run.pairs, progress, count_pairs(given.count, options))
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Frames that Python code names or hands over."""
+
+    frames: Iterable[Frame]
+    name: str
+    """Theirs in messages."""
+    count: int | None
+    """How many there are, None if that is not known beforehand."""
 
 
 @contextmanager
@@ -160,8 +179,8 @@ def open_given(
     every: int = 1,
     gaps: Gaps = "skip",
     deep: bool = False,
-) -> Iterator[tuple[Iterable[Frame], str]]:
-    """The frames that `source` names or is, and their name in messages; leaving it closes them if they can be closed.
+) -> Iterator[Given]:
+    """The frames that `source` names or is; leaving it closes them if they can be closed.
 
     Pictures without numbers and times are frames as `given.as_frames` makes them. Raises InputError; ValueError for a
     selection of frames that are given.
@@ -172,17 +191,26 @@ def open_given(
         name = fspath(source)
         other = None if second is None else fspath(second)
         with open_source(name, other, start=start, stop=stop, every=every, gaps=gaps, deep=deep) as frames:
-            yield frames, name
+            yield Given(frames, name, frames.info.frames)
         return
     if second is not None or every != 1 or (start, stop) != (None, None):
         raise ValueError("second, start, stop and every are for sources that are named")
     from flowcli.given import as_frames
 
     try:
-        yield as_frames(source), "the frames that were given"
+        count = len(source) if isinstance(source, Sized) else None
+        yield Given(as_frames(source), "the frames that were given", count)
     finally:
         if hasattr(source, "close"):
             source.close()
+
+
+def reported(items: Iterable[Item], progress: Progress | None, total: int | None) -> Iterator[Item]:
+    """The same items, each of which `progress` is told of before it is handed out. total: how many will come."""
+    for done, item in enumerate(items, 1):
+        if progress is not None:
+            progress(done, total)
+        yield item
 
 
 def find_weights(options: EngineOptions) -> entries.Entry:
@@ -245,9 +273,9 @@ def _model(entry: entries.Entry, options: EngineOptions) -> FlowModel:
 
 def open_input(source: SourceOptions) -> FrameSource:
     """The frames that `source` names, in the size that it asks for. Raises InputError, as `open_source` does."""
-    from flowcli.video import open_source, resize_short_side, resize_to
+    from flowcli.video import number_frames, open_source, resize_short_side, resize_to
 
-    frames = open_source(
+    frames: FrameSource = open_source(
         source.input,
         source.second,
         start=source.start,
@@ -259,6 +287,8 @@ def open_input(source: SourceOptions) -> FrameSource:
         deep=source.deep,
         deinterlace=source.deinterlace,
     )
+    if source.first_frame is not None:
+        frames = number_frames(frames, source.first_frame)
     if source.short_side is not None:
         return resize_short_side(frames, source.short_side)
     return frames if source.resize is None else resize_to(frames, *source.resize)
@@ -290,12 +320,12 @@ def find_clip_scale(
 
     options = replace(options, versus=None, direction="forward" if options.direction == "both" else options.direction)
     with open_input(source) as frames, open_run(frames, source.input, entry, options, engine) as run:
-        return clip_scale(over(run.pairs, count_pairs(frames.info, options)), percentile or Color.percentile)
+        return clip_scale(over(run.pairs, count_pairs(frames.info.frames, options)), percentile or Color.percentile)
 
 
-def count_pairs(info: StreamInfo, options: EngineOptions) -> int | None:
-    """The number of pairs that such frames give, None if it is unknown."""
-    return info.frames and max(info.frames - (options.last == "drop"), 0)
+def count_pairs(frames: int | None, options: EngineOptions) -> int | None:
+    """The number of pairs that so many frames give, None if it is unknown."""
+    return frames and max(frames - (options.last == "drop"), 0)
 
 
 @contextmanager

@@ -14,9 +14,9 @@ _STDERR = 2
 _LINES = re.compile(
     rb"(?:libpng (?:error|warning): |Corrupt JPEG data: |Premature end of JPEG file|Inconsistent progression sequence"
     rb"|Invalid SOS parameters|Unknown Adobe color transform|Warning: unknown JFIF revision"
-    rb"|Application transferred too )[^\n]*\n?"
+    rb"|Application transferred too |<python_buffer>: \(EXR_ERR_)[^\n]*\n?"
 )
-"""What libjpeg and libpng print. Source: jerror.h of libjpeg-turbo, pngerror.c of libpng."""
+"""What libjpeg, libpng and OpenEXR print. Source: jerror.h of libjpeg-turbo, pngerror.c of libpng, and trying it."""
 _DAMAGE = re.compile(
     r"libpng error: |libpng warning: (?:IDAT|Extra compressed data|.*ADLER32)|Corrupt JPEG|Premature end|Inconsistent"
 )

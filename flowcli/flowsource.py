@@ -8,21 +8,17 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile import FORMATS, Flow, Motion, open_stack, read_motion
+from flowcli.flowfile import FORMATS, Flow, Motion, Stack, holds_motion, open_stack, read_motion
 from flowcli.flowfile.base import known
 from flowcli.inputs import STDIN, find_input
 from flowcli.packing import TSN_BOUND, from_i3d
 from flowcli.sequences import count_frames, shifted
-from flowcli.types import Closes, Direction, FlowField, FlowPair, Frame, StreamInfo
+from flowcli.types import Closes, Direction, FlowField, FlowKind, FlowPair, Frame, StreamInfo
 from flowcli.video import FlowVideo
-
-Kind = Literal["i3d"]
-"""What an .npy holds if it is not flow in pixels: flow clipped and scaled for I3D."""
 
 _RATE = Fraction(25)
 _VIDEOS = (STDIN, ".mkv", ".nut")
@@ -33,13 +29,13 @@ _AGAIN = "make both anew"
 
 
 def open_flow_source(
-    inputs: Sequence[str], *, direction: Direction = "forward", bound: float | None = None, kind: Kind | None = None
+    inputs: Sequence[str], *, direction: Direction = "forward", bound: float | None = None, kind: FlowKind | None = None
 ) -> FlowSource:
     """The flows in files, in folders and patterns of files, in a video (.mkv, .nut), or in NUT on stdin ("-").
 
     direction: of the files X and X_bwd, "forward" reads X, "backward" reads X_bwd, and "both" reads both; if only one
     of them is there, it is taken for what is asked for. An .exr can hold both directions.
-    bound: speed, in pixels, at which the files clip flow, 20 if None. kind: what an .npy holds.
+    bound: speed, in pixels, at which the files clip flow, 20 if None. kind: what an .npy (N, H, W, 2) holds.
     Raises InputError, at once or from the iterator.
     """
     paths = list(dict.fromkeys(chain.from_iterable(map(_find, inputs))))
@@ -91,7 +87,7 @@ class FlowSource(Closes):
     """
 
     def __init__(
-        self, groups: Sequence[_Group], suffix: str, direction: Direction, bound: float, kind: Kind | None
+        self, groups: Sequence[_Group], suffix: str, direction: Direction, bound: float, kind: FlowKind | None
     ) -> None:
         self._groups = groups
         self._suffix = suffix
@@ -103,7 +99,8 @@ class FlowSource(Closes):
         self._opened = ExitStack()
         try:
             info = self._open_videos()
-            named = suffix not in (".jpg", *_VIDEOS) and (len(groups) > 1 or info.frames == 1)
+            self.named = named = suffix not in (".jpg", *_VIDEOS) and (len(groups) > 1 or info.frames == 1)
+            """Whether flows have the names of their frames."""
             steps = self._motion_steps() if suffix == ".exr" else self._flow_steps(named)
             first = next(steps, None)
             if first is None:
@@ -153,8 +150,10 @@ class FlowSource(Closes):
             for stored in self._videos[path]:
                 yield _TimedFlow(known(stored.uv, stored.valid), stored.time)
         elif self._suffix == ".npy" and (len(self._groups) == 1 or self._kind == "i3d"):
-            for values in open_stack(path):
-                yield _TimedFlow(known(from_i3d(values, self._bound) if self._kind == "i3d" else values))
+            stack = open_stack(path)
+            i3d = _is_i3d(stack, self._kind)
+            for values in stack:
+                yield _TimedFlow(known(from_i3d(values, self._bound) if i3d else values))
         else:
             yield _TimedFlow(FORMATS[self._suffix].bind(self._bound).read(path))
 
@@ -187,8 +186,8 @@ class FlowSource(Closes):
 def is_flow(text: str) -> bool:
     """Whether the input holds flow, and not a video or pictures.
 
-    Files that pictures may have too (.png, .jpg) are flow only if they are called flow_x_*.jpg. Raises InputError if
-    there is no such input.
+    Files that pictures may have too (.png, .jpg) are flow only if they are called flow_x_*.jpg, and an .exr if it says
+    so, of which the first is asked. Raises InputError if there is no such input.
     """
     given = find_input(text)
     if given.form == "stdin":
@@ -196,8 +195,10 @@ def is_flow(text: str) -> bool:
     files = given.files((*FORMATS, *_VIDEOS))
     if len(files) == 1 and _kind(files[0]) == ".mkv":
         return _is_flow_video(files[0])
-    ours = {*FORMATS, ".nut"} - {".png", ".jpg"}
-    return any(_kind(path) in ours or path.name.startswith(_X) for path in files)
+    ours = {*FORMATS, ".nut"} - {".png", ".jpg", ".exr"}
+    if any(_kind(path) in ours or path.name.startswith(_X) for path in files):
+        return True
+    return next((holds_motion(path) for path in files if _kind(path) == ".exr"), False)
 
 
 def same_size(pairs: Iterable[FlowPair], info: StreamInfo) -> Iterator[FlowPair]:
@@ -287,6 +288,19 @@ def _motion(group: _Group) -> Motion:
         return motion
     other = read_motion(group.backward)
     return Motion(motion.forward, other.backward or other.forward)
+
+
+def _is_i3d(stack: Stack, kind: FlowKind | None) -> bool:
+    """Whether these are clipped and scaled flows. Raises InputError if their shape may be either and `kind` is None."""
+    between = stack.counted and stack.shape[1] != 2
+    if kind is None and between:
+        raise InputError(
+            f"flow in pixels, or I3D's: {stack.path} has the shape {stack.shape}, as both have",
+            "say it: flowcli convert FILE --from i3d, or --from pixels",
+        )
+    if kind == "i3d" and not between:
+        raise InputError(f"not I3D's flow (N, H, W, 2): {stack.path} has {stack.shape}", "leave out --from i3d")
+    return kind == "i3d"
 
 
 def _field(flow: Flow) -> FlowField:

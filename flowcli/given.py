@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,11 +19,14 @@ _SHAPES = "NumPy arrays are (H, W, 3), (H, W, 1) or (H, W), torch tensors (3, H,
 def as_frames(items: Iterable[Any]) -> Iterator[Frame]:
     """Frames as they are, or frames made of pictures, counted from 0 at RATE.
 
-    Raises ValueError for a picture that `as_picture` refuses, and if two neighbours have one number.
+    Frames that were made of an image alone are counted like pictures. Raises ValueError for a picture that `as_picture`
+    refuses, and if two neighbours have one number.
     """
     before: Frame | None = None
     for index, item in enumerate(items):
-        frame = item if isinstance(item, Frame) else Frame(as_picture(item), index, index / RATE)
+        frame = item if isinstance(item, Frame) else Frame(as_picture(item))
+        if not (frame.index or frame.time or frame.name) and index:
+            frame = replace(frame, index=index, time=index / RATE)
         if before is not None and before.index == frame.index:
             raise ValueError(f"two frames have the number {frame.index}: count `index` up, or give the pictures alone")
         yield frame

@@ -25,6 +25,8 @@ _LOG = logging.getLogger("flowcli")
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif")
 """Suffixes of picture files that can be read and written, lower case."""
+PLATE_SUFFIXES = (".exr", ".dpx")
+"""Suffixes of frames of film and rendering, lower case, which are read (`video.plates`) and not written."""
 ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".avif")
 """Suffixes of formats that keep RGBA."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2")

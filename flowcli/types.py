@@ -26,6 +26,11 @@ Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]
 """Channel names and signs of motion vectors in OpenEXR."""
+Progress = Callable[[int, int | None], None]
+"""Called after each result with the number of those that there are by now, and of all that will come, None if it is not
+known beforehand."""
+FlowKind = Literal["i3d", "pixels"]
+"""What an array (N, H, W, 2) of flow holds: flow clipped and scaled for I3D, or flow in pixels."""
 Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 """Precision of a network's weights and features; "auto" is the fastest that suits device and network."""
 Style = Literal["wheel", "hsv", "arrows", "magnitude", "overlay", "side-by-side", "trails"]
@@ -45,7 +50,10 @@ class Frame:
 
     image: np.ndarray
     index: int = 0
-    """Position in the source, counted from 0 over all its frames, also those that `start` and `every` leave out."""
+    """Position in the source, counted from 0 over all its frames, also those that `start` and `every` leave out.
+
+    Frames that have neither index nor time nor name are counted by whoever gets them.
+    """
     time: Fraction = Fraction(0)
     """Presentation time in seconds."""
     name: str | None = None

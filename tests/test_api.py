@@ -78,6 +78,33 @@ def test_no_pair_crosses_a_cut(table: Path, last: Last, expected: list[tuple[int
     assert [(pair.first.index, pair.second.index) for pair in pairs] == expected
 
 
+def test_progress_is_told(table: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        told.append((done, total))
+
+    def taken(items: Iterator[Any]) -> list[tuple[int, int | None]]:
+        """What has been told when each item comes, the last of it."""
+        told.clear()
+        seen = [told[-1] for _ in items]
+        assert told == seen
+        return seen
+
+    quick: dict[str, Any] = {"device": "cpu", "precision": "fp32", "progress": progress}
+    assert taken(flowcli.estimate(frames(4), **quick)) == [(1, 3), (2, 3), (3, 3)]
+    assert taken(flowcli.estimate(frames(2), last="zero", **quick)) == [(1, 2), (2, 2)]
+    assert taken(flowcli.estimate(iter(frames(3)), **quick)) == [(1, None), (2, None)]
+    folder = write_pictures(tmp_path / "in", 5)
+    assert taken(flowcli.estimate(folder, every=2, **quick)) == [(1, 2), (2, 2)]
+    middle = [Fraction(0), Fraction(1, 50)]
+    assert taken(flowcli.interpolate(frames(2), middle, model="nearest", progress=progress)) == [(1, 2), (2, 2)]
+    assert taken(flowcli.interpolate(folder, None, model="blend", progress=progress)) == [(n, 5) for n in range(1, 6)]
+    assert taken(flowcli.interpolate(frames(2), iter(middle), model="nearest", progress=progress))[0] == (1, None)
+    labels = {0: np.ones((13, 18), np.uint8)}
+    assert taken(flowcli.propagate(folder, labels, **quick)) == [(n, 5) for n in range(1, 6)]
+
+
 def test_folder_of_pictures(table: Path, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "in", 11)
     pairs = list(flowcli.estimate(folder, start=1, stop=11, every=3, device="cpu", precision="fp32"))

@@ -95,11 +95,18 @@ def test_an_engine_is_kept_for_the_same_options() -> None:
 def test_pictures_are_counted_and_frames_have_to_be() -> None:
     made = list(as_frames([FIRST, SECOND]))
     assert [(each.index, each.time) for each in made] == [(0, 0), (1, Fraction(1, 25))]
-    assert flowcli.Frame(FIRST).index == 0
+    alone = list(as_frames([flowcli.Frame(FIRST), flowcli.Frame(SECOND), flowcli.Frame(FIRST, cut=True)]))
+    assert [(each.index, each.time, each.cut) for each in alone] == [
+        (0, 0, False),
+        (1, Fraction(1, 25), False),
+        (2, Fraction(2, 25), True),
+    ]
+    (pair,) = flowcli.estimate([flowcli.Frame(FIRST), flowcli.Frame(SECOND)], model="dis")
+    assert repr(pair) == f"FlowPair(000000 -> 000001, {FIRST.shape[1]}x{FIRST.shape[0]})"
     with pytest.raises(
-        ValueError, match=r"^two frames have the number 0: count `index` up, or give the pictures alone$"
+        ValueError, match=r"^two frames have the number 3: count `index` up, or give the pictures alone$"
     ):
-        list(flowcli.estimate([flowcli.Frame(FIRST), flowcli.Frame(SECOND)], model="dis"))
+        list(as_frames([flowcli.Frame(FIRST, 3), flowcli.Frame(SECOND, 3)]))
 
 
 def test_colours_are_those_of_the_command(tmp_path: Path) -> None:

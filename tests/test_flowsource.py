@@ -224,6 +224,18 @@ def test_values_for_i3d() -> None:
     drain(pairs(5), [open_stack_sink(Path("b.npy"), bound=8)])
     (pair,) = read("b.npy", kind="i3d", bound=8)
     np.testing.assert_allclose(pair.forward.uv, 5, atol=8 / 255)
+    assert refusal("a.npy") == (
+        "flow in pixels, or I3D's: a.npy has the shape (2, 3, 4, 2), as both have",
+        "say it: flowcli convert FILE --from i3d, or --from pixels",
+    )
+    np.save("c.npy", np.full((1, 5, 7, 2), 0.5, np.float32))
+    assert [float(pair.forward.uv[0, 0, 0]) for pair in read("c.npy", kind="pixels")] == [0.5]
+    for shape in ((1, 2, 5, 7), (5, 7, 2), (2, 5, 7)):
+        np.save("d.npy", np.full(shape, 0.5, np.float32))
+        assert [float(pair.forward.uv[1, 4, 6]) for pair in read("d.npy")] == [0.5]
+        said = ("not I3D's flow (N, H, W, 2): d.npy has ", "leave out --from i3d")
+        message, hint = refusal("d.npy", kind="i3d")
+        assert (message.startswith(said[0]), hint) == (True, said[1])
     write("a.flo", 1)
     assert refusal("a.flo", kind="i3d") == ("--from i3d is for .npy, not for .flo", "leave out --from i3d")
 

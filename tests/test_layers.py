@@ -21,15 +21,15 @@ LAYERS = """
     api
     output
     motion
-    flowsource draw continuity
+    flowsource draw continuity matching
     classic
     engine nets
     video flowfile weights
     models
     ops
     geometry
-    metrics pictures given packing sequences shots targets
-    pipeline atomic opencv inputs pages
+    metrics openexr pictures given packing sequences shots targets
+    pipeline atomic opencv inputs pages stored
     private renames headers avif complaints regular
     types environment
     errors
@@ -46,7 +46,7 @@ OWNERS = {
     "matplotlib": {"motion"},
     "pyarrow": {"motion"},
     "h5py": {"flowfile"},
-    "OpenEXR": {"flowfile"},
+    "OpenEXR": {"flowfile", "openexr"},
     "ray": {"batch"},
     "PIL": {"carry"},
     "onnx": {"nets"},
@@ -66,6 +66,7 @@ LIGHT = {
     "regular",
     "renames",
     "inputs",
+    "matching",
     "pages",
     "headers",
     "pipeline",

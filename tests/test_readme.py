@@ -23,7 +23,9 @@ from PIL import Image
 import flowcli
 from flowcli.cli.main import commands, main
 from flowcli.video import ffmpeg_path
+from tests.pairs import mask as write_hidden
 from tests.pairs import write_pair
+from tests.plates import write_dpx, write_exr
 
 README = Path(__file__).parent.parent / "README.md"
 SHORT = ["--steps", "1", "--batch", "2", "--crop", "64", "--scenes", "2", "--workers", "0"]
@@ -86,6 +88,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in range(2):
         flowcli.write_flow(f"flow_files/{number}.flo", dice.normal(0, 3, (2, 64, 96)).astype(np.float32))
     write_pair(Path("pairs"))
+    write_hidden(Path("pairs/a_occ.png"), slice(0, 5))
+    for folder in ("plates", "scan"):
+        Path(folder).mkdir()
+    for number in (1001, 1002, 1003):
+        plate = dice.random((64, 96)).astype(np.float32)
+        write_exr(Path(f"plates/shot.{number}.exr"), dict.fromkeys("RGB", plate))
+        write_dpx(Path(f"scan/shot.{number:07d}.dpx"), dice.integers(0, 1024, (64, 96, 3)))
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowcli.batch.lists import is_list, read_list
-from flowcli.errors import InputError, UsageError
+from flowcli.errors import FlowcliError, InputError, UsageError
 from flowcli.inputs import find_input, list_folder
 from flowcli.pages import holds_several
 from flowcli.sequences import arrange
@@ -174,6 +174,8 @@ def _searched(top: Path, seen: set[str]) -> list[Path | LeftOut]:
                 pictures.setdefault(folder, []).append(path)
             elif _is_video(path) and _may_be_opened(entry):
                 found.append(LeftOut(path, "text with the suffix of a video") if _is_text(path) else path)
+    pictures = {folder: _without_flow(files) for folder, files in pictures.items()}
+    pictures = {folder: files for folder, files in pictures.items() if files}
     for folder, files in pictures.items():
         # One look at each folder: of thousands of frames that would take long.
         if holds_several(files[0]):
@@ -225,9 +227,25 @@ def _is_video(path: Path) -> bool:
 
 
 def _is_picture(path: Path) -> bool:
-    from flowcli.pictures import PICTURE_SUFFIXES
+    from flowcli.pictures import PICTURE_SUFFIXES, PLATE_SUFFIXES
 
-    return path.suffix.lower() in PICTURE_SUFFIXES
+    return path.suffix.lower() in (*PICTURE_SUFFIXES, *PLATE_SUFFIXES)
+
+
+def _without_flow(files: list[Path]) -> list[Path]:
+    """The pictures of a folder without .exr files that are flow: those beside other pictures, and those that say so."""
+    from flowcli.pictures import PLATE_SUFFIXES
+
+    pictures = [file for file in files if file.suffix.lower() not in PLATE_SUFFIXES]
+    if pictures or files[0].suffix.lower() != ".exr":
+        return pictures or files
+    from flowcli.flowfile import holds_motion
+
+    try:
+        return [] if holds_motion(files[0]) else files
+    except FlowcliError:
+        # Said when its turn comes.
+        return files
 
 
 def _is_text(path: Path) -> bool:

@@ -101,7 +101,7 @@ class FlowMaker:
         with open_run(frames, source.input, self._entry, self._options, self._engine, outputs) as run:
             writers = open_all(outputs, lambda each: open_flows(each, info, options, stdout, passage=run.passage))
             cuts = [] if run.cuts is None else run.cuts
-            yield Making(run.pairs, count_pairs(info, self._options), writers, run.decode, cuts)
+            yield Making(run.pairs, count_pairs(info.frames, self._options), writers, run.decode, cuts)
 
     def arithmetic(self) -> str:
         return _arithmetic(self._engine)

@@ -155,7 +155,8 @@ class Worker:
         for output in job.outputs:
             assert output.path is not None
             output.path.parent.mkdir(parents=True, exist_ok=True)
-        source = replace(task.source, input=str(job.input), deep=task.making is not None)
+        deep = task.making is not None or any(each.deep for each in job.outputs)
+        source = replace(task.source, input=str(job.input), deep=deep)
         with open_input(source) as frames, self.maker.open(job.name, frames, source, job.outputs, watch) as run:
             made = drain(_watched(run.items, run.total, watch), run.writers)
         found, arithmetic = tuple(run.cuts), self.maker.arithmetic()

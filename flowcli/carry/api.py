@@ -7,10 +7,10 @@ from fractions import Fraction
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from flowcli.api import EngineOptions, find_weights, open_given
+from flowcli.api import EngineOptions, find_weights, open_given, reported
 from flowcli.carry.run import CarryOptions, Sides, open_arrays
 from flowcli.engine.schedule import AHEAD
-from flowcli.types import Frame, Precision
+from flowcli.types import Frame, Precision, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,7 @@ def propagate(
     start: int | Fraction | None = None,
     stop: int | Fraction | None = None,
     every: int = 1,
+    progress: Progress | None = None,
 ) -> Generator[Carried[torch.Tensor]]:
     """Each frame with what is known of it, carried along the flow from key frames, in constant memory.
 
@@ -42,7 +43,8 @@ def propagate(
     tensors at any stride. Values come out as torch tensors: int32 (H, W), float32 (1, H, W), float32 (C, h, w).
     sides: key frames that values come from, "before" a frame, "after" it, "both", or "auto": before if only the first
     frame is one, else both. ahead: frames that wait for the key frame after them, and are held meanwhile. check:
-    estimates flow both ways where one would do. The rest is as for `estimate`.
+    estimates flow both ways where one would do. progress: called before each frame is handed out, with their number so
+    far and that of all, None if unknown. The rest is as for `estimate`.
     Raises FlowcliError: InputError for arrays that do not fit their frame, and what `estimate` raises.
     """
     from flowcli.carry.stream import Carried
@@ -56,9 +58,9 @@ def propagate(
     options = CarryOptions(keys=sides, ahead=ahead, check=check)
     single = not callable(keys) and len(keys) == 1
     with (
-        open_given(source, start=start, stop=stop, every=every) as (frames, name),
-        open_arrays(frames, name, find_weights(engine), engine, options, key, single) as run,
+        open_given(source, start=start, stop=stop, every=every) as given,
+        open_arrays(given.frames, given.name, find_weights(engine), engine, options, key, single) as run,
     ):
-        for each in run.frames:
+        for each in reported(run.frames, progress, given.count):
             value = None if each.value is None else each.value.arrays()[""]
             yield Carried(each.frame, value, each.confidence, each.key)

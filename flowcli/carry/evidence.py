@@ -66,7 +66,7 @@ class Evidence:
 
 def look_at(frame: Frame, device: torch.device) -> Look:
     """The frame, reduced so that its shorter side is about SIDE."""
-    image = torch.from_numpy(np.ascontiguousarray(frame.image)).to(device)
+    image = torch.tensor(np.ascontiguousarray(frame.image), device=device)
     cell = max(1, round(min(image.shape[:2]) / SIDE))
     return Look(frame, reduced(image.permute(2, 0, 1).float().contiguous(), cell), cell)
 

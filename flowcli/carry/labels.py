@@ -99,7 +99,7 @@ def _refine(carried: Tensor, elected: Tensor, changed: Tensor, evidence: Evidenc
     height, width = carried.shape
     cell = evidence.look.cell
     pixels = _pixels_of(changed, cell, height, width)
-    image = torch.from_numpy(evidence.look.frame.image).to(carried.device).flatten(0, 1)
+    image = torch.tensor(evidence.look.frame.image, device=carried.device).flatten(0, 1)
     colour = image[pixels].float().T
     small_height, small_width = elected.shape
     x = ((pixels % width + 0.5) / cell - 0.5).clamp(0, small_width - 1)

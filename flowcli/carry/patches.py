@@ -35,7 +35,7 @@ class View:
     @classmethod
     def of(cls, look: Look) -> Self:
         """That of the frame of `look`."""
-        image = torch.from_numpy(np.ascontiguousarray(look.frame.image)).to(look.small.device)
+        image = torch.tensor(np.ascontiguousarray(look.frame.image), device=look.small.device)
         return cls(image.permute(2, 0, 1).float(), max(1.0, min(image.shape[:2]) / _FINE))
 
 

@@ -157,7 +157,7 @@ def lay(given: np.ndarray, image: np.ndarray, device: torch.device) -> Laid:
 
 
 def _planes(image: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float()
+    return torch.tensor(np.ascontiguousarray(image), device=device).permute(2, 0, 1).float()
 
 
 def over(image: np.ndarray, layer: Tensor) -> np.ndarray:

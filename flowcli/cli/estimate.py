@@ -136,6 +136,7 @@ def run_estimate(
     entry = find_weights(engine)
 
     began = time.perf_counter()
+    source = replace(source, deep=any(each.deep for each in outputs))
     opened = None
     if one_scale:
         opened = open_engine(entry, engine)
@@ -151,7 +152,7 @@ def run_estimate(
         if why and not talk.quiet and any(each.video for each in outputs):
             echo(f"note: {why}", err=True)
         writers = open_all(outputs, lambda each: open_flows(each, info, output, sys.stdout.buffer, sound, run.passage))
-        count = write_all(run.pairs, writers, count_pairs(info, engine), "flow", show=not talk.quiet)
+        count = write_all(run.pairs, writers, count_pairs(info.frames, engine), "flow", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = _summary(run, info, writers, count, seconds, frames.damage)

@@ -98,12 +98,14 @@ def command(
     of files PAIR_img1.*, PAIR_img2.* and PAIR_flow.*, or a folder of such folders.
 
     \b
-    EPE            mean endpoint error, pixels (mean over pairs)
-    noc occ        EPE of pixels that the second frame shows, and does not show (from here on: over all pixels)
+    EPE            mean endpoint error, pixels
+    noc occ        EPE of pixels that the second frame shows, and does not show; empty if a pair does not say which
     s0-10 ...      EPE of pixels whose true motion is 0 to 10, 10 to 40, 40 and more pixels
     Fl             share of errors above 3 px and 5 % of the true length
     1px 3px 5px    share of errors above 1, 3 and 5 px
-    AE             mean angular error, degrees (mean over pairs)
+    AE             mean angular error, degrees
+
+    All are means over the pixels of a set.
 
     With --task frames, DATASET is a folder of folders SET/NAME with three pictures in a row, 0.*, 1.* and 2.*: the
     frame that is made between 0 and 2 is compared with 1. With --every N it is a video, a folder of frames, or a

@@ -32,7 +32,7 @@ _SECTIONS = {
 }
 """Names of parameters, by the heading under which they stand."""
 _RARE = frozenset((
-    *("resize", "sample_fps", "short_side", "strict", "max_pixels", "deinterlace", "gaps"),
+    *("first_frame", "resize", "sample_fps", "short_side", "strict", "max_pixels", "deinterlace", "gaps"),
     *("percentile", "dim", "holes", "bound", "exr", "crf", "confidence", "max_flow", "floor"),
     *("weights", "precision", "tile", "variational", "batch", "last", "graphs"),
     *("verbose", "debug", "live"),

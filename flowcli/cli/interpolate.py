@@ -146,8 +146,10 @@ def command(
     outputs = plan_frames(output, one=one, source=place if place and place.exists() else None)
     method = find_method(wanted.method, engine)
 
+    from flowcli.video import numbered
+
     began = time.perf_counter()
-    with open_input(dataclasses.replace(source, deep=True)) as frames:
+    with open_input(dataclasses.replace(source, deep=True, first_frame=None)) as frames:
         sound, why = None, ""
         if any(each.video for each in outputs):
             sound, why = find_sound(Path(source.input), frames.info, wanted, "none" if no_audio else audio)
@@ -162,7 +164,8 @@ def command(
             writers = open_all(
                 outputs, lambda each: open_frames(each, run.info, stored, sys.stdout.buffer, sound=sound)
             )
-            count = write_all(run.frames, writers, run.info.frames, "frame", show=not talk.quiet)
+            made = run.frames if source.first_frame is None else numbered(run.frames, source.first_frame)
+            count = write_all(made, writers, run.info.frames, "frame", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {

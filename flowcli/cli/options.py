@@ -18,6 +18,7 @@ from flowcli.cli.values import (
     parse_as,
     parse_device,
     parse_dim,
+    parse_first_frame,
     parse_floor,
     parse_max_flow,
     parse_percentile,
@@ -138,12 +139,20 @@ _more_arguments = (
 selection_options = grouped("source", SourceOptions, *_selection_options)
 """For commands with their own arguments for inputs."""
 
+first_frame_option = value(
+    "--first-frame",
+    parse_first_frame,
+    "N",
+    "Number of a movie's first frame in the names of files, with as many digits: 1001 gives 1001.exr, 1002.exr.",
+)
+
 source_options = grouped(
     "source",
     SourceOptions,
     click.argument("input", type=click.Path()),
     *_more_arguments,
     *_selection_options,
+    first_frame_option,
 )
 
 whole_source_options = grouped(
@@ -372,10 +381,10 @@ writing_options = (
 )
 """For commands with their own options for the names of outputs."""
 
-output_options = grouped("output", OutputOptions, *_naming_options, *writing_options, keep_option)
+whole_output_options = grouped("output", OutputOptions, *_naming_options, *writing_options)
+"""For commands that write all or nothing."""
 
-frameless_options = grouped("output", OutputOptions, *_naming_options, *_drawing_options, *_storing_options)
-"""For commands that have flow without its frames."""
+output_options = grouped("output", OutputOptions, *_naming_options, *writing_options, keep_option)
 
 
 def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:

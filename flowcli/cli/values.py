@@ -87,6 +87,13 @@ def parse_sides(text: str) -> tuple[int, int]:
     raise ValueError("a width and a height (340x256)")
 
 
+def parse_first_frame(text: str) -> str:
+    """A number as it is written: `1001`, `0001`. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("a number (1001)")
+    return text
+
+
 def parse_times(text: str) -> tuple[Fraction, ...]:
     """Times with commas between them, none before the one ahead of it: `0.25,1/2,0.75`. Raises ValueError."""
     try:

@@ -102,7 +102,7 @@ class Color:
 
 
 class Warp:
-    """The second frame warped onto the first by the forward flow.
+    """The second frame warped onto the first by the forward flow, in 8 or 16 bits as the frame has.
 
     Holes are pixels whose flow is unknown or leaves the frame by more than half a pixel and, if the pair has backward
     flow, pixels that are occluded in the second frame. holes: "black"; "keep", which shows whatever is sampled there;
@@ -117,16 +117,18 @@ class Warp:
 
     def __call__(self, pair: FlowPair) -> Frame:
         forward = pair.forward.known[None]
-        second = torch.tensor(pair.second.image, device=forward.device).permute(2, 0, 1)[None]
-        warped, inside = backward_warp(second.float(), forward, margin=0.5)
-        image = warped.round_().to(torch.uint8)
+        pixels = pair.second.image
+        second = torch.tensor(pixels, device=forward.device).float().permute(2, 0, 1)[None]
+        warped, inside = backward_warp(second, forward, margin=0.5)
+        # int32: of 16 bits without a sign torch can do little.
+        image = warped.round_().to(torch.uint8 if pixels.dtype == np.uint8 else torch.int32)
         if self._holes != "keep":
             hole = ~inside if pair.backward is None else occluded(pair)
             if self._holes == "black":
                 image = image.masked_fill_(hole, 0)
             else:
-                image = torch.cat((image, (~hole).to(torch.uint8) * 255), dim=1)
-        return _frame(pair, image[0].permute(1, 2, 0).contiguous().cpu().numpy())
+                image = torch.cat((image, (~hole).to(image.dtype) * np.iinfo(pixels.dtype).max), dim=1)
+        return _frame(pair, image[0].permute(1, 2, 0).contiguous().cpu().numpy().astype(pixels.dtype, copy=False))
 
 
 @dataclass(frozen=True)

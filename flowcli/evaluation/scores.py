@@ -36,8 +36,9 @@ intersection over union over all frames, mean over labels."""
 OCCLUSION_METRICS = ("precision", "recall", "F1")
 """Of occlusion masks, 0 to 1: the share of what is found that is hidden, the share of what is hidden that is found, and
 their harmonic mean."""
-PER_PAIR = ("EPE", "AE", *FRAME_METRICS, *MASK_METRICS)
-"""Metrics of a set that are means over its pairs; all others are means over its pixels."""
+PER_PAIR = (*FRAME_METRICS, *MASK_METRICS)
+"""Metrics of a set that are means over its pairs or clips; those of flow and of occlusion are means over its pixels, so
+that EPE lies between noc and occ."""
 ERROR_RANGE = (0.1, 30.0)
 """Endpoint errors, in pixels, that are black and brightest in error pictures; the scale is logarithmic."""
 LABEL = 18
@@ -140,16 +141,26 @@ def summarise(scores: Iterable[Score]) -> list[Summary]:
             method,
             group,
             len(found),
-            {name: _pooled(name, [score.means[name] for score in found]) for name in found[0].means},
+            {
+                name: _pooled(name, [score.means[name] for score in found], _says_all(name, found))
+                for name in found[0].means
+            },
             statistics.mean(score.seconds for score in found),
         )
         for (group, method), found in groups.items()
     ]
 
 
-def _pooled(name: str, means: Sequence[Mean]) -> float:
+def _says_all(name: str, scores: Sequence[Score]) -> bool:
+    """Whether the metric counts the same pixels as EPE: what is occluded has to be known of every pair."""
+    return name not in ("noc", "occ") or all(
+        score.means["noc"].pixels + score.means["occ"].pixels == score.means["EPE"].pixels for score in scores
+    )
+
+
+def _pooled(name: str, means: Sequence[Mean], complete: bool) -> float:
     known = [mean for mean in means if mean.pixels]
-    if not known:
+    if not known or not complete:
         return math.nan
     weights = [1 if name in PER_PAIR else mean.pixels for mean in known]
     return sum(mean.value * weight for mean, weight in zip(known, weights, strict=True)) / sum(weights)

@@ -22,20 +22,9 @@ from typing import IO, Literal
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile.base import (
-    Flow,
-    check_size,
-    check_stored,
-    damaged,
-    floats,
-    interleaved,
-    known,
-    read_bytes,
-    strange,
-    unreadable,
-    where_known,
-)
+from flowcli.flowfile.base import Flow, floats, interleaved, known, where_known
 from flowcli.regular import open_regular
+from flowcli.stored import check_size, check_stored, damaged, read_bytes, strange, unreadable
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(
@@ -56,6 +45,8 @@ class Stack:
     dtype: np.dtype
     order: Literal["C", "F"]
     shape: tuple[int, ...]
+    counted: bool
+    """Whether the first axis of the array in the file says how many there are; otherwise it is one flow."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -105,7 +96,7 @@ def open_stack(path: Path) -> Stack:
     if order == "F" and one[0] > 1:
         raise InputError(f"flows in Fortran's order: {path}", "save it by numpy.save(path, numpy.ascontiguousarray(a))")
     check_size(path, *(one[2:] if one[1] == 2 else one[1:3]))
-    return Stack(path, start, dtype, order, one)
+    return Stack(path, start, dtype, order, one, one == shape)
 
 
 def read_archive(path: Path) -> Flow:

@@ -16,22 +16,18 @@ Unknown flow is written as 0. The attribute `flowcli` names the directions that 
 
 from __future__ import annotations
 
-import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile.base import Flow, check_size, damaged, known, need, read_bytes, strange
+from flowcli.flowfile.base import Flow, known
+from flowcli.openexr import MARK, Channels, open_channels
+from flowcli.stored import need
 from flowcli.types import Layout, mark_unknown
 
-_MAGIC = b"\x76\x2f\x31\x01"
-_DENSEST = 65_536
-"""Most bytes of pixels that one byte of a file may expand to; a picture of one colour comes near it."""
-_MARK = "flowcli"
 _BLENDER_LAYER = "ViewLayer."
 """Layer that the pass is written to; it is read from any layer."""
 _CHANNELS = {
@@ -63,18 +59,15 @@ def write(path: Path, uv: np.ndarray) -> None:
 
 def read_motion(path: Path) -> Motion:
     """The flows in the file, whatever its layout. Raises InputError if there are none."""
-    need("OpenEXR", path)
-    data = read_bytes(path)
-    if not data.startswith(_MAGIC):
-        raise strange(path)
-    # The library prints its complaints on stdout.
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            return _motion(_Channels(path, data))
-        except InputError:
-            raise
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-            raise damaged(path) from error
+    with open_channels(path) as file:
+        return _motion(file)
+
+
+def holds_motion(path: Path) -> bool:
+    """Whether the file says that it holds motion, by a mark or by the names of its channels. Raises InputError."""
+    with open_channels(path) as file:
+        named = any(file.holds(names) for ways in _CHANNELS.values() for names in ways.values())
+        return bool(file.said) or named
 
 
 def write_motion(path: Path, motion: Motion, layout: Layout = "nuke") -> None:
@@ -103,7 +96,7 @@ def write_motion(path: Path, motion: Motion, layout: Layout = "nuke") -> None:
     header = {
         "compression": OpenEXR.ZIPS_COMPRESSION,
         "type": OpenEXR.scanlineimage,
-        _MARK: " ".join((layout, *planes)),
+        MARK: " ".join((layout, *planes)),
     }
     buffer = io.BytesIO()
     OpenEXR.File(header, channels).write(buffer)
@@ -139,7 +132,7 @@ def _centres(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(width)[None, :] + 0.5, np.arange(height)[:, None] + 0.5
 
 
-def _motion(file: _Channels) -> Motion:
+def _motion(file: Channels) -> Motion:
     flows: dict[str, Flow] = {}
     for layout, ways in _CHANNELS.items():
         for way, names in ways.items():
@@ -153,71 +146,3 @@ def _motion(file: _Channels) -> Motion:
     raise InputError(
         f"no motion vectors in {file.path}: it has {' '.join(file.names)}", "known are those of Nuke, Fusion, Blender"
     )
-
-
-class _Channels:
-    """The channels of all parts of a file, read once their sizes are checked."""
-
-    def __init__(self, path: Path, data: bytes) -> None:
-        import OpenEXR
-
-        self.path = path
-        headers = [part.header for part in OpenEXR.File(io.BytesIO(data), header_only=True).parts]
-        self._display = _corners(headers[0]["displayWindow"])
-        left, top, right, bottom = self._display
-        check_size(path, bottom - top, right - left)
-        size = 4 * (bottom - top) * (right - left)
-        for header in headers:
-            left, top, right, bottom = _corners(header["dataWindow"])
-            check_size(path, bottom - top, right - left)
-            size += 4 * (bottom - top) * (right - left) * len(header["channels"])
-        if size > len(data) * _DENSEST:
-            raise damaged(path, f"promises {size} bytes and has {len(data)}")
-        self.said = str(headers[0].get(_MARK, "")).split()
-        """The directions that flowcli wrote; empty for files of other programs."""
-        parts = OpenEXR.File(io.BytesIO(data), separate_channels=True).parts
-        # The library leaves out a part that it cannot read.
-        if len(parts) != len(headers):
-            raise damaged(path)
-        self._channels = {
-            name: (channel.pixels, _corners(part.header["dataWindow"]))
-            for part in parts
-            for name, channel in part.channels.items()
-        }
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(self._channels)
-
-    def holds(self, names: tuple[str, str]) -> bool:
-        return self._prefix(names) is not None
-
-    def planes(self, names: tuple[str, str]) -> np.ndarray:
-        """(2, H, W) float32 of the display window, NaN outside the data window."""
-        prefix = self._prefix(names)
-        left, top, right, bottom = self._display
-        planes = np.full((2, bottom - top, right - left), np.nan, np.float32)
-        for plane, name in zip(planes, names, strict=True):
-            pixels, (x, y, x_end, y_end) = self._channels[f"{prefix}{name}"]
-            if pixels.shape != (y_end - y, x_end - x) or pixels.dtype.kind != "f":
-                raise damaged(self.path, f"has {pixels.dtype} {pixels.shape} in {name}")
-            # The part of the data window that lies in the display window, in the coordinates of both.
-            x_in, y_in, x_out, y_out = max(x, left), max(y, top), min(x_end, right), min(y_end, bottom)
-            if x_in < x_out and y_in < y_out:
-                inside = pixels[y_in - y : y_out - y, x_in - x : x_out - x]
-                plane[y_in - top : y_out - top, x_in - left : x_out - left] = inside
-        return planes
-
-    def _prefix(self, names: tuple[str, str]) -> str | None:
-        """The layer that has both channels: "" or a name that ends with a dot; None if there is none."""
-        for name in self.names:
-            prefix = name.removesuffix(names[0])
-            if prefix + names[0] == name and prefix[-1:] in ("", ".") and prefix + names[1] in self._channels:
-                return prefix
-        return None
-
-
-def _corners(window: Any) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the window; right and bottom are exclusive."""
-    (left, top), (right, bottom) = ((int(value) for value in corner) for corner in window)
-    return left, top, right + 1, bottom + 1

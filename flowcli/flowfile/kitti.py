@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile.base import Flow, check_size, check_stored, damaged, known, read_bytes, strange
+from flowcli.flowfile.base import Flow, known
 from flowcli.packing import from_uint16, to_uint16
 from flowcli.pictures import read_unscaled, write_picture
+from flowcli.stored import check_size, check_stored, damaged, read_bytes, strange
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START = _SIGNATURE + b"\0\0\0\rIHDR"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from flowcli.flowfile.base import LARGEST, Flow, damaged, interleaved, known, strange, unreadable, where_known
+from flowcli.flowfile.base import Flow, interleaved, known, where_known
 from flowcli.regular import open_regular
+from flowcli.stored import LARGEST, damaged, strange, unreadable
 
 _MAGIC = b"PIEH"
 _WRITTEN_UNKNOWN = 1e10

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile.base import Flow, check_size, damaged, interleaved, known, strange, unreadable, where_known
+from flowcli.flowfile.base import Flow, interleaved, known, where_known
 from flowcli.regular import open_regular
+from flowcli.stored import check_size, damaged, strange, unreadable
 
 _HEADER = re.compile(rb"P([Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+.\deE]{1,20})\s")
 _LONGEST = 64

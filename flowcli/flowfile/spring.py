@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.flowfile.base import Flow, check_size, check_stored, damaged, interleaved, known, need, read_bytes, strange
+from flowcli.flowfile.base import Flow, interleaved, known
+from flowcli.stored import check_size, check_stored, damaged, need, read_bytes, strange
 
 _GZIP = {"compression": "gzip", "compression_opts": 5}
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import InputError, OutputError
-from flowcli.flowfile.base import Flow, check_size, check_stored, known, read_bytes, strange
+from flowcli.flowfile.base import Flow, known
 from flowcli.packing import TSN_BOUND, from_uint8, to_uint8
 from flowcli.pictures import read_unscaled, write_picture
+from flowcli.stored import check_size, check_stored, read_bytes, strange
 
 PREFIX = "flow_x_"
 _OTHER = "flow_y_"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sized
 from fractions import Fraction
 from os import PathLike
 
-from flowcli.api import EngineOptions, open_given
+from flowcli.api import EngineOptions, open_given, reported
 from flowcli.interpolation.options import Duplicates, InterpolationOptions
 from flowcli.interpolation.run import find_method, mark_frames, open_method
-from flowcli.types import Frame, Precision
+from flowcli.types import Frame, Precision, Progress
 
 
 def interpolate(
@@ -28,6 +28,7 @@ def interpolate(
     max_side: int | None = None,
     tile: int | None = None,
     batch: int | None = None,
+    progress: Progress | None = None,
 ) -> Generator[Frame]:
     """A frame for each of `times`, numbered from 0, one at a time and in constant memory.
 
@@ -43,6 +44,7 @@ def interpolate(
     drawing for several frames.
     deep: frames are uint16 where the source has more than 8 bits; frames that are given stay what they are.
     flow: the model that estimates the flow; device to batch: as for `estimate`.
+    progress: called before each frame is handed out, with their number so far and that of `times`, None if unknown.
     Raises FlowcliError as `estimate` does, and ValueError for times that go back.
     """
     from flowcli.interpolation.making import make_frames
@@ -51,8 +53,10 @@ def interpolate(
     options = EngineOptions(flow, None, device, precision, max_side, tile=tile, batch=batch)
     method = find_method(model, options)
     with (
-        open_given(source, second, deep=deep) as (frames, _),
-        prefetch(frames if second is not None else mark_frames(frames, duplicates)) as ahead,
+        open_given(source, second, deep=deep) as given,
+        prefetch(given.frames if second is not None else mark_frames(given.frames, duplicates)) as ahead,
     ):
         tools = open_method(method, options)
-        yield from make_frames(ahead, times, tools.synthesiser, tools.engine, size=size, shutter=shutter)
+        made = make_frames(ahead, times, tools.synthesiser, tools.engine, size=size, shutter=shutter)
+        total = given.count if times is None else len(times) if isinstance(times, Sized) else None
+        yield from reported(made, progress, total)

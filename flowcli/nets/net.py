@@ -91,7 +91,7 @@ class Net:
     def prepare(self, frame: Frame) -> Tensor:
         """The frame as the input of the network."""
         convention, port = self.convention, self.parts.port
-        image = torch.from_numpy(np.ascontiguousarray(frame.image[..., :3])).permute(2, 0, 1)[None].float()
+        image = torch.tensor(np.ascontiguousarray(frame.image[..., :3])).permute(2, 0, 1)[None].float()
         height, width = self.size(*frame.image.shape[:2])
         image = resize_image(image, height, width)
         if convention.order == "BGR":

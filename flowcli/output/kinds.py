@@ -14,8 +14,10 @@ What = Literal["color", "flow", "warp", "occlusion", "confidence", "rgb", "stats
 """Contents that `--as` can name; `color` is drawn in the style of --style, `rgb` are the frames themselves."""
 WHATS: tuple[What, ...] = get_args(What)
 STYLES: tuple[Style, ...] = get_args(Style)
-NEED_FRAMES: frozenset[What] = frozenset({"warp", "overlay", "side-by-side", "rgb", "stats"})
-"""Contents that need the frames."""
+NEED_FRAMES: frozenset[What] = frozenset({"warp", "overlay", "side-by-side"})
+"""Contents that show the frames of a pair."""
+NEED_ALL: frozenset[What] = frozenset({"rgb", "stats"})
+"""Contents that need all frames, also those without flow."""
 NEED_BOTH: frozenset[What] = frozenset({"occlusion", "confidence"})
 """Contents that need the flow both ways."""
 USE_BOTH: frozenset[What] = NEED_BOTH | {"trails"}

@@ -72,6 +72,11 @@ class Output:
         return CONTAINERS[self.format].place == "video"
 
     @property
+    def deep(self) -> bool:
+        """Whether it keeps what the frames have beyond 8 bits: pictures of warped frames do."""
+        return self.what == "warp" and CONTAINERS[self.format].deep and self.files
+
+    @property
     def files(self) -> bool:
         """Whether each flow is a separate file, so that sizes may differ."""
         return CONTAINERS[self.format].place in ("files", "folder") and not self.stack

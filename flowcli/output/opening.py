@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 from flowcli.output.kinds import suffix_of
 from flowcli.output.naming import Output
 from flowcli.output.options import FrameOptions, OutputOptions
-from flowcli.output.passing import Copies, Measured, Numbered, Passage
+from flowcli.output.passing import Copies, Deep, Measured, Numbered, Passage
 from flowcli.pipeline import Background, Stage, Stopwatch, use_threads
 from flowcli.types import FlowPair, Frame, Sink, StreamInfo
 
@@ -92,6 +92,7 @@ def open_flows(
 
     scale: Scale | None = None
     sink: Sink[FlowPair]
+    deep, info = output.deep and info.bits > 8, replace(info, bits=8)
     if output.what == "flow":
         sink = Stage(output.view, _flow_sink(output, info, options, stdout))
     elif output.what in ("rgb", "stats"):
@@ -100,6 +101,9 @@ def open_flows(
         sink = _watching_sink(output, info, options, stdout, sound, passage)
     else:
         sink, scale = _drawing_sink(output, info, options, stdout, sound)
+        if deep and passage is not None:
+            sink = as_they_were = Deep(sink)
+            passage.add(as_they_were.watch, deep=True)
     watch = Stopwatch()
     # One thread: a second team of OpenMP threads would compete with the network's for the cores (5 instead of 20 frames
     # per second, measured with colours of 384x256 on two cores).

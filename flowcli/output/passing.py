@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from flowcli.types import FlowPair, Frame, Sink
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from flowcli.motion.stats import Meter, Row
 
 Watch = Callable[[Iterable[Frame]], Iterator[Frame]]
@@ -21,16 +23,58 @@ class Passage:
 
     def __init__(self) -> None:
         self._watches: list[Watch] = []
+        self._first: list[Watch] = []
 
-    def add(self, watch: Watch) -> None:
-        """Adds one who watches, before the first frame has passed."""
-        self._watches.append(watch)
+    def add(self, watch: Watch, *, deep: bool = False) -> None:
+        """Adds one who watches, before the first frame has passed. deep: who sees frames of 16 bits as they are."""
+        (self._first if deep else self._watches).append(watch)
 
     def through(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same frames."""
+        """The same frames, in 8 bits."""
+        for watch in self._first:
+            frames = watch(frames)
+        frames = map(_in_bytes, frames)
         for watch in self._watches:
             frames = watch(frames)
         yield from frames
+
+
+def _in_bytes(frame: Frame) -> Frame:
+    from flowcli.pictures import in_bytes
+
+    image = in_bytes(frame.image)
+    return frame if image is frame.image else replace(frame, image=image)
+
+
+class Deep:
+    """A sink that hands on pairs with the pictures as they passed `watch`: the engine gets them in 8 bits."""
+
+    def __init__(self, sink: Sink[FlowPair]) -> None:
+        self._sink = sink
+        self._waiting: deque[Frame] = deque()
+        """Frames that have passed, which another thread adds."""
+        self._images: dict[int, np.ndarray] = {}
+
+    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            self._waiting.append(frame)
+            yield frame
+
+    def write(self, pair: FlowPair) -> None:
+        oldest = min(pair.first.index, pair.second.index)
+        self._images = {index: image for index, image in self._images.items() if index >= oldest}
+        while self._waiting:
+            frame = self._waiting.popleft()
+            self._images[frame.index] = frame.image
+        first, second = (replace(frame, image=self._images[frame.index]) for frame in (pair.first, pair.second))
+        at = first if pair.at.index == first.index else second
+        self._sink.write(replace(pair, first=first, second=second, at=at))
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def abort(self) -> None:
+        self._sink.abort()
 
 
 class Copies:

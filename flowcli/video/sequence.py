@@ -14,18 +14,21 @@ import numpy as np
 from flowcli.errors import InputError
 from flowcli.inputs import Input, find_input
 from flowcli.pages import is_animation, mapped, picture_pages
-from flowcli.pictures import PICTURE_SUFFIXES, read_picture, warn_of_damage
+from flowcli.pictures import PICTURE_SUFFIXES, PLATE_SUFFIXES, read_picture, warn_of_damage
 from flowcli.sequences import arrange, listed
 from flowcli.types import Closes, Frame, Gaps, StreamInfo
+from flowcli.video.plates import read_plate
 from flowcli.video.selection import Selection
 
 _LOG = logging.getLogger("flowcli")
 _RATE = Fraction(25)
 _HINT = "--gaps skip leaves out flow across gaps, --gaps bridge takes what follows as neighbours; or name one sequence"
 _OTHER_PICTURES = frozenset((
-    ".exr", ".dpx", ".cin", ".hdr", ".heic", ".heif", ".jxl", ".tga", ".psd", ".pfm", ".jxr", ".svg", ".pcx", ".ico",
+    ".cin", ".hdr", ".heic", ".heif", ".jxl", ".tga", ".psd", ".pfm", ".jxr", ".svg", ".pcx", ".ico",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
 ))  # fmt: skip
+SEQUENCE_SUFFIXES = (*PICTURE_SUFFIXES, *PLATE_SUFFIXES)
+"""Suffixes of files that can be frames, lower case."""
 _FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern"}
 
 
@@ -37,10 +40,12 @@ class Picture:
     page: int | None = None
 
     def read(self, deep: bool, on_damage: Callable[[Path, str], None] = warn_of_damage) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, or with `deep` uint16 if the file has 16 bits. on_damage: as of `read_picture`.
+        """(H, W, 3) uint8 RGB, or with `deep` uint16 if the file has more. on_damage: as of `read_picture`.
 
         Raises InputError.
         """
+        if self.file.suffix.lower() in PLATE_SUFFIXES:
+            return read_plate(self.file, on_damage, deep=deep)
         return read_picture(self.file, self.page, on_damage, deep=deep)
 
     def __str__(self) -> str:
@@ -70,7 +75,8 @@ class PictureSource(Closes):
         self._pictures = pictures
         self._starts = starts
         self._indices = selection.indices(len(pictures), _RATE)
-        self._named = len({picture.file.stem for picture in pictures}) == len(pictures)
+        self.named = len({picture.file.stem for picture in pictures}) == len(pictures)
+        """Whether its frames have the names of their files."""
         if not self._indices:
             raise InputError(f"nothing is left of {len(pictures)} pictures", "choose an earlier start or a later stop")
         self._first = pictures[self._indices[0]].read(deep, self._note_damage)
@@ -86,7 +92,7 @@ class PictureSource(Closes):
             last = index
             image = self._first if index == self._indices[0] else picture.read(self._deep, self._note_damage)
             self._check_form(picture, image)
-            yield Frame(image, index, index / _RATE, picture.file.stem if self._named else None, cut)
+            yield Frame(image, index, index / _RATE, picture.file.stem if self.named else None, cut)
         if len(self._damaged) > 1:
             names = listed([file.name for file in self._damaged[1:]])
             self.damage += f"; so are {len(self._damaged) - 1} more: {names}"
@@ -126,7 +132,7 @@ def open_pictures(
     """
     if given.form == "file":
         return PictureSource(_pages(given.paths[0]), selection, strict=strict, deep=deep)
-    found = arrange(_picture_files(given), PICTURE_SUFFIXES)
+    found = arrange(_picture_files(given), SEQUENCE_SUFFIXES)
     if found.notes and gaps == "error":
         raise InputError(f"no gapless sequence: {given.text}: {'; '.join(found.notes)}", _HINT)
     if found.notes:
@@ -154,9 +160,10 @@ def _pages(file: Path) -> list[Picture]:
 
 
 def _picture_files(given: Input) -> list[Path]:
-    files = given.files(PICTURE_SUFFIXES)
+    # Beside pictures an .exr is more likely to be their flow.
+    files = given.files(PICTURE_SUFFIXES) or given.files(PLATE_SUFFIXES)
     if given.form == "folder" and not files:
-        raise InputError(f"no pictures in folder: {given.text}", f"it may hold {' '.join(sorted(PICTURE_SUFFIXES))}")
+        raise InputError(f"no pictures in folder: {given.text}", f"it may hold {' '.join(sorted(SEQUENCE_SUFFIXES))}")
     if not files:
         raise InputError(f"no file matches: {given.text}", "check the pattern")
     for file in files:
@@ -182,5 +189,5 @@ def _check_picture(file: Path) -> None:
     suffix = file.suffix.lower()
     if suffix in _OTHER_PICTURES:
         raise InputError(f"pictures of this kind are not read: {file}", "convert them to PNG first")
-    if suffix not in PICTURE_SUFFIXES:
+    if suffix not in SEQUENCE_SUFFIXES:
         raise InputError(f"not a picture file: {file}", "pass a video alone, or two pictures")

@@ -20,13 +20,12 @@ import numpy as np
 from flowcli.environment import MORE_PIXELS
 from flowcli.errors import FfmpegError, InputError
 from flowcli.inputs import STDIN, find_input
-from flowcli.pictures import PICTURE_SUFFIXES
 from flowcli.types import Closes, Frame, FrameSource, Gaps, StreamInfo
 from flowcli.video.decoding import DEEP, PIPE, RGB24, Reading, can_map_tones, decoder
 from flowcli.video.facts import Facts
 from flowcli.video.ffmpeg import Child, file_url
 from flowcli.video.selection import Selection
-from flowcli.video.sequence import PictureSource, is_animated, open_pictures, picture_pair
+from flowcli.video.sequence import SEQUENCE_SUFFIXES, PictureSource, is_animated, open_pictures, picture_pair
 from flowcli.video.streams import CURVES, shown_by_players
 
 _LOG = logging.getLogger("flowcli")
@@ -77,7 +76,7 @@ def open_source(
 
 
 def _is_still(file: Path) -> bool:
-    return file.suffix.lower() in PICTURE_SUFFIXES and not is_animated(file)
+    return file.suffix.lower() in SEQUENCE_SUFFIXES and not is_animated(file)
 
 
 def open_video(source: str, reading: Reading, strict: bool = False) -> VideoSource:

@@ -5,11 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flowcli.batch.items import Found, Item, Stamp, find_items, stamp
 from flowcli.errors import FlowcliError, InputError, UsageError
+from flowcli.flowfile import write_flow
 from tests.folders import touch
+from tests.plates import write_exr
 
 
 @pytest.fixture(autouse=True)
@@ -281,3 +284,15 @@ def test_the_stamp_of_a_pattern_changes_with_its_frames() -> None:
     for file in Path().glob("f.*"):
         file.unlink()
     assert stamp(path) == Stamp()
+
+
+def test_plates_are_frames_and_flow_is_not() -> None:
+    pytest.importorskip("OpenEXR")
+    one = np.ones((2, 3), np.float32)
+    for name in ("plates/f1.exr", "plates/f2.exr", "mixed/f1.exr"):
+        touch(name)
+        write_exr(Path(name), dict.fromkeys("RGB", one))
+    touch("flow/f1.exr", "flow/f2.exr", "scan/f1.dpx", "scan/f2.dpx", "mixed/f1.png", "mixed/f2.png")
+    write_flow("flow/f1.exr", np.zeros((2, 3, 4), np.float32))
+    assert set(found(".").values()) == {"mixed", "plates", "scan"}
+    assert found("plates/f%d.exr") == {"f.exr": "plates/f%d.exr"}

@@ -257,8 +257,13 @@ def test_what_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error", "hint"),
     [
-        ("in -o a.mp4 --as warp", 2, "warp needs the frames: a.mp4", "use flowcli estimate, which has them"),
-        ("in -o a.mp4 --style overlay", 2, "overlay needs the frames: a.mp4", "use flowcli estimate, which has them"),
+        ("in -o a.mp4 --as warp", 2, "warp needs the frames: a.mp4", "add --over with what the flow was estimated on"),
+        (
+            "in -o a.mp4 --style overlay",
+            2,
+            "overlay needs the frames: a.mp4",
+            "add --over with what the flow was estimated on",
+        ),
         (
             "in/0000.flo --occlusion a.png --start 1",
             2,

@@ -50,7 +50,7 @@ def score(group: str, method: str, epe: tuple[float, int], fast: tuple[float, in
     return Score(method, group, "x", means, seconds)
 
 
-def test_sets_are_means_over_pairs_or_over_pixels() -> None:
+def test_sets_are_means_over_pixels() -> None:
     nothing = (math.nan, 0)
     scores = [
         score("a", "m", (1.0, 10), (8.0, 1), 1),
@@ -61,10 +61,29 @@ def test_sets_are_means_over_pairs_or_over_pixels() -> None:
     ]
     first, second, third = summarise(scores)
     assert (first.group, first.method, first.pairs, first.seconds) == ("a", "m", 3, 2)
-    assert first.values["EPE"] == 3
+    assert first.values["EPE"] == pytest.approx((1 * 10 + 3 * 90 + 5 * 10) / 110)
     assert first.values["s40+"] == 3.5
     assert math.isnan(first.values["AE"])
     assert (second.group, third.method) == ("b", "n")
+
+
+def test_errors_lie_between_those_of_what_is_seen_and_what_is_hidden() -> None:
+    def pair(noc: tuple[float, int], occ: tuple[float, int], epe: tuple[float, int]) -> Score:
+        means = dict.fromkeys(METRICS, Mean(math.nan, 0))
+        named = {"noc": Mean(*noc), "occ": Mean(*occ), "EPE": Mean(*epe)}
+        return Score("m", "a", "x", means | named, 1)
+
+    known = [pair((1, 90), (11, 10), (2, 100)), pair((4, 10), (math.nan, 0), (4, 10))]
+    (summary,) = summarise(known)
+    values = summary.values
+    assert values["noc"] == pytest.approx(1.3)
+    assert values["occ"] == 11
+    assert values["EPE"] == pytest.approx(240 / 110)
+    # A pair with small errors whose hidden pixels nobody knows.
+    (summary,) = summarise([*known, pair((math.nan, 0), (math.nan, 0), (0.1, 100))])
+    assert math.isnan(summary.values["noc"])
+    assert math.isnan(summary.values["occ"])
+    assert summary.values["EPE"] == pytest.approx(250 / 210)
 
 
 def test_evaluate_saves_what_one_can_look_at(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_two_pictures(tmp_path: Path) -> None:
     (tmp_path / "my clip.mp4").touch()
     quote = f"quote a name with spaces: '{tmp_path}/my clip.mp4'"
     check_error(f"no such file: {tmp_path}/my", quote, tmp_path / "my", "clip.mp4")
-    plate = tmp_path / "f.0001.EXR"
+    plate = tmp_path / "f.0001.CIN"
     plate.touch()
     check_error(f"pictures of this kind are not read: {plate}", "convert them to PNG first", plate, plate)
     video = tmp_path / "a.mp4"
@@ -117,7 +117,7 @@ def test_unreadable_picture_in_the_middle(tmp_path: Path) -> None:
 
 def test_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
-    hint = "it may hold .avif .bmp .jp2 .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp"
+    hint = "it may hold .avif .bmp .dpx .exr .jp2 .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp"
     check_error(f"no pictures in folder: {tmp_path}", hint, tmp_path)
 
 
