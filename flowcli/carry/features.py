@@ -35,6 +35,26 @@ class Times:
     """The part behind the cut, on every frame."""
 
 
+class Runs:
+    """The network, or its part before the cut, on one frame after the other; each run is counted."""
+
+    def __init__(self, net: Net, times: Times) -> None:
+        self.net = net
+        self.times = times
+        self._first: tuple[int, Tensors] | None = None
+
+    def __call__(self, frame: Frame) -> Tensors:
+        if self._first is not None and self._first[0] == frame.index:
+            return self._first[1]
+        with self.times.net.timed():
+            return self.net.encode(frame)
+
+    def first(self, frame: Frame) -> Tensors:
+        """The same of the first frame, which is asked for once more."""
+        self._first = frame.index, self(frame)
+        return self._first[1]
+
+
 @dataclass(frozen=True, eq=False)
 class _Key:
     """A key frame: what the network knows of it, as it gave it, and as maps that can be carried."""
@@ -44,23 +64,24 @@ class _Key:
     look: Look
 
 
-def carry_network(flows: Iterable[FrameFlows], net: Net, times: Times) -> Iterator[Carried[Outputs]]:
+def carry_network(flows: Iterable[FrameFlows], runs: Runs) -> Iterator[Carried[Outputs]]:
     """Each frame with the network's outputs, in order: its own on key frames, else finished from what was carried.
 
     flows: as `Keyed` links frames with their key frames; those without links are key frames. Raises InputError if
     what should be carried is no map.
     """
+    net, times = runs.net, runs.times
     keys: OrderedDict[int, _Key] = OrderedDict()
     meaning: Meaning | None = None
     for each in flows:
         if each.pairs:
             look = look_at(each.frame, each.pairs[0].forward.uv.device)
-            found = [_find(pair.second, keys, net, times, look.small.device) for pair in each.pairs]
+            found = [_find(pair.second, keys, runs, look.small.device) for pair in each.pairs]
             with times.carry.timed():
                 maps, confidence = _carried(each.pairs, found, look, net)
             given = _as_given(maps, found[0].given, net) if net.cut else maps
         else:
-            key = _find(each.frame, keys, net, times, torch.device("cpu"))
+            key = _find(each.frame, keys, runs, torch.device("cpu"))
             given, maps, confidence = key.given, key.maps, torch.ones(key.look.small.shape[1:])
         finished = _finished(net, given, times) if net.cut else given
         if meaning is None:
@@ -71,12 +92,11 @@ def carry_network(flows: Iterable[FrameFlows], net: Net, times: Times) -> Iterat
         yield Carried(each.frame, outputs, confidence, key=not each.pairs)
 
 
-def _find(frame: Frame, keys: OrderedDict[int, _Key], net: Net, times: Times, device: torch.device) -> _Key:
+def _find(frame: Frame, keys: OrderedDict[int, _Key], runs: Runs, device: torch.device) -> _Key:
     """The key frame, computed when it is first needed; two are kept."""
     if frame.index not in keys:
-        with times.net.timed():
-            given = net.encode(frame)
-        maps = tuple(as_map(each, net.layout, net.name) for each in given)
+        given = runs(frame)
+        maps = tuple(as_map(each, runs.net.layout, runs.net.name) for each in given)
         keys[frame.index] = _Key(given, maps, look_at(frame, device))
         if len(keys) > 2:
             keys.popitem(last=False)

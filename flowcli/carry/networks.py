@@ -93,35 +93,47 @@ def open_network(
     is known. Raises InputError if there are none, or the network cannot be opened.
     """
     from flowcli.carry.agreement import Agreement, compared
-    from flowcli.carry.features import Times, carry_network
+    from flowcli.carry.features import Runs, Times, carry_network
     from flowcli.carry.report import Tally
+    from flowcli.carry.said import carry_said
     from flowcli.nets.net import open_net
+    from flowcli.nets.outputs import as_map, find_meaning
     from flowcli.pipeline import prefetch
     from flowcli.shots import compare
 
     net = open_net(options.net or "", options.split, options.preset, engine_options.device)
     tally, times, agreement = Tally(), Times(), Agreement()
-    with prefetch(change.marked for change in compare(frames)) as marked:
-        flows: Iterator[FrameFlows]
+    runs = Runs(net, times)
+    with prefetch(change.marked for change in compare(frames)) as read:
+        begin = next(read, None)
+        if begin is None:
+            raise InputError(f"no frames in {name}", "check the input")
+        marked = chain((begin,), read)
+        given = runs.first(begin)
+        meaning = None if net.cut else find_meaning(given, net.convention, net.parts.port.layout, net.name)
+        carried: Iterator[Carried[Outputs]]
         if isinstance(options.interval, WhenNeeded):
             from flowcli.carry.adaptive import link_when_needed
 
             # What the flow of a frame says has to be known before the next one comes.
             engine = open_engine(entry, replace(engine_options, batch=1))
-            flows = link_when_needed(engine, marked, options.interval.missing, ahead, sides)
+            carried = carry_network(link_when_needed(engine, marked, options.interval.missing, ahead, sides), runs)
+        elif meaning in ("classes", "probability"):
+            engine = open_engine(entry, engine_options)
+            carried = carry_said(engine, marked, runs, meaning, options.interval, sides)
         else:
             engine = open_engine(entry, engine_options)
-            flows = _linked(engine, marked, Keyed(options.interval, sides))
-        carried: Iterator[Carried[Outputs]] = carry_network(flows, net, times)
+            carried = carry_network(_linked(engine, marked, Keyed(options.interval, sides)), runs)
         if options.compare:
             carried = compared(carried, net, agreement, options.compare, total)
         counted = tally.counted(carried)
         first = next(counted, None)
-        if first is None or first.value is None:
-            raise InputError(f"no frames in {name}", "check the input")
-        outputs = first.value
-        classes = outputs.tensors[0].shape[1] if outputs.meaning == "classes" else 1
-        yield NetRun(entry, engine, chain((first,), counted), tally, net, outputs.meaning, classes, times, agreement)
+        assert first is not None
+        assert first.value is not None
+        meaning = first.value.meaning
+        shape = (first.value.tensors[0] if first.value.tensors else as_map(given[0], net.layout, net.name)).shape
+        classes = shape[1] if meaning == "classes" else 1
+        yield NetRun(entry, engine, chain((first,), counted), tally, net, meaning, classes, times, agreement)
 
 
 def _linked(engine: Engine, frames: Iterable[Frame], schedule: Keyed) -> Iterator[FrameFlows]:

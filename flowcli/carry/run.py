@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -115,7 +115,7 @@ def open_carrying(
 
 
 @contextmanager
-def open_labels(
+def open_maps(
     frames: Iterable[Frame],
     name: str,
     entry: entries.Entry,
@@ -125,16 +125,16 @@ def open_labels(
     single: bool,
     engine: Engine | None = None,
 ) -> Iterator[CarryRun[torch.Tensor]]:
-    """As `open_carrying`, for label maps (H, W) int32."""
+    """As `open_carrying`, for label maps (H, W) int32, or mattes (1, H, W) float32."""
     from flowcli.carry.edges import refine_edges
     from flowcli.carry.report import Tally
-    from flowcli.carry.ways import ChainedLabels, Settling, Ways, begin
+    from flowcli.carry.ways import Chained, Settling, Ways, begin
 
     def start(frame: Frame, device: torch.device) -> Ways | None:
         labels = key(frame, device)
         return None if labels is None else begin(labels, frame)
 
-    kind = ChainedLabels()
+    kind = Chained()
     with open_carrying(frames, name, entry, engine_options, options, start, kind, single, engine) as run:
         # That of the run counts how sure the ways are, not the labels.
         tally = Tally()
@@ -177,7 +177,6 @@ def open_masks(
     end; where only some frames are selected, such masks are passed over. UsageError for edges of soft masks.
     """
     from flowcli.carry.keys import check_size, check_used, find_content
-    from flowcli.carry.soft import Soft
 
     check_size(masks, frames.info.height, frames.info.width, source.input)
     content = find_content(masks) if options.content == "auto" else options.content
@@ -194,12 +193,7 @@ def open_masks(
         return masks.read(path, content).to(device)
 
     single = len(masks.files) == 1
-    carrying: AbstractContextManager[CarryRun[torch.Tensor]]
-    if content == "labels":
-        carrying = open_labels(frames, source.input, entry, engine_options, options, key, single, engine)
-    else:
-        carrying = open_carrying(frames, source.input, entry, engine_options, options, key, Soft(), single, engine)
-    with carrying as run:
+    with open_maps(frames, source.input, entry, engine_options, options, key, single, engine) as run:
 
         def checked() -> Iterator[Carried[torch.Tensor]]:
             yield from run.frames

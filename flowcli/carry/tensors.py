@@ -11,16 +11,15 @@ from torch import Tensor
 
 from flowcli.carry.evidence import Evidence
 from flowcli.carry.routes import Route
-from flowcli.carry.soft import Soft
 from flowcli.carry.stream import Carried
-from flowcli.carry.ways import ChainedLabels, Settling, Ways, begin
+from flowcli.carry.ways import Chained, Settling, Ways, begin
 from flowcli.errors import InputError
 from flowcli.geometry import resize_image
 from flowcli.nets.warp import carry_map
 from flowcli.types import Frame
 
 MOST_LABEL = 65535
-_LABELS, _SOFT = ChainedLabels(), Soft()
+_CHAINED = Chained()
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +37,9 @@ class Known:
     """What is known of a frame, by name: maps of its own size, and tensors."""
 
     maps: Mapping[str, Tensor]
-    """(1, H, W) float32 mattes, carried from frame to frame; settled labels (H, W) int32."""
-    labels: Mapping[str, Ways]
-    """Labels on their way from key frames."""
+    """Labels (H, W) int32 and mattes (1, H, W) float32 that are settled."""
+    ways: Mapping[str, Ways]
+    """The same on their way from key frames."""
     parts: tuple[Part, ...]
 
     def arrays(self) -> dict[str, Tensor]:
@@ -59,48 +58,45 @@ class Arrays:
     """How arrays are carried."""
 
     def carry(self, value: Known, flow: Tensor, evidence: Evidence) -> Known:
-        maps = {name: _SOFT.carry(each, flow, evidence) for name, each in value.maps.items()}
-        labels = {name: _LABELS.carry(each, flow, evidence) for name, each in value.labels.items()}
+        ways = {name: _CHAINED.carry(each, flow, evidence) for name, each in value.ways.items()}
         parts = (Part(each.tensors, each.route.carried(flow, evidence), each.share) for each in value.parts)
-        return Known(maps, labels, tuple(parts))
+        return Known({}, ways, tuple(parts))
 
     def blend(self, one: Known, other: Known, share: Tensor) -> Known:
-        maps = {name: _SOFT.blend(each, other.maps[name], share) for name, each in one.maps.items()}
-        labels = {name: _LABELS.blend(each, other.labels[name], share) for name, each in one.labels.items()}
+        ways = {name: _CHAINED.blend(each, other.ways[name], share) for name, each in one.ways.items()}
         parts = (
             Part(each.tensors, each.route, each.share * own)
             for known, own in ((one, share), (other, 1 - share))
             for each in known.parts
         )
-        return Known(maps, labels, tuple(parts))
+        return Known({}, ways, tuple(parts))
 
 
 def as_known(arrays: Mapping[str, np.ndarray], frame: Frame, device: torch.device) -> Known:
     """What `Arrays` carries for arrays that are given for a frame, as `as_value` takes them."""
     values = {name: as_value(array, frame).to(device) for name, array in arrays.items()}
     size = tuple(frame.image.shape[:2])
-    labels = {name: begin(each, frame) for name, each in values.items() if not each.is_floating_point()}
-    maps = {name: each for name, each in values.items() if name not in labels and each.shape == (1, *size)}
-    tensors = {name: each for name, each in values.items() if name not in labels and name not in maps}
+    maps = {name: each for name, each in values.items() if not each.is_floating_point() or each.shape == (1, *size)}
+    tensors = {name: each for name, each in values.items() if name not in maps}
     route = Route(torch.zeros(2, *size, device=device))
     parts = (Part(tensors, route, torch.ones(size, device=device)),) if tensors else ()
-    return Known(maps, labels, parts)
+    return Known({}, {name: begin(each, frame) for name, each in maps.items()}, parts)
 
 
 class SettlingArrays:
-    """Finds what the labels of frames are, given one after the other."""
+    """Finds what the labels and mattes of frames are, given one after the other."""
 
     def __init__(self) -> None:
-        self._labels: dict[str, Settling] = {}
+        self._maps: dict[str, Settling] = {}
 
     def __call__(self, frame: Carried[Known]) -> Carried[Known]:
-        """The frame with all that is known of it as maps and tensors; confidence: of the labels, if there are any."""
+        """The frame with all that is known of it as maps and tensors; confidence: of the maps, if there are any."""
         known, confidence = frame.value, frame.confidence
-        if known is None or not known.labels:
+        if known is None or not known.ways:
             return frame
-        maps = dict(known.maps)
-        for name, ways in known.labels.items():
-            settling = self._labels.setdefault(name, Settling())
+        maps = {}
+        for name, ways in known.ways.items():
+            settling = self._maps.setdefault(name, Settling())
             settled = settling(Carried(frame.frame, ways, frame.confidence, frame.key))
             assert settled.value is not None
             maps[name], confidence = settled.value, settled.confidence

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowcli.api import EngineOptions, open_engine
-from flowcli.carry.run import CarryOptions, open_labels
+from flowcli.carry.run import CarryOptions, open_maps
 from flowcli.evaluation.scores import Method
 from flowcli.ops.labels import sample_labels
 from flowcli.types import Frame
@@ -28,7 +28,7 @@ def propagated(entry: Entry, options: EngineOptions, carrying: CarryOptions) -> 
             return keys[frame.index].to(device) if frame.index in keys else None
 
         single = len(keys) == 1
-        with open_labels(frames, "the frames", entry, options, carrying, key, single, engine) as run:
+        with open_maps(frames, "the frames", entry, options, carrying, key, single, engine) as run:
             for each in run.frames:
                 empty = torch.zeros(each.frame.image.shape[:2], dtype=torch.int32)
                 yield empty if each.value is None else each.value.cpu()

@@ -27,6 +27,8 @@ class Outputs:
     tensors: Tensors
     """One map (1, C, h, w) float32, or for tensors what there is."""
     meaning: Meaning
+    pixels: Tensor | None = None
+    """What `shown` gives, if that was carried instead of tensors."""
 
     def shown(self, convention: Convention, height: int, width: int) -> Tensor:
         """The same for each pixel of the frame.
@@ -34,6 +36,8 @@ class Outputs:
         (H, W) int32 of classes, (1, H, W) float32 from 0 to 1 of a probability, (3, H, W) float32 RGB from 0 to 1 of a
         picture; of tensors all numbers, in a row.
         """
+        if self.pixels is not None:
+            return self.pixels
         first = self.tensors[0]
         if self.meaning == "classes":
             return _labels(first, height, width)

@@ -1,4 +1,4 @@
-// CPU kernel of alike.py's operator.
+// CPU kernels of alike.py's operators.
 
 #include "native.h"
 #include "parallel.h"
@@ -22,6 +22,12 @@ struct Around {
   int64_t height, width;
   float motion, share;
   float most;  // What all neighbours can weigh.
+
+  // Of squares of differences to the motion of `mine`.
+  float scale(const float* mine) const {
+    const float allowed = motion + share * std::hypot(mine[0], mine[1]);
+    return 0.5f / (allowed * allowed);
+  }
 };
 
 // Neighbours at one distance: where they are, and what each can weigh.
@@ -73,12 +79,13 @@ struct Votes {
   std::vector<float> weight;  // There is room for a whole vector at its end.
 };
 
-// Those of the neighbours of `cell`: how alike they are, how near and how well known; outside of the picture 0.
-void count(const Around& around, const Ring& ring, int64_t cell, float scale, Votes& votes) {
+// Those of the neighbours of `cell`: how much like `mine` they are, how near and how well known; outside of the picture
+// 0. scale: of squares of differences in motion.
+void count(const Around& around, const Ring& ring, int64_t cell, const float* mine, float scale, Votes& votes) {
   using at::vec::Vectorized;
   const auto width = static_cast<int32_t>(around.width), height = static_cast<int32_t>(around.height);
   const auto row = static_cast<int32_t>(cell / around.width), column = static_cast<int32_t>(cell % around.width);
-  const float *looks = around.looks, *known = around.known, *mine = looks + cell * kLook;
+  const float *looks = around.looks, *known = around.known;
   const float mine_0 = mine[0], mine_1 = mine[1], mine_2 = mine[2], mine_3 = mine[3], mine_4 = mine[4];
   const int32_t *offset_x = ring.x.data(), *offset_y = ring.y.data();
   int32_t* cells = votes.cell.data();
@@ -103,14 +110,13 @@ void count(const Around& around, const Ring& ring, int64_t cell, float scale, Vo
 int32_t elect_one(const Around& around, const std::vector<Ring>& rings, const int32_t* labels, int64_t cell, float own,
                   Votes& votes, std::vector<Candidate>& candidates) {
   const float* mine = around.looks + cell * kLook;
-  const float allowed = around.motion + around.share * std::hypot(mine[0], mine[1]);
-  const float scale = 0.5f / (allowed * allowed);
+  const float scale = around.scale(mine);
   candidates.assign(1, {labels[cell], own});
   float left = around.most;
   if (own >= left) return labels[cell];
   for (const Ring& ring : rings) {
     left -= ring.most();
-    count(around, ring, cell, scale, votes);
+    count(around, ring, cell, mine, scale, votes);
     for (size_t k = 0; k < ring.x.size(); ++k)
       if (votes.weight[k] > 0) add(candidates, labels[votes.cell[k]], votes.weight[k]);
     if (decided(candidates, left)) break;
@@ -123,42 +129,88 @@ void check(const Tensor& tensor, const char* name, at::ScalarType type, at::IntA
               tensor.sizes(), ", must be ", type, " of ", sizes);
 }
 
+// What both operators are given, checked.
+struct Given {
+  Given(const Tensor& cells, const Tensor& looks, const Tensor& known, const Tensor& offsets, double motion,
+        double share)
+      : cells(cells.contiguous()), looks(looks.contiguous()), known(known.contiguous()) {
+    TORCH_CHECK(cells.dim() == 1 && known.dim() == 2 && offsets.dim() == 2, "cells are ", cells.sizes(), ", known ",
+                known.sizes(), ", offsets ", offsets.sizes());
+    const int64_t height = known.size(0), width = known.size(1), places = known.numel();
+    check(cells, "cells", at::kLong, cells.sizes());
+    check(looks, "looks", at::kFloat, {places, kLook});
+    check(known, "known", at::kFloat, known.sizes());
+    check(offsets, "offsets", at::kLong, {offsets.size(0), 3});
+    rings = find_rings(offsets.contiguous().const_data_ptr<int64_t>(), offsets.size(0));
+    float most = 0;
+    size_t largest = 0;
+    for (const Ring& ring : rings) most += ring.most(), largest = std::max(largest, ring.x.size());
+    TORCH_CHECK(largest <= kMost && places * kLook <= std::numeric_limits<int32_t>::max(), "a ring of ", largest,
+                " neighbours, or ", places, " cells, are too many");
+    const int64_t* cell = this->cells.const_data_ptr<int64_t>();
+    TORCH_CHECK(std::all_of(cell, cell + cells.numel(), [=](int64_t each) { return each >= 0 && each < places; }),
+                "a cell lies outside of ", height, "x", width);
+    around = {this->looks.const_data_ptr<float>(), this->known.const_data_ptr<float>(), height, width,
+              static_cast<float>(motion), static_cast<float>(share), most};
+  }
+
+  int64_t cell(int64_t k) const { return cells.const_data_ptr<int64_t>()[k]; }
+
+  Tensor cells, looks, known;
+  std::vector<Ring> rings;
+  Around around;
+};
+
 Tensor elect(const Tensor& labels, const Tensor& cells, const Tensor& own, const Tensor& looks, const Tensor& known,
              const Tensor& offsets, double motion, double share) {
-  TORCH_CHECK(labels.dim() == 2 && cells.dim() == 1 && offsets.dim() == 2, "labels are ", labels.sizes(), ", cells ",
-              cells.sizes(), ", offsets ", offsets.sizes());
-  const int64_t height = labels.size(0), width = labels.size(1), count = cells.numel(), places = labels.numel();
-  check(labels, "labels", at::kInt, {height, width});
-  check(cells, "cells", at::kLong, {count});
-  check(own, "own", at::kFloat, {count});
-  check(looks, "looks", at::kFloat, {places, kLook});
-  check(known, "known", at::kFloat, {height, width});
-  check(offsets, "offsets", at::kLong, {offsets.size(0), 3});
-  const Tensor whole = labels.contiguous(), which = cells.contiguous(), weights = own.contiguous();
-  const Tensor seen = looks.contiguous(), sure = known.contiguous(), steps = offsets.contiguous();
-  const std::vector<Ring> rings = find_rings(steps.const_data_ptr<int64_t>(), steps.size(0));
-  float most = 0;
-  size_t largest = 0;
-  for (const Ring& ring : rings) most += ring.most(), largest = std::max(largest, ring.x.size());
-  TORCH_CHECK(largest <= kMost && places * kLook <= std::numeric_limits<int32_t>::max(), "a ring of ", largest,
-              " neighbours, or ", places, " cells, are too many");
-  const Around around{seen.const_data_ptr<float>(), sure.const_data_ptr<float>(), height, width,
-                      static_cast<float>(motion), static_cast<float>(share), most};
-  const int64_t* cell = which.const_data_ptr<int64_t>();
-  TORCH_CHECK(std::all_of(cell, cell + count, [=](int64_t each) { return each >= 0 && each < places; }),
-              "a cell lies outside of ", height, "x", width);
-  const Tensor elected = at::empty({count}, labels.options());
+  const Given given(cells, looks, known, offsets, motion, share);
+  check(labels, "labels", at::kInt, known.sizes());
+  check(own, "own", at::kFloat, cells.sizes());
+  const Tensor whole = labels.contiguous(), weights = own.contiguous();
+  const Tensor elected = at::empty({cells.numel()}, labels.options());
   int32_t* to = elected.mutable_data_ptr<int32_t>();
-  parallel_for(0, count, 256, [&](int64_t begin, int64_t end) {
+  parallel_for(0, cells.numel(), 256, [&](int64_t begin, int64_t end) {
     std::vector<Candidate> candidates;
     Votes votes(kMost);
     for (int64_t k = begin; k < end; ++k)
-      to[k] = elect_one(around, rings, whole.const_data_ptr<int32_t>(), cell[k], weights.const_data_ptr<float>()[k],
-                        votes, candidates);
+      to[k] = elect_one(given.around, given.rings, whole.const_data_ptr<int32_t>(), given.cell(k),
+                        weights.const_data_ptr<float>()[k], votes, candidates);
   });
   return elected;
 }
 
+Tensor sum_alike(const Tensor& values, const Tensor& cells, const Tensor& mine, const Tensor& looks,
+                 const Tensor& known, const Tensor& offsets, double motion, double share) {
+  const Given given(cells, looks, known, offsets, motion, share);
+  const int64_t channels = values.dim() == 3 ? values.size(0) : 0, places = known.numel(), number = cells.numel();
+  check(values, "values", at::kFloat, {channels, known.size(0), known.size(1)});
+  check(mine, "mine", at::kFloat, {number, kLook});
+  const Tensor whole = values.contiguous(), wanted = mine.contiguous();
+  const Tensor sums = at::empty({channels + 1, number}, values.options());
+  const float *from = whole.const_data_ptr<float>(), *likes = wanted.const_data_ptr<float>();
+  float* to = sums.mutable_data_ptr<float>();
+  parallel_for(0, number, 256, [&](int64_t begin, int64_t end) {
+    Votes votes(kMost);
+    for (int64_t k = begin; k < end; ++k) {
+      const float* like = likes + k * kLook;
+      const float scale = given.around.scale(like);
+      for (int64_t c = 0; c <= channels; ++c) to[c * number + k] = 0;
+      for (const Ring& ring : given.rings) {
+        count(given.around, ring, given.cell(k), like, scale, votes);
+        for (size_t i = 0; i < ring.x.size(); ++i) {
+          const float weight = votes.weight[i];
+          for (int64_t c = 0; c < channels; ++c) to[c * number + k] += weight * from[c * places + votes.cell[i]];
+          to[channels * number + k] += weight;
+        }
+      }
+    }
+  });
+  return sums;
+}
+
 }  // namespace
 
-TORCH_LIBRARY_IMPL(flowcli, CPU, library) { library.impl("elect", elect); }
+TORCH_LIBRARY_IMPL(flowcli, CPU, library) {
+  library.impl("elect", elect);
+  library.impl("sum_alike", sum_alike);
+}

@@ -1,4 +1,4 @@
-"""What pixels that look and move alike belong to, by election; `alike.cpp` has a faster kernel for it."""
+"""What pixels that look and move alike belong to, and what they are on average; `alike.cpp` has faster kernels."""
 
 from __future__ import annotations
 
@@ -86,15 +86,11 @@ class Neighbourhood:
     def sums(self, values: Tensor, cells: Tensor, mine: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(C, N) and (N,): sums of weight * value and of weight over all neighbours of `cells` (N,).
 
-        values: (C, h, w); mine: as for `ring`.
+        values: (C, h, w) float32; mine: as for `ring`.
         """
-        flat = values.flatten(1)
-        total, weight = torch.zeros_like(flat[:, cells]), torch.zeros_like(flat[0, cells])
-        for ring in RINGS:
-            for each in self.ring(cells, ring, mine):
-                total += each.weight * flat[:, each.index]
-                weight += each.weight
-        return total, weight
+        mine = self.looks[cells] if mine is None else mine
+        sums = torch.ops.flowcli.sum_alike(values, cells, mine, self.looks, self.known, _OFFSETS, *MOTION)
+        return sums[:-1], sums[-1]
 
 
 def neighbourhood(flow: Tensor, colour: Tensor, known: Tensor) -> Neighbourhood:
@@ -156,6 +152,22 @@ def _count(numbers: Tensor, count: int, cells: Tensor, own: Tensor, around: Neig
     return result
 
 
+def _sum_alike_torch(
+    values: Tensor, cells: Tensor, mine: Tensor, looks: Tensor, known: Tensor, offsets: Tensor, *motion: float
+) -> Tensor:
+    flat = values.flatten(1)
+    sums = flat.new_zeros(len(flat) + 1, len(cells))
+    for ring in RINGS:
+        for each in Neighbourhood(looks, known).ring(cells, ring, mine):
+            sums[:-1] += each.weight * flat[:, each.index]
+            sums[-1] += each.weight
+    return sums
+
+
+def _sum_alike_fake(values: Tensor, cells: Tensor, *rest: object) -> Tensor:
+    return values.new_empty(values.shape[0] + 1, cells.shape[0])
+
+
 def _elect_fake(labels: Tensor, cells: Tensor, *rest: object) -> Tensor:
     return labels.new_empty(cells.shape)
 
@@ -172,10 +184,23 @@ def _trials() -> list[tuple[Any, ...]]:
     return [(labels, cells, torch.full(cells.shape, 0.4), around.looks, around.known, _OFFSETS, *MOTION)]
 
 
+def _sum_trials() -> list[tuple[Any, ...]]:
+    ((labels, cells, _, looks, *rest),) = _trials()
+    values = torch.stack((labels / 1000, labels % 7)).float()
+    return [(values, cells, looks[cells.flip(0)], looks, *rest)]
+
+
 define(
     "elect(Tensor labels, Tensor cells, Tensor own, Tensor looks, Tensor known, Tensor offsets, float motion, "
     "float share) -> Tensor",
     _elect_torch,
     _elect_fake,
     trials=_trials,
+)
+define(
+    "sum_alike(Tensor values, Tensor cells, Tensor mine, Tensor looks, Tensor known, Tensor offsets, float motion, "
+    "float share) -> Tensor",
+    _sum_alike_torch,
+    _sum_alike_fake,
+    trials=_sum_trials,
 )

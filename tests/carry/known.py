@@ -11,7 +11,7 @@ import torch
 
 from flowcli.carry.evidence import Evidence, look_at, weigh
 from flowcli.carry.stream import Carried, carry
-from flowcli.carry.ways import ChainedLabels, Settling, Ways, begin
+from flowcli.carry.ways import Chained, Settling, Ways, begin
 from flowcli.engine.schedule import Keys
 from flowcli.types import FlowField, FlowPair, Frame, FrameFlows
 from tests import moving
@@ -93,7 +93,7 @@ def carried_labels(
         given = key(frame)
         return None if given is None else begin(given, frame)
 
-    return map(Settling(), carry(flows, start, ChainedLabels(), sides, ahead))
+    return map(Settling(), carry(flows, start, Chained(), sides, ahead))
 
 
 def labels(scene: Scene, index: int, label: int = 7) -> torch.Tensor:

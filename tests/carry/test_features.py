@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.carry.agreement import Agreement, compared
-from flowcli.carry.features import Times, carry_network
+from flowcli.carry.features import Runs, Times, carry_network
 from flowcli.carry.stream import Carried
 from flowcli.engine.schedule import Keys
 from flowcli.errors import InputError
@@ -40,7 +40,7 @@ def keyed(scene: Scene, count: int, every: int, sides: Keys = "both") -> Iterato
 
 def run(net: Net, flows: Iterator[FrameFlows], times: Times | None = None) -> list[tuple[Carried[Outputs], Outputs]]:
     found = []
-    for each in carry_network(flows, net, times or Times()):
+    for each in carry_network(flows, Runs(net, times or Times())):
         assert each.value is not None
         found.append((each, each.value))
     return found
@@ -170,7 +170,7 @@ def test_frames_are_compared_that_are_no_key_frames() -> None:
         return image
 
     scene, agreement, net = Scene(pan=0, side=0), Agreement(), network(counting)
-    frames = list(compared(carry_network(keyed(scene, 9, 4), net, Times()), net, agreement, 3, 9))
+    frames = list(compared(carry_network(keyed(scene, 9, 4), Runs(net, Times())), net, agreement, 3, 9))
     assert [each.frame.index for each in frames] == list(range(9))
     assert (agreement.frames, len(calls)) == (3, 3 + 3)
     assert agreement.summary() == {"psnr": None}

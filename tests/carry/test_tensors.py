@@ -33,16 +33,15 @@ def known(**arrays: np.ndarray) -> Known:
     return as_known(arrays, FRAME, torch.device("cpu"))
 
 
-def test_each_kind_is_blended_in_its_way() -> None:
+def test_tensors_are_blended_by_share() -> None:
     share = torch.full((HEIGHT, WIDTH), 0.25)
-    shapes = {"matte": (HEIGHT, WIDTH), "features": (3, 5, 7)}
+    shapes = {"features": (3, 5, 7)}
     one, other = (known(**{name: np.full(shape, value) for name, shape in shapes.items()}) for value in (1.0, 0.0))
     blended = Arrays().blend(one, other, share).arrays()
-    torch.testing.assert_close(blended["matte"], torch.full((1, HEIGHT, WIDTH), 0.25))
     torch.testing.assert_close(blended["features"], torch.full((3, 5, 7), 0.25))
 
 
-def test_labels_are_carried_as_labels_alone_are_and_settled_by_name() -> None:
+def test_maps_are_carried_as_they_are_alone_and_settled_by_name() -> None:
     scene = Scene(step=(4, 0))
     flows = list(linked(scene, 6, both=True))
 

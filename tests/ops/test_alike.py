@@ -83,6 +83,31 @@ def test_many_labels_are_counted_in_parts(device: str, monkeypatch: pytest.Monke
     assert torch.equal(elect(labels, cells, own, around), whole)
 
 
+def test_sums_are_those_of_the_loop(device: str) -> None:
+    _, around = cells_of(device)
+    values = torch.randn(2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(5)).to(device)
+    cells = torch.tensor([0, 5, HEIGHT * WIDTH // 2, HEIGHT * WIDTH - 1], device=device)
+    looks, known, flat = around.looks.double().cpu(), around.known.double().cpu(), values.double().cpu()
+    for mine in (around.looks[cells], around.looks[cells.flip(0)]):
+        total, weight = around.sums(values, cells, mine)
+        for k, (cell, like) in enumerate(zip(cells.tolist(), mine.double().cpu(), strict=True)):
+            motion = 0.5 / (MOTION[0] + MOTION[1] * math.hypot(*like[:2].tolist())) ** 2
+            expected = [0.0, 0.0, 0.0]
+            for ring in RINGS:
+                for x, y in ring.offsets:
+                    row, column = cell // WIDTH + y, cell % WIDTH + x
+                    if 0 <= row < HEIGHT and 0 <= column < WIDTH:
+                        apart = (looks[row * WIDTH + column] - like) ** 2
+                        unlike = float(apart[:2].sum()) * motion + float(apart[2:].sum())
+                        share = math.exp(-unlike) * float(known[row, column]) / ring.radius
+                        at = (*flat[:, row, column].tolist(), 1.0)
+                        expected = [sum_ + share * each for sum_, each in zip(expected, at, strict=True)]
+            found = [*total[:, k].tolist(), weight[k].item()]
+            assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    total, weight = around.sums(values, cells[:0])
+    assert (total.shape, weight.shape) == ((2, 0), (0,))
+
+
 def test_one_label_and_no_cell(device: str) -> None:
     labels, around = cells_of(device)
     none = torch.zeros(0, dtype=torch.int64, device=device)
