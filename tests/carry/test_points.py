@@ -161,6 +161,7 @@ def test_points_begun_outside_the_picture_move_with_it_and_stay_hidden() -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("last", "most"), [(0, 3), (30, 5 + 3)])
+@pytest.mark.usefixtures("fresh_heap")
 def test_frames_are_let_go(last: int, most: int) -> None:
     """However long the clip: while a key is to come, so many frames are held as wait for it; after it, none."""
     scene = Scene(side=0)

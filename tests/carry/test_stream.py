@@ -97,6 +97,7 @@ def test_confidence_falls_with_the_distance_and_where_things_are_hidden() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_heap")
 def test_frames_are_let_go() -> None:
     """However long the clip, no more frames are held than wait, and the two that are linked."""
     scene = Scene(step=(0, 0))
