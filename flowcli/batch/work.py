@@ -103,6 +103,8 @@ class Result:
     """What decides the last bits of the flow, beside weights and options."""
     cuts: tuple[int, ...] = ()
     """Frames at which shots were found to begin, across which flow is unknown."""
+    duplicates: tuple[int, ...] = ()
+    """Frames that were found to repeat the one before."""
 
 
 class Worker:
@@ -159,8 +161,10 @@ class Worker:
         source = replace(task.source, input=str(job.input), deep=deep)
         with open_input(source) as frames, self.maker.open(job.name, frames, source, job.outputs, watch) as run:
             made = drain(_watched(run.items, run.total, watch), run.writers)
-        found, arithmetic = tuple(run.cuts), self.maker.arithmetic()
-        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=found)
+        cuts, duplicates, arithmetic = tuple(run.cuts), tuple(run.duplicates), self.maker.arithmetic()
+        return Result(
+            run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=cuts, duplicates=duplicates
+        )
 
 
 def _watched(items: Iterator[Item], total: int | None, watch: Watch) -> Iterator[Item]:

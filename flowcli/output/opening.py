@@ -134,6 +134,7 @@ def _drawing_sink(
     """The sink for pictures, and the scale of their colours if they have one."""
     from flowcli.draw.ahead import Ahead
     from flowcli.draw.effects import Color
+    from flowcli.draw.hold import Hold
 
     effect = _effect(output, options)
     if not isinstance(effect, Color):
@@ -144,9 +145,11 @@ def _drawing_sink(
         return effect.scale_range
 
     frames = _frame_sink(output, effect.info(info), options, stdout, partial(scale_text, scale), sound)
-    if effect.follows and options.look_ahead:
-        return Stage(output.view, Ahead(effect, frames, info.rate)), scale
-    return Stage(lambda pair: effect(output.view(pair)), frames), scale
+    ahead = effect.follows and options.look_ahead
+    drawn = Ahead(effect, frames, info.rate) if ahead else Stage(effect, frames)
+    # Points of trails would move on by the flow that is held.
+    held = Stage(Hold(), drawn) if options.hold and "trails" not in (output.style, output.beside) else drawn
+    return Stage(output.view, held), scale
 
 
 def _effect(output: Output, options: OutputOptions) -> Effect:
