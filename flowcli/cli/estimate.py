@@ -61,7 +61,7 @@ _FATE: dict[Duplicates, str] = {
 @click.option(
     "--live",
     is_flag=True,
-    help="Let nothing wait, for a live source: as --batch 1 --cuts off --duplicates keep, and colours never look ahead.",
+    help="Let nothing wait, for a live source: as --batch 1 --cuts off --duplicates keep; colours do not look ahead.",
 )
 @choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
 @talk_options
