@@ -23,6 +23,7 @@ from flowcli.errors import (
 )
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method
+from flowcli.once import warned_once
 from flowcli.output.naming import Output
 from flowcli.output.options import OutputOptions
 from flowcli.types import drain
@@ -159,7 +160,11 @@ class Worker:
             output.path.parent.mkdir(parents=True, exist_ok=True)
         deep = task.making is not None or any(each.deep for each in job.outputs)
         source = replace(task.source, input=str(job.input), deep=deep)
-        with open_input(source) as frames, self.maker.open(job.name, frames, source, job.outputs, watch) as run:
+        with (
+            warned_once(),
+            open_input(source) as frames,
+            self.maker.open(job.name, frames, source, job.outputs, watch) as run,
+        ):
             made = drain(_watched(run.items, run.total, watch), run.writers)
         cuts, duplicates, arithmetic = tuple(run.cuts), tuple(run.duplicates), self.maker.arithmetic()
         return Result(

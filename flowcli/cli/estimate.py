@@ -31,6 +31,7 @@ from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, described_run, note_legend, told, told_places, write_all
 from flowcli.errors import UsageError
+from flowcli.once import warned_once
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
 from flowcli.output.options import OutputOptions
@@ -127,6 +128,7 @@ def command(
     run_estimate(source, output, engine, talk, audio=audio == "copy")
 
 
+@warned_once()
 def run_estimate(
     source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions, *, audio: bool
 ) -> None:

@@ -120,6 +120,9 @@ def test_one_scale_for_the_whole_clip(capsys: pytest.CaptureFixture[str]) -> Non
     flow = ["convert", "v", "--out", "b/", "--as", "png", "--max-flow", "clip", "--json"]
     assert main(flow) == 0
     assert json.loads(capsys.readouterr().out)["outputs"][0]["scale"] == pytest.approx([low, low], abs=0.2)
+    # Where stored flow is unknown everywhere, the scale begins anew as it did when the flow was drawn at once.
+    assert main([*flow[:2], "--out", "d/", *flow[4:6], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"][0]["scale"] == [1, pytest.approx(8, abs=0.2)]
     assert main(["batch", "in", "--out", "c", "--as", "color.png", "--max-flow", "clip", "-q", *CPU]) == 0
     for index in range(7):
         made = read_picture(Path(f"a/{index}.png"))
@@ -142,6 +145,14 @@ def test_the_flow_of_a_second_model_is_unknown_there_too() -> None:
         halves = drawn[:, :WIDTH], drawn[:, WIDTH:]
         assert [bool(half.any()) for half in halves] == [index != BEFORE] * 2, index
         assert (read_flow(f"flo/{index}.flo")[1] is None) == (index != BEFORE)
+
+
+def test_an_input_that_is_read_twice_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in/clip/7.png").rename("in/clip/9.png")
+    for command in (["estimate", "in/clip", "--out", "a/", "--as", "png"], ["batch", "in", "--out", "b"]):
+        assert main([*command, "--max-flow", "clip", *CPU]) == 0
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+        assert lines == ["warning: in/clip: a gap: after 6.png comes 9.png; no flow leads across, unless --gaps bridge"]
 
 
 def test_nothing_waits_where_the_source_is_live(capsys: pytest.CaptureFixture[str]) -> None:
