@@ -152,7 +152,8 @@ def test_an_input_that_is_read_twice_is_warned_of_once(capsys: pytest.CaptureFix
     for command in (["estimate", "in/clip", "--out", "a/", "--as", "png"], ["batch", "in", "--out", "b"]):
         assert main([*command, "--max-flow", "clip", *CPU]) == 0
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
-        assert lines == ["warning: in/clip: a gap: after 6.png comes 9.png; no flow leads across, unless --gaps bridge"]
+        assert len(lines) == 1
+        assert lines[0].endswith("in/clip: a gap: after 6.png comes 9.png; no flow leads across, unless --gaps bridge")
 
 
 def test_nothing_waits_where_the_source_is_live(capsys: pytest.CaptureFixture[str]) -> None:
