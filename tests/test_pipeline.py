@@ -391,7 +391,7 @@ def test_what_is_left_to_do_is_done_in_the_thread_and_before_the_sink_is_closed(
     assert drain(range(3), [sink()]) == 3
     assert done == [("flowcli-background", [0, 1, 2], "open")]
     # Not after an error, nor for what is given up.
-    with pytest.raises(BrokenPipeError, match="^item 1$"):
+    with pytest.raises(BrokenPipeError, match=r"^item 1$"):
         drain(range(3), [sink(fail_at=1)])
     sink().abort()
     assert len(done) == 1
@@ -402,7 +402,7 @@ def test_an_error_in_what_is_left_to_do_comes_out_of_close() -> None:
         raise OSError("the disk is full")
 
     record = Record()
-    with pytest.raises(OSError, match="^the disk is full$"):
+    with pytest.raises(OSError, match=r"^the disk is full$"):
         drain([1], [Background(record, end=fail)])
     assert record.state == "aborted"
 

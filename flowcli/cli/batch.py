@@ -152,9 +152,7 @@ batch_options = grouped(
 )
 
 
-@click.command(
-    "batch", cls=HelpedCommand, rare=("root", "slow", "size", "content", "keys", "ahead", "refine_edges")
-)
+@click.command("batch", cls=HelpedCommand, rare=("root", "slow", "size", "content", "keys", "ahead", "refine_edges"))
 @batch_options
 @selection_options
 @grouped(
