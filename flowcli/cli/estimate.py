@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from flowcli.video import Soundtrack
 
 _FATE: dict[Duplicates, str] = {
-    "hold": "pictures hold the flow before, files of flow have what was measured",
+    "hold": "pictures hold the flow before, files have what was measured",
     "keep": "their flow is what was measured",
     "skip": "left out",
     "zero": "their flow is zero",

@@ -82,7 +82,7 @@ def test_they_are_left_out_or_have_no_flow(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("word", "fate"),
     [
-        ("hold", "pictures hold the flow before, files of flow have what was measured"),
+        ("hold", "pictures hold the flow before, files have what was measured"),
         ("keep", "their flow is what was measured"),
         ("skip", "left out"),
         ("zero", "their flow is zero"),
