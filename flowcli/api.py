@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowcli.errors import InputError, OneFrameError, UsageError, WeightsError
 from flowcli.inputs import STDIN
 from flowcli.output.naming import Output, flow_direction
-from flowcli.types import Cuts, Direction, FlowPair, Frame, FrameSource, Gaps, Last, Precision, Progress
+from flowcli.types import Cuts, Direction, Duplicates, FlowPair, Frame, FrameSource, Gaps, Last, Precision, Progress
 from flowcli.weights import entries
 
 if TYPE_CHECKING:
+    from flowcli.continuity import Continuity
     from flowcli.engine.engine import Engine
     from flowcli.models.base import FlowModel
     from flowcli.output.passing import Passage
@@ -84,6 +85,7 @@ class EngineOptions:
     graphs: bool = True
     """On a GPU, record repeated steps as CUDA graphs and replay them."""
     cuts: Cuts = "auto"
+    duplicates: Duplicates = "hold"
     versus: str | None = None
     """Another model, or file of weights, whose flow each pair has beside it."""
 
@@ -101,6 +103,8 @@ class Run:
     """Where the frames pass on their way to the engine, for outputs that need all of them."""
     cuts: list[int] | None = None
     """Numbers of the frames at which shots were found to begin, once all pairs have come; None if none were sought."""
+    duplicates: list[int] | None = None
+    """Numbers of the frames that were found to repeat the one before, likewise."""
     versus: entries.Entry | None = None
     """The other method whose flow the pairs have too."""
 
@@ -124,6 +128,7 @@ def estimate(
     tile: int | None = None,
     batch: int | None = None,
     cuts: Cuts = "auto",
+    duplicates: Duplicates = "hold",
     progress: Progress | None = None,
 ) -> Generator[FlowPair]:
     """The flow between neighbouring frames, one FlowPair at a time, in constant memory.
@@ -143,13 +148,27 @@ def estimate(
     None for a number that suits the size on a CPU, or the memory of a GPU.
     cuts: "auto" finds cuts, reading two frames ahead: the pair of the frames beside one has flow that is not valid
     anywhere, and is not estimated. Two frames alone are a pair, whatever they show. "off" estimates all flow.
+    duplicates: frames that repeat the one before are marked, and so are their pairs (`repeats`). "hold" and "keep"
+    leave the flow as it is estimated, "zero" makes it zero; "skip" leaves the frames out, but for the last one of a
+    still scene. With "keep", and "off" for cuts, nothing is sought, and no frame is read ahead for it.
     progress: called before each pair is handed out, with their number so far and how many there will be, which may be
     fewer where cuts or gaps are; None if that is not known.
     The generator opens the source at the first pair. Closing it closes the source, and frames that have a `close`.
     Raises FlowcliError: InputError for fewer than two frames, WeightsError, DeviceError and others.
     """
     options = EngineOptions(
-        model, refine, device, precision, max_side, direction, last, variational, tile=tile, batch=batch, cuts=cuts
+        model,
+        refine,
+        device,
+        precision,
+        max_side,
+        direction,
+        last,
+        variational,
+        tile=tile,
+        batch=batch,
+        cuts=cuts,
+        duplicates=duplicates,
     )
     with (
         open_given(source, second, start=start, stop=stop, every=every, gaps=gaps) as given,
@@ -325,6 +344,8 @@ def find_clip_scale(
 
 def count_pairs(frames: int | None, options: EngineOptions) -> int | None:
     """The number of pairs that so many frames give, None if it is unknown."""
+    if options.duplicates == "skip":
+        return None
     return frames and max(frames - (options.last == "drop"), 0)
 
 
@@ -342,12 +363,11 @@ def open_run(
     name: the name of the frames in messages. engine: the engine for `entry` and `options`, if it is already open.
     outputs: the outputs for the pairs, which hold flow both ways if one of the outputs needs it.
     """
-    from flowcli.continuity import Continuity
     from flowcli.output.passing import Passage
     from flowcli.pipeline import Stopwatch, prefetch
 
     decode = Stopwatch()
-    continuity = Continuity() if options.cuts == "auto" else None
+    continuity = _continuity(options)
     with prefetch(continuity.watch(frames) if continuity else frames, watch=decode) as ahead:
         engine = engine or open_engine(entry, options)
         direction = flow_direction(outputs, options.direction)
@@ -356,11 +376,25 @@ def open_run(
         versus = find_versus(options)
         other = None if versus is None else open_engine(versus, replace(options, refine=None, weights=None))
         pairs = _pairs(engine, other, passing, direction, options.last)
-        cuts = None
+        cuts = duplicates = None
         if continuity is not None:
             pairs = continuity.fill(pairs, direction, engine.device, versus=other is not None)
-            cuts = continuity.cuts
-        yield Run(entry, engine, pairs, decode, passage, cuts, versus)
+            cuts, duplicates = continuity.cuts if options.cuts == "auto" else None, continuity.duplicates
+        yield Run(entry, engine, pairs, decode, passage, cuts, duplicates, versus)
+
+
+def watched(frames: Iterable[Frame], options: EngineOptions) -> Iterable[Frame]:
+    """The frames of which `open_run` makes flow: those that are left where duplicates are skipped."""
+    continuity = _continuity(options) if options.duplicates == "skip" else None
+    return frames if continuity is None else continuity.watch(frames)
+
+
+def _continuity(options: EngineOptions) -> Continuity | None:
+    """What finds cuts and duplicates; None if neither matters."""
+    from flowcli.continuity import Continuity
+
+    sought = options.cuts == "auto" or options.duplicates != "keep"
+    return Continuity(options.cuts, options.duplicates) if sought else None
 
 
 def _pairs(

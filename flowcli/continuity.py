@@ -1,4 +1,4 @@
-"""What a video does not continue: cuts, which are found on the way to the engine, and across which flow is unknown."""
+"""Cuts and duplicates, found on the way to the engine, and what is said of the flow there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from flowcli.types import Direction, FlowPair, Frame
+from flowcli.types import Cuts, Direction, Duplicates, FlowField, FlowPair, Frame
 
 if TYPE_CHECKING:
     import torch
+
+    from flowcli.shots import Change
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,32 +26,46 @@ class _Meeting:
 
 
 class Continuity:
-    """Finds cuts: frames pass through `watch` on their way to the engine, and the pairs that it makes through `fill`.
+    """Finds cuts and duplicates: frames pass `watch` on their way to the engine, and the pairs that it makes `fill`.
 
-    Two frames alone, or alone between gaps, are a pair that was asked for: no cut is found between them.
+    Two frames alone, or alone between gaps, are a pair that was asked for: none is a cut or repeats the other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cuts: Cuts = "auto", duplicates: Duplicates = "hold") -> None:
+        self._seek, self._duplicates = cuts == "auto", duplicates
         self.cuts: list[int] = []
-        """Numbers of the frames at which shots were found to begin, of those that have come out of `watch`."""
+        """Numbers of the frames at which shots were found to begin, of those that have passed `watch`."""
+        self.duplicates: list[int] = []
+        """Numbers of the frames that were found to repeat the one before."""
         self._meetings: deque[_Meeting] = deque()
 
     def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same frames, two late; those at which a shot is found to begin are marked."""
-        from flowcli.shots import compare_parts
+        """The same frames, two late, but for duplicates that are skipped; cuts and duplicates are marked."""
+        from flowcli.shots import without_duplicates
 
         before: Frame | None = None
         failed: list[Exception] = []
-        for change in compare_parts(_until_error(frames, failed)):
+        changes = self._changes(_until_error(frames, failed))
+        for change in without_duplicates(changes) if self._duplicates == "skip" else changes:
             frame = change.marked
-            if change.cut:
-                self.cuts.append(frame.index)
             if frame.cut and before is not None:
                 self._meetings.append(_Meeting(before, frame, change.cut))
             yield frame
             before = frame
         if failed:
             raise failed[0]
+
+    def _changes(self, frames: Iterable[Frame]) -> Iterator[Change]:
+        """The changes, which are noted; none is a cut if cuts are not sought."""
+        from flowcli.shots import compare_parts
+
+        for found in compare_parts(frames):
+            change = found if self._seek or found.cut_score is None else replace(found, cut_score=0.0)
+            if change.cut:
+                self.cuts.append(change.frame.index)
+            if change.repeats:
+                self.duplicates.append(change.frame.index)
+            yield change
 
     def fill(
         self, pairs: Iterable[FlowPair], direction: Direction, device: torch.device, *, versus: bool = False
@@ -67,7 +83,7 @@ class Continuity:
                         unknown = _unknown(meeting, direction, device)
                         yield replace(unknown, versus=unknown) if versus else unknown
             if pair is not None:
-                yield pair
+                yield _still(pair) if self._duplicates == "zero" and pair.repeats else pair
                 done = pair.at.index
 
     def _until(self, frame: Frame | None) -> Iterator[_Meeting]:
@@ -87,10 +103,16 @@ def _until_error(frames: Iterable[Frame], failed: list[Exception]) -> Iterator[F
         failed.append(error)
 
 
-def _unknown(meeting: _Meeting, direction: Direction, device: torch.device) -> FlowPair:
+def _still(pair: FlowPair) -> FlowPair:
+    """The pair with zero flow."""
     import torch
 
-    from flowcli.types import FlowField
+    field = FlowField(torch.zeros_like(pair.forward.uv))
+    return replace(pair, forward=field, backward=pair.backward and field, versus=pair.versus and _still(pair.versus))
+
+
+def _unknown(meeting: _Meeting, direction: Direction, device: torch.device) -> FlowPair:
+    import torch
 
     size = meeting.before.image.shape[:2]
     field = FlowField(torch.zeros((2, *size), device=device), torch.zeros(size, dtype=torch.bool, device=device))

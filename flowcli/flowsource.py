@@ -119,7 +119,12 @@ class FlowSource(Closes):
         """Whether the input is one flow in a file of its own."""
 
     def __iter__(self) -> Iterator[FlowPair]:
-        return map(self._pair, self._steps)
+        begins = False
+        for step in self._steps:
+            pair = self._pair(step, begins)
+            yield pair
+            # So cuts are stored.
+            begins = pair.forward.valid is not None and not pair.forward.valid.any()
 
     def close(self) -> None:
         self._opened.close()
@@ -171,12 +176,13 @@ class FlowSource(Closes):
             elif self._direction == "backward" and motion.backward:
                 yield _Step(index, shifted(group.stem, -self._every), None, motion.backward)
 
-    def _pair(self, step: _Step) -> FlowPair:
+    def _pair(self, step: _Step, begins: bool) -> FlowPair:
+        """The pair of a step. begins: whether a shot does, since all flow before it is unknown."""
         flow = step.forward or step.backward
         assert flow is not None
         time = step.index / self.info.rate if step.time is None else step.time
         image = np.broadcast_to(np.uint8(0), (*flow[0].shape[1:], 3))
-        earlier = Frame(image, step.index, time, step.stem)
+        earlier = Frame(image, step.index, time, step.stem, cut=begins)
         later = Frame(image, step.index + 1, time + 1 / self.info.rate, step.stem and shifted(step.stem, self._every))
         if step.forward is None:
             return FlowPair(later, earlier, _field(flow), at=earlier)

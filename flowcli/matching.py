@@ -35,6 +35,7 @@ def match_frames(
         if own is None:
             which = f"flow {pair.at.stem}" if by_name else f"flow {count + 1}"
             raise InputError(f"no frame for {which} in {place}", _HINT)
+        own = replace(own, cut=own.cut or pair.at.cut)
         other = (_leads_to(coming, pair.at, later, following) if by_name else coming.after()) or own
         for frame in (own, other):
             _check_size(frame, pair, place)

@@ -75,8 +75,8 @@ class Background(Generic[Item]):
     """A sink that writes its items to `sink` in another thread, at most `depth` items behind.
 
     An error of `sink` comes out at the next `write` or at `close`; items that were still waiting are dropped then.
-    watch: counts the time that `sink` takes to write each item. begin: called first in the new thread. Raises
-    ValueError if depth < 1.
+    watch: counts the time that `sink` takes to write each item. begin: called first in the new thread; end: last, after
+    all items, if nothing went wrong, for what the sink has left to do. Raises ValueError if depth < 1.
     """
 
     def __init__(
@@ -85,12 +85,13 @@ class Background(Generic[Item]):
         depth: int = 4,
         watch: Stopwatch | None = None,
         begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
     ) -> None:
         self._sink = sink
         self._channel = _Channel[Item](depth)
         self._thread = threading.Thread(
             target=_write_behind,
-            args=(sink, self._channel, watch or Stopwatch(), begin),
+            args=(sink, self._channel, watch or Stopwatch(), begin, end),
             name="flowcli-background",
             daemon=True,
         )
@@ -151,6 +152,8 @@ class _Channel(Generic[Item]):
         self._depth = depth
         self._items: deque[Item] = deque()
         self._ended = False
+        self.refused = False
+        """Whether the receiver wants no more."""
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
@@ -187,6 +190,7 @@ class _Channel(Generic[Item]):
         """Ends the queue and drops waiting items."""
         with self._changed:
             self._items.clear()
+            self.refused = True
         self.finish(error)
 
     def raise_error(self) -> None:
@@ -221,16 +225,25 @@ def _read_ahead(items: Iterable[Item], channel: _Channel[Item], watch: Stopwatch
     channel.finish(error)
 
 
-def _write_behind(sink: Sink[Item], channel: _Channel[Item], watch: Stopwatch, begin: Callable[[], None]) -> None:
+def _write_behind(
+    sink: Sink[Item],
+    channel: _Channel[Item],
+    watch: Stopwatch,
+    begin: Callable[[], None],
+    end: Callable[[], None],
+) -> None:
     try:
         begin()
         while True:
             try:
                 item = channel.get()
             except StopIteration:
-                return
+                break
             with watch.timed():
                 sink.write(item)
             del item
+        if not channel.refused:
+            with watch.timed(0):
+                end()
     except BaseException as caught:  # noqa: BLE001 - raised again in the thread that writes
         channel.refuse(caught)

@@ -15,6 +15,9 @@ CUT = 0.5
 """Scores above this are cuts."""
 DUPLICATE = 0.9
 """Scores above this are duplicate frames."""
+HELD = 3
+"""Number of duplicates in a row that may come from how the video was made: animation holds drawings for up to four
+frames, and film at 60 frames per second shows each two or three times. After more the scene is still."""
 REACH = 3
 """Number of frames before and after a cut that are compared; a change that ends sooner is a flash."""
 
@@ -53,9 +56,17 @@ class Change:
         return (self.cut_score or 0) > CUT
 
     @property
+    def repeats(self) -> bool:
+        """Whether the frame repeats the one before it in its shot; of two frames alone, neither does."""
+        begins = self.frame.cut or self.cut
+        return not begins and self.cut_score is not None and (self.duplicate or 0) > DUPLICATE
+
+    @property
     def marked(self) -> Frame:
-        """The frame, marked as a cut if a shot begins here."""
-        return replace(self.frame, cut=True) if self.cut else self.frame
+        """The frame, marked if a shot begins here, or if it repeats the one before it."""
+        if self.cut or self.repeats:
+            return replace(self.frame, cut=self.frame.cut or self.cut, repeats=self.repeats)
+        return self.frame
 
 
 def compare(frames: Iterable[Frame]) -> Iterator[Change]:
@@ -76,6 +87,26 @@ def compare(frames: Iterable[Frame]) -> Iterator[Change]:
 def compare_parts(frames: Iterable[Frame]) -> Iterator[Change]:
     """As `compare`, but each part between cuts that are marked already by itself."""
     return chain.from_iterable(map(compare, shots(frames)))
+
+
+def without_duplicates(changes: Iterable[Change]) -> Iterator[Change]:
+    """The changes of frames that change.
+
+    Of more than HELD duplicates in a row, where the scene is still, the last one stays, and so does the last one of a
+    shot: motion begins there, and does not spread over the time before.
+    """
+    held: Change | None = None
+    count = 0
+    for change in changes:
+        if change.repeats:
+            held, count = change, count + 1
+            continue
+        if held is not None and (count > HELD or change.marked.cut):
+            yield held
+        held, count = None, 0
+        yield change
+    if held is not None:
+        yield held
 
 
 def shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:

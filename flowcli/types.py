@@ -22,6 +22,9 @@ Gaps = Literal["skip", "bridge", "error"]
 flow is estimated as between neighbours, or InputError is raised."""
 Cuts = Literal["auto", "off"]
 """Whether cuts are searched for: flow is unknown where one is found."""
+Duplicates = Literal["hold", "keep", "skip", "zero"]
+"""What becomes of frames that repeat the one before: pictures hold the flow of the pair before, files of flow have what
+was estimated; both have that; the frames are left out; or the flow to them is zero."""
 Holes = Literal["black", "keep", "transparent"]
 """What a warped frame shows where the other frame has nothing to show."""
 Layout = Literal["nuke", "fusion", "blender", "stmap"]
@@ -60,6 +63,8 @@ class Frame:
     """The source's own file name without suffix; None in a video."""
     cut: bool = False
     """Whether a new shot is known to begin here: no flow is estimated across the cut."""
+    repeats: bool = False
+    """Whether it is known to show what the frame before it shows."""
 
     @property
     def stem(self) -> str:
@@ -67,7 +72,8 @@ class Frame:
         return self.name or f"{self.index:06d}"
 
     def __repr__(self) -> str:
-        return f"Frame({self.stem}, {_size(self.image.shape[:2])}, {float(self.time):.3f} s{', cut' * self.cut})"
+        marks = ", cut" * self.cut + ", repeats" * self.repeats
+        return f"Frame({self.stem}, {_size(self.image.shape[:2])}, {float(self.time):.3f} s{marks})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,6 +138,11 @@ class FlowPair:
         fields = [self.forward, *([self.backward] if self.backward else [])]
         own = [tensor for field in fields for tensor in (field.uv, field.valid) if tensor is not None]
         return own + (self.versus.tensors if self.versus else [])
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the later frame is known to repeat the earlier one; for a frame with itself, the one before it."""
+        return (self.second if self.at is self.first else self.first).repeats
 
     def reversed(self) -> FlowPair:
         """The same pair seen from `second`. Raises ValueError without backward flow."""

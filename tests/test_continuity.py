@@ -104,6 +104,39 @@ def test_pairs_of_pictures_that_are_named(tmp_path: Path) -> None:
     assert unknown(pairs) == []
 
 
+TWOS = ONE[[0, 0, 1, 1, 2, 2, 3]]
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward", "both"])
+def test_frames_that_repeat_the_one_before(direction: Direction) -> None:
+    clip = np.concatenate((TWOS, OTHER[[0, 0, 1, 2]]))
+    plain = estimated(clip, direction=direction, duplicates="keep")
+    found = [place in (0, 2, 4, 7) for place in range(10)]
+    for duplicates in ("hold", "keep", "zero"):
+        pairs = estimated(clip, direction=direction, duplicates=duplicates)
+        assert [pair.repeats for pair in pairs] == found
+        assert unknown(pairs) == [6]
+        for pair, other in zip(pairs, plain, strict=True):
+            zero = duplicates == "zero" and pair.repeats
+            expected = np.zeros((2, HEIGHT, WIDTH)) if zero else other.forward.numpy()
+            np.testing.assert_array_equal(pair.forward.numpy(), expected)
+            assert (pair.backward is not None) == (direction == "both")
+            if pair.backward is not None and zero:
+                assert not pair.backward.uv.any()
+    left = estimated(clip, direction=direction, duplicates="skip")
+    assert [pair.at.index for pair in left] == [0, 2, 4, 6, 7, 9]
+    assert unknown(left) == [3]
+
+
+def test_none_is_sought_of_two_frames_or_where_that_is_off() -> None:
+    two = ONE[[0, 0]]
+    assert [pair.repeats for pair in estimated(two)] == [False]
+    marked = [replace(frame, cut=frame.index % 2 == 0) for frame in as_frames(np.concatenate((two, two)))]
+    assert [pair.repeats for pair in estimated(marked)] == [False, False]
+    assert not any(pair.repeats for pair in estimated(TWOS, cuts="off", duplicates="keep"))
+    assert [pair.repeats for pair in estimated(TWOS, cuts="off")] == [True, False] * 3
+
+
 def test_no_flow_is_estimated_across_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     network = importlib.import_module("flowcli.models.flow.brightness").MODEL
     counted = []

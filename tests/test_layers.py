@@ -30,7 +30,7 @@ LAYERS = """
     geometry
     metrics openexr pictures given packing sequences shots targets
     pipeline atomic opencv inputs pages stored
-    private renames headers avif complaints regular
+    private renames headers avif complaints regular once
     types environment
     errors
 """
@@ -63,6 +63,7 @@ LIGHT = {
     "environment",
     "atomic",
     "private",
+    "once",
     "regular",
     "renames",
     "inputs",

@@ -377,6 +377,36 @@ def test_stopwatch_ignores_a_block_that_raises() -> None:
     assert watch.rate is None
 
 
+def test_what_is_left_to_do_is_done_in_the_thread_and_before_the_sink_is_closed() -> None:
+    done: list[object] = []
+
+    def sink(fail_at: int | None = None) -> Background[int]:
+        record = Record(fail_at=fail_at)
+
+        def end() -> None:
+            done.append((threading.current_thread().name, list(record.items), record.state))
+
+        return Background(record, end=end)
+
+    assert drain(range(3), [sink()]) == 3
+    assert done == [("flowcli-background", [0, 1, 2], "open")]
+    # Not after an error, nor for what is given up.
+    with pytest.raises(BrokenPipeError, match=r"^item 1$"):
+        drain(range(3), [sink(fail_at=1)])
+    sink().abort()
+    assert len(done) == 1
+
+
+def test_an_error_in_what_is_left_to_do_comes_out_of_close() -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    record = Record()
+    with pytest.raises(OSError, match=r"^the disk is full$"):
+        drain([1], [Background(record, end=fail)])
+    assert record.state == "aborted"
+
+
 @pytest.mark.parametrize("depth", [0, -1])
 def test_depth_below_one_is_a_bug(depth: int) -> None:
     with pytest.raises(ValueError, match=f"^depth must be at least 1, got {depth}$"):

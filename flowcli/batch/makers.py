@@ -19,6 +19,7 @@ from flowcli.api import (
     open_engine,
     open_run,
     two_or_more,
+    watched,
 )
 from flowcli.carry.naming import Target, carried_kind
 from flowcli.carry.run import CarryOptions, open_masks
@@ -54,6 +55,8 @@ class Making:
     """Counts the frames read."""
     cuts: list[int] = field(default_factory=list)
     """Frames at which shots were found to begin, across which no flow is estimated; complete after the last item."""
+    duplicates: list[int] = field(default_factory=list)
+    """Frames that were found to repeat the one before, likewise."""
 
 
 class Maker(Protocol):
@@ -80,7 +83,8 @@ class FlowMaker:
     """Flow between the frames."""
 
     def __init__(self, options: EngineOptions, output: OutputOptions, model: FlowModel | None) -> None:
-        self._entry, self._options, self._output = find_weights(options), options, output
+        self._entry, self._options = find_weights(options), options
+        self._output = replace(output, hold=options.duplicates == "hold")
         self._engine = open_engine(self._entry, options, model)
         self.model: FlowModel | None = self._engine.model
 
@@ -91,7 +95,7 @@ class FlowMaker:
         info, stdout, options = frames.info, sys.stdout.buffer, self._output
         if all(each.what == "rgb" for each in outputs):
             decode = Stopwatch()
-            with prefetch(frames, watch=decode) as ahead:
+            with prefetch(watched(frames, self._options), watch=decode) as ahead:
                 copies = open_all(outputs, lambda each: open_copies(each, info, options, stdout))
                 # Of a clip without flow no frames either.
                 yield Making(two_or_more(ahead, source.input), info.frames, copies, decode)
@@ -100,8 +104,8 @@ class FlowMaker:
             options = replace(options, max_flow=self._clip_scale(source, watch))
         with open_run(frames, source.input, self._entry, self._options, self._engine, outputs) as run:
             writers = open_all(outputs, lambda each: open_flows(each, info, options, stdout, passage=run.passage))
-            cuts = [] if run.cuts is None else run.cuts
-            yield Making(run.pairs, count_pairs(info.frames, self._options), writers, run.decode, cuts)
+            found = ([] if each is None else each for each in (run.cuts, run.duplicates))
+            yield Making(run.pairs, count_pairs(info.frames, self._options), writers, run.decode, *found)
 
     def arithmetic(self) -> str:
         return _arithmetic(self._engine)

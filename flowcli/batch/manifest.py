@@ -81,6 +81,8 @@ class Record:
     """What decides the last bits of its flow beside settings and weights; no reason to do it anew."""
     cuts: tuple[int, ...] = ()
     """Frames at which shots were found to begin: the flow to each is unknown, 0 in files that cannot say so."""
+    duplicates: tuple[int, ...] = ()
+    """Frames that were found to repeat the one before."""
     outputs: tuple[Written, ...] = ()
 
     @property
@@ -177,8 +179,8 @@ def _read(line: bytes, place: int) -> tuple[int, Record]:
     # Of version 0.1, of all options as a hash.
     values.pop("settings", None)
     written = tuple(map(_written, map(_mapping, outputs)))
-    cuts = _numbers(values.pop("cuts", []))
-    record = _typed(Record, {**values, "cuts": cuts, "outputs": written})
+    places = {name: _numbers(values.pop(name, [])) for name in ("cuts", "duplicates")}
+    record = _typed(Record, {**values, **places, "outputs": written})
     if type(number) is not int or record.status not in get_args(Status):
         raise ValueError(number, record.status)
     return number, record

@@ -26,7 +26,10 @@ def settings(output: Output, task: Task) -> dict[str, str]:
     """
     made = {} if output.what == "rgb" else {"model": task.engine.model, "weights": task.weights}
     parts = [task.source, *([task.engine] if made else []), task.output]
-    chosen = {name: value for part in parts for name, value in _chosen(part) if _matters(name, output)}
+    chosen = {name: value for part in parts for name, value in _chosen(part) if _matters(name, value, output)}
+    if task.engine.duplicates == "skip":
+        # Copies of the frames have fewer, too.
+        chosen["duplicates"] = "skip"
     if task.making is not None:
         chosen |= {"interpolate" if name == "fps" else name: value for name, value in _chosen(task.making)}
     if task.carrying is not None:
@@ -42,8 +45,10 @@ def _chosen(options: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, value
 
 
-def _matters(name: str, output: Output) -> bool:
+def _matters(name: str, value: Any, output: Output) -> bool:
     """Whether a field changes this output. Of a field that nothing is known about it is assumed."""
+    if name == "duplicates":
+        return value != "keep" or output.style is not None
     if name in _DRAWING:
         return output.style is not None
     if name == "style":

@@ -23,6 +23,7 @@ from flowcli.errors import (
 )
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method
+from flowcli.once import warned_once
 from flowcli.output.naming import Output
 from flowcli.output.options import OutputOptions
 from flowcli.types import drain
@@ -103,6 +104,8 @@ class Result:
     """What decides the last bits of the flow, beside weights and options."""
     cuts: tuple[int, ...] = ()
     """Frames at which shots were found to begin, across which flow is unknown."""
+    duplicates: tuple[int, ...] = ()
+    """Frames that were found to repeat the one before."""
 
 
 class Worker:
@@ -157,10 +160,16 @@ class Worker:
             output.path.parent.mkdir(parents=True, exist_ok=True)
         deep = task.making is not None or any(each.deep for each in job.outputs)
         source = replace(task.source, input=str(job.input), deep=deep)
-        with open_input(source) as frames, self.maker.open(job.name, frames, source, job.outputs, watch) as run:
+        with (
+            warned_once(),
+            open_input(source) as frames,
+            self.maker.open(job.name, frames, source, job.outputs, watch) as run,
+        ):
             made = drain(_watched(run.items, run.total, watch), run.writers)
-        found, arithmetic = tuple(run.cuts), self.maker.arithmetic()
-        return Result(run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=found)
+        cuts, duplicates, arithmetic = tuple(run.cuts), tuple(run.duplicates), self.maker.arithmetic()
+        return Result(
+            run.decode.items, made, damaged=frames.damage, arithmetic=arithmetic, cuts=cuts, duplicates=duplicates
+        )
 
 
 def _watched(items: Iterator[Item], total: int | None, watch: Watch) -> Iterator[Item]:

@@ -69,16 +69,18 @@ class BatchOptions:
     """Frame rate of the frames that are made instead of flow."""
     slow: Fraction | None = None
     size: tuple[int, int] | Multiple | None = None
-    duplicates: Duplicates = "keep"
     ray: str | None = None
     """Address of a Ray cluster, "auto" for the one that this machine belongs to."""
 
-    def making(self, model: str) -> InterpolationOptions | None:
+    def making(self, engine: EngineOptions) -> InterpolationOptions | None:
         """The frames that are made instead of flow. Raises UsageError for options that have nothing to do with it."""
         if self.interpolate is not None:
-            return InterpolationOptions(self.interpolate, self.slow, None, self.size, None, self.duplicates, model)
-        if (self.slow, self.size, self.duplicates) != (None, None, "keep"):
-            raise UsageError("--slow, --size and --duplicates are for made frames", "add --interpolate x2, or x1")
+            if engine.duplicates == "zero":
+                raise UsageError("--duplicates zero is for flow: made frames have none", "leave it out")
+            duplicates: Duplicates = "skip" if engine.duplicates == "skip" else "keep"
+            return InterpolationOptions(self.interpolate, self.slow, None, self.size, None, duplicates, engine.model)
+        if (self.slow, self.size) != (None, None):
+            raise UsageError("--slow and --size are for made frames", "add --interpolate x2, or x1")
         return None
 
 
@@ -150,9 +152,7 @@ batch_options = grouped(
 )
 
 
-@click.command(
-    "batch", cls=HelpedCommand, rare=("root", "slow", "size", "duplicates", "content", "keys", "ahead", "refine_edges")
-)
+@click.command("batch", cls=HelpedCommand, rare=("root", "slow", "size", "content", "keys", "ahead", "refine_edges"))
 @batch_options
 @selection_options
 @grouped(
@@ -236,12 +236,14 @@ def command(
         part, parts = options.share
         items = items[part - 1 :: parts]
     out = Path(os.path.abspath(options.out))
-    making = options.making(engine.model)
+    making = options.making(engine)
     if making is not None and output.fps is not None:
         raise UsageError("--fps and --interpolate contradict each other", "give the rate to --interpolate alone")
     if making is not None and engine.cuts == "off":
         raise UsageError("--cuts off is for flow: made frames never mix two shots", "leave it out")
     made = _made(making, carrying)
+    if made != "flow":
+        engine = dataclasses.replace(engine, duplicates=EngineOptions.duplicates)
     output = dataclasses.replace(output, kinds=output.kinds or (_USUAL[made],))
     plans = plan_items(items, out, output, engine.direction, options.name, made)
     task = Task(source, engine, output, task_weights(engine, making), making, carrying if made == "masks" else None)
@@ -324,4 +326,6 @@ def _summary(seen: Board, unit: str) -> str:
     if not seen.flows:
         return counts
     cuts = f"; cuts: {seen.cuts}, across which no flow leads" if seen.cuts else ""
-    return f"{counts}; {seen.flows} {unit} in {seen.seconds:.1f} s ({seen.flows / seen.seconds:.1f} per second){cuts}"
+    duplicates = f"; duplicates: {seen.duplicates}" if seen.duplicates else ""
+    rate = f"{seen.flows / seen.seconds:.1f} per second"
+    return f"{counts}; {seen.flows} {unit} in {seen.seconds:.1f} s ({rate}){cuts}{duplicates}"

@@ -37,6 +37,8 @@ class Board:
         """Flows of the finished items."""
         self.cuts = 0
         """Cuts in them."""
+        self.duplicates = 0
+        """Frames in them that repeat the one before."""
         self._total = total
         self._worked = 0
         """Items finished in this run; skipped ones are left out."""
@@ -73,6 +75,7 @@ class Board:
             self._worked += 1
             self.flows += outcome.record.flows
             self.cuts += len(outcome.record.cuts)
+            self.duplicates += len(outcome.record.duplicates)
         self.progress.update(self._all, advance=1, note=self._note())
         self._log()
 

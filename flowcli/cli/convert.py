@@ -27,6 +27,7 @@ from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, note_legend, told, write_all
 from flowcli.errors import UsageError
 from flowcli.matching import match_frames
+from flowcli.once import warned_once
 from flowcli.output.kinds import NEED_ALL, NEED_FRAMES
 from flowcli.output.naming import Output, flow_direction, name_outputs, plan
 from flowcli.output.opening import open_flows
@@ -70,6 +71,7 @@ class ReadingOptions:
 )
 @whole_output_options
 @talk_options
+@warned_once()
 def command(reading: ReadingOptions, output: OutputOptions, talk: TalkOptions) -> None:
     """Convert flow to other formats, to colours, and to videos.
 

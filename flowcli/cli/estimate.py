@@ -31,14 +31,23 @@ from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import check_stdout, described, described_run, note_legend, told, told_places, write_all
 from flowcli.errors import UsageError
+from flowcli.once import warned_once
 from flowcli.output.naming import plan
 from flowcli.output.opening import Writer, open_flows
 from flowcli.output.options import OutputOptions
-from flowcli.types import FlowPair, StreamInfo, open_all
+from flowcli.types import Duplicates, FlowPair, StreamInfo, open_all
 
 if TYPE_CHECKING:
     from flowcli.api import Run
     from flowcli.video import Soundtrack
+
+_FATE: dict[Duplicates, str] = {
+    "hold": "pictures hold the flow before, files have what was measured",
+    "keep": "their flow is what was measured",
+    "skip": "left out",
+    "zero": "their flow is zero",
+}
+"""What became of duplicates."""
 
 
 @click.command("estimate", cls=HelpedCommand)
@@ -53,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--live",
     is_flag=True,
-    help="Let nothing wait, for a live source: as --batch 1 --cuts off, and colours do not look ahead.",
+    help="Let nothing wait, for a live source: as --batch 1 --cuts off --duplicates keep; colours do not look ahead.",
 )
 @choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
 @talk_options
@@ -115,10 +124,11 @@ def command(
     if live:
         if engine.batch not in (None, 1):
             raise UsageError(f"--live and --batch {engine.batch} contradict each other", "leave one out")
-        output, engine = replace(output, look_ahead=False), replace(engine, batch=1, cuts="off")
+        output, engine = replace(output, look_ahead=False), replace(engine, batch=1, cuts="off", duplicates="keep")
     run_estimate(source, output, engine, talk, audio=audio == "copy")
 
 
+@warned_once()
 def run_estimate(
     source: SourceOptions, output: OutputOptions, engine: EngineOptions, talk: TalkOptions, *, audio: bool
 ) -> None:
@@ -129,6 +139,7 @@ def run_estimate(
     versus = find_versus(engine)
     if versus is not None:
         output = replace(output, methods=(find_weights(engine).name, versus.name))
+    output = replace(output, hold=engine.duplicates == "hold")
     outputs = plan(output, direction=engine.direction, pair=one, source=place if place and place.exists() else None)
     one_scale = output.max_flow == "clip" and any(each.style for each in outputs)
     if one_scale:
@@ -159,6 +170,8 @@ def run_estimate(
         echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         _tell(run, info, writers, count, seconds, talk.verbose)
+        if run.duplicates:
+            echo(f"{told_places('duplicates', run.duplicates)}: {_FATE[engine.duplicates]}", err=True)
 
 
 def _find_sound(
@@ -198,6 +211,7 @@ def _summary(
         "frames": run.decode.items,
         "pairs": count,
         "cuts": run.cuts,
+        "duplicates": run.duplicates,
         **described_run(run, info, seconds, damaged),
         "versus": run.versus and run.versus.name,
         "fps": _rates(run, writers),

@@ -34,7 +34,7 @@ _SECTIONS = {
 _RARE = frozenset((
     *("first_frame", "resize", "sample_fps", "short_side", "strict", "max_pixels", "deinterlace", "gaps"),
     *("percentile", "dim", "holes", "bound", "exr", "crf", "confidence", "max_flow", "floor"),
-    *("weights", "precision", "tile", "variational", "batch", "last", "graphs"),
+    *("weights", "precision", "tile", "variational", "batch", "last", "graphs", "duplicates"),
     *("verbose", "debug", "live"),
 ))  # fmt: skip
 """Parameters that the short help leaves out."""

@@ -33,7 +33,7 @@ from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
 from flowcli.cli.writing import check_stdout, described, described_weights, is_partial, told, write_all
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
-from flowcli.interpolation.options import InterpolationOptions
+from flowcli.interpolation.options import Duplicates, InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making, open_method
 from flowcli.interpolation.sound import Audio, find_sound
 from flowcli.output.kinds import CONTAINERS
@@ -53,6 +53,7 @@ from flowcli.types import open_all
     value("--times", parse_times, "T,T,...", "Frames at these times: for two pictures 0 to 1, otherwise seconds."),
     value("--shutter", parse_shutter, "0...1", "Motion blur: the share of a frame's time for which it is exposed."),
     *making_flags,
+    choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
     click.option(
         "--model",
         "method",

@@ -32,10 +32,9 @@ from flowcli.cli.values import (
 )
 from flowcli.environment import PIXELS, changed
 from flowcli.errors import UsageError
-from flowcli.interpolation.options import Duplicates
 from flowcli.output.kinds import STYLES
 from flowcli.output.options import OutputOptions
-from flowcli.types import Cuts, Gaps, Holes, Last, Layout, Precision
+from flowcli.types import Cuts, Duplicates, Gaps, Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
@@ -210,6 +209,12 @@ network_options = grouped("engine", EngineOptions, *network_flags)
 """For commands that take pairs and have their own options for models."""
 
 cuts_option = choice("--cuts", get_args(Cuts), "Where a shot ends: auto finds cuts, and estimates no flow across them.")
+duplicates_option = choice(
+    "--duplicates",
+    get_args(Duplicates),
+    "Frames that repeat the one before, as in animation. hold: pictures have the flow before, files what was measured; "
+    "keep: both have what was measured; skip: the frames are left out; zero: their flow is zero.",
+)
 
 flow_options = (
     model_option,
@@ -238,6 +243,7 @@ engine_options = grouped(
     *flow_options,
     *direction_options,
     cuts_option,
+    duplicates_option,
     choice("--last", get_args(Last), "What the last frame of each shot gets: N frames have N-1 flows."),
 )
 
@@ -338,7 +344,6 @@ encoding_flags = (
 making_flags = (
     value("--slow", parse_slow, "N", "Make it last N times as long."),
     value("--size", parse_size, "WxH|xN", "Size of the output: 1920x1080, x2, 1.5x."),
-    choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
 )
 """Which frames are made, beside their rate."""
 

@@ -136,7 +136,7 @@ class _Measuring:
     def __init__(self, options: EngineOptions, entry: Entry, talk: TalkOptions, tables: Sequence[Table]) -> None:
         self._keep_apart = options.cuts == "auto"
         # The meter, which measures scores too, finds them for the engine.
-        self._options = replace(options, cuts="off")
+        self._options = replace(options, cuts="off", duplicates="keep")
         self._entry, self._talk, self._tables = entry, talk, tables
         self._engine: Engine | None = None
         self._shots: SceneList | None = None

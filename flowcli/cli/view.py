@@ -179,8 +179,10 @@ def _opened(
             return
         frames = stack.enter_context(open_input(source))
         follower = Follower(cuts=engine.cuts == "auto")
+        # The follower finds cuts itself.
+        engine = replace(engine, cuts="off", duplicates="keep")
         watched = follower.watch(frames)
-        run = stack.enter_context(open_run(watched, source.input, plan.entry, replace(engine, cuts="off")))
+        run = stack.enter_context(open_run(watched, source.input, plan.entry, engine))
         names = _names(plan.entry.name, page.versus)
         yield Subject(title, names, frames.info), follower.looks(beside(run.pairs))
 

@@ -33,9 +33,13 @@ class Ahead:
         while len(self._waiting) > min(self._most, ROOM // size_of(pair)):
             self._draw()
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Draws those that still wait; no more may come."""
         while self._waiting:
             self._draw()
+
+    def close(self) -> None:
+        self.finish()
         self._sink.close()
 
     def abort(self) -> None:

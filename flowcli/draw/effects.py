@@ -80,7 +80,8 @@ class Color:
     def foresee(self, pair: FlowPair) -> None:
         """Notes how fast the pair is."""
         if self._fixed is None:
-            self._running.note(pair.forward.uv, pair.forward.valid, begins=pair.at.cut)
+            known = not pair.repeats
+            self._running.note(pair.forward.uv if known else None, pair.forward.valid, begins=pair.at.cut)
 
     def draw(self, pair: FlowPair) -> Frame:
         """The picture of the first pair that is noted and not drawn yet. Raises IndexError if none is noted."""

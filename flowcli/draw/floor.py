@@ -44,7 +44,7 @@ class NoiseFloor:
         if pair.at.cut:
             self._begin()
         usual = self.usual * max(pair.forward.uv.shape[1:])
-        measure = self._measure(pair)
+        measure = None if pair.repeats else self._measure(pair)
         if measure is not None:
             self._measures.append(min(max(self.factor * measure, usual / 2), usual * 2))
         aim = statistics.median_low(self._measures or [usual])

@@ -47,12 +47,11 @@ class RunningScale:
             raise ValueError("no frame has been measured")
         return self._range
 
-    def note(self, uv: Tensor, valid: Tensor | None = None, *, begins: bool = False) -> None:
-        """Measures the next frame of the video. uv: (2, H, W) pixels; valid: (H, W) bool; begins: whether a shot does.
-
-        A frame without known flow leaves the scale as it is.
+    def note(self, uv: Tensor | None, valid: Tensor | None = None, *, begins: bool = False) -> None:
+        """Measures the next frame of the video. uv: (2, H, W) pixels; None for a frame that repeats the one
+        before; valid: (H, W) bool; begins: whether a shot does. A frame without known flow leaves the scale as it is.
         """
-        self._ahead.append((measure(uv, valid, self._percentile), begins))
+        self._ahead.append((None if uv is None else measure(uv, valid, self._percentile), begins))
 
     def take(self) -> float:
         """The scale for the first frame that is noted and not taken yet. Raises IndexError if there is none."""
@@ -98,7 +97,7 @@ def clip_scale(pairs: Iterable[FlowPair], percentile: float) -> float:
             if recent:
                 highest = max(highest, statistics.median_low(recent))
             recent = []
-        length = None if pair is None else measure(pair.forward.uv, pair.forward.valid, percentile)
+        length = None if pair is None or pair.repeats else measure(pair.forward.uv, pair.forward.valid, percentile)
         if length is None:
             continue
         recent.append(length)

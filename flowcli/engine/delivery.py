@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,10 @@ class FlowBackground:
         depth: int = 4,
         watch: Stopwatch | None = None,
         begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
     ) -> None:
-        self._thread = Background(_Receiver(sink), depth, watch, begin)
+        receiver = _Receiver(sink)
+        self._thread = Background(receiver, depth, watch, begin, lambda: receiver.finish(end))
 
     def write(self, pair: FlowPair) -> None:
         uv = pair.forward.uv
@@ -67,6 +70,11 @@ class _Receiver:
                 # Its memory is not reused before this stream is done with it.
                 tensor.record_stream(self._stream)
             self._sink.write(item.pair)
+
+    def finish(self, end: Callable[[], None]) -> None:
+        """Calls `end` where pairs are written."""
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            end()
 
     def close(self) -> None:
         self._sink.close()

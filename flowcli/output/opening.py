@@ -27,6 +27,8 @@ Comment = Callable[[], str]
 """Called at the end, gives the `comment` tag of a video."""
 WritePicture = Callable[["Path", "np.ndarray"], None]
 """Writes an image to a picture file."""
+End = Callable[[], None]
+"""Called after the last item."""
 Scale = Callable[[], tuple[float, float]]
 """Returns the lowest and highest scale of the colours so far, in pixels."""
 
@@ -91,6 +93,7 @@ def open_flows(
     from flowcli.engine.delivery import FlowBackground
 
     scale: Scale | None = None
+    end: End = _nothing_left
     sink: Sink[FlowPair]
     deep, info = output.deep and info.bits > 8, replace(info, bits=8)
     if output.what == "flow":
@@ -100,7 +103,7 @@ def open_flows(
             raise ValueError(f"{output.what} are made where the frames pass")
         sink = _watching_sink(output, info, options, stdout, sound, passage)
     else:
-        sink, scale = _drawing_sink(output, info, options, stdout, sound)
+        sink, scale, end = _drawing_sink(output, info, options, stdout, sound)
         if deep and passage is not None:
             sink = as_they_were = Deep(sink)
             passage.add(as_they_were.watch, deep=True)
@@ -108,7 +111,7 @@ def open_flows(
     # One thread: a second team of OpenMP threads would compete with the network's for the cores (5 instead of 20 frames
     # per second, measured with colours of 384x256 on two cores).
     # MOST: a queue as long as the largest engine step, so that the next step can begin before this one is drawn.
-    thread = FlowBackground(sink, MOST, watch, partial(use_threads, 1))
+    thread = FlowBackground(sink, MOST, watch, partial(use_threads, 1), end)
     return Writer(output, thread, watch, scale)
 
 
@@ -130,23 +133,30 @@ def scale_text(scale: Scale) -> str:
 
 def _drawing_sink(
     output: Output, info: StreamInfo, options: OutputOptions, stdout: BinaryIO, sound: Soundtrack | None
-) -> tuple[Sink[FlowPair], Scale | None]:
-    """The sink for pictures, and the scale of their colours if they have one."""
+) -> tuple[Sink[FlowPair], Scale | None, End]:
+    """The sink for pictures, the scale of their colours if they have one, and what draws those that wait."""
     from flowcli.draw.ahead import Ahead
     from flowcli.draw.effects import Color
+    from flowcli.draw.hold import Hold
 
     effect = _effect(output, options)
     if not isinstance(effect, Color):
         frames = _frame_sink(output, effect.info(info), options, stdout, None, sound)
-        return Stage(lambda pair: effect(output.view(pair)), frames), None
+        return Stage(lambda pair: effect(output.view(pair)), frames), None, _nothing_left
 
     def scale() -> tuple[float, float]:
         return effect.scale_range
 
     frames = _frame_sink(output, effect.info(info), options, stdout, partial(scale_text, scale), sound)
-    if effect.follows and options.look_ahead:
-        return Stage(output.view, Ahead(effect, frames, info.rate)), scale
-    return Stage(lambda pair: effect(output.view(pair)), frames), scale
+    ahead = Ahead(effect, frames, info.rate) if effect.follows and options.look_ahead else None
+    drawn = ahead or Stage(effect, frames)
+    # Points of trails would move on by the flow that is held.
+    held = Stage(Hold(), drawn) if options.hold and "trails" not in (output.style, output.beside) else drawn
+    return Stage(output.view, held), scale, ahead.finish if ahead else _nothing_left
+
+
+def _nothing_left() -> None:
+    """What there is to do after the last item where none waits."""
 
 
 def _effect(output: Output, options: OutputOptions) -> Effect:

@@ -34,6 +34,8 @@ class OutputOptions(FrameOptions):
     """Speed in pixels at which colours are full; None follows the video; "clip": `draw.scale.clip_scale`."""
     look_ahead: bool = True
     """Whether colours that follow the video wait for what comes (`draw.ahead`)."""
+    hold: bool = True
+    """Whether pictures hold the flow before where a frame repeats another one (`draw.hold`)."""
     legend: bool = False
     holes: Holes = "black"
     bound: float | None = None

@@ -75,6 +75,7 @@ def test_lines_are_json_for_others(tmp_path: Path) -> None:
         "damaged": "",
         "arithmetic": "",
         "cuts": [],
+        "duplicates": [],
         "outputs": [{"path": "x.mp4", "files": 1, "size": 7, "names": [], "kind": "", "settings": None}],
     }
 

@@ -101,7 +101,7 @@ def test_a_network_that_makes_frames(
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (("--slow", "2"), "--slow, --size and --duplicates are for made frames", "add --interpolate x2, or x1"),
+        (("--slow", "2"), "--slow and --size are for made frames", "add --interpolate x2, or x1"),
         (
             ("--interpolate", "x2", "--fps", "30"),
             "--fps and --interpolate contradict each other",

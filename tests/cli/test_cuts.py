@@ -43,7 +43,7 @@ def test_every_output_of_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, *CPU]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[-1] == "cuts: 1, at 4: no flow leads there; --cuts off estimates it"
+    assert err.splitlines()[-2] == "cuts: 1, at 4: no flow leads there; --cuts off estimates it"
     for folder in ("flo", "npz", "flow_png", "color_png", "hsv", "magnitude", "warp_png", "occlusion_png"):
         assert len(list(Path(folder).iterdir())) == 7, folder
     for folder, suffix in (("flo", "flo"), ("npz", "npz"), ("flow_png", "png")):
@@ -87,7 +87,8 @@ def test_the_scale_begins_anew_in_a_shot(capsys: pytest.CaptureFixture[str]) -> 
 def test_batch_writes_cuts_down(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["batch", "in", "--out", "out", "--as", "flo", *CPU]
     assert main(command) == 0
-    assert capsys.readouterr().err.splitlines()[-1].endswith(" per second); cuts: 1, across which no flow leads")
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(" per second); cuts: 1, across which no flow leads; duplicates: 3")
     lines = [json.loads(line) for line in Path("out/manifest.jsonl").read_text().splitlines()]
     assert (lines[-1]["status"], lines[-1]["cuts"], lines[-1]["flows"]) == ("done", [BEFORE + 1], 7)
     valid = read_flow(f"out/clip/{BEFORE}.flo")[1]
@@ -119,6 +120,9 @@ def test_one_scale_for_the_whole_clip(capsys: pytest.CaptureFixture[str]) -> Non
     flow = ["convert", "v", "--out", "b/", "--as", "png", "--max-flow", "clip", "--json"]
     assert main(flow) == 0
     assert json.loads(capsys.readouterr().out)["outputs"][0]["scale"] == pytest.approx([low, low], abs=0.2)
+    # Where stored flow is unknown everywhere, the scale begins anew as it did when the flow was drawn at once.
+    assert main([*flow[:2], "--out", "d/", *flow[4:6], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"][0]["scale"] == [1, pytest.approx(8, abs=0.2)]
     assert main(["batch", "in", "--out", "c", "--as", "color.png", "--max-flow", "clip", "-q", *CPU]) == 0
     for index in range(7):
         made = read_picture(Path(f"a/{index}.png"))
@@ -131,6 +135,25 @@ def test_one_scale_for_the_whole_clip(capsys: pytest.CaptureFixture[str]) -> Non
             "error: --max-flow clip reads the input twice, and a pipe can be read once",
             "hint: name a file, or give a speed: --max-flow 20",
         ]
+
+
+def test_the_flow_of_a_second_model_is_unknown_there_too() -> None:
+    outs = ["--out", "both/", "--as", "png", "--out", "flo/", "--as", "flo"]
+    assert main(["estimate", "in/clip", *outs, "--versus", "dis", "-q", *CPU]) == 0
+    for index in range(7):
+        drawn = read_picture(Path(f"both/{index}.png"))[:HEIGHT]
+        halves = drawn[:, :WIDTH], drawn[:, WIDTH:]
+        assert [bool(half.any()) for half in halves] == [index != BEFORE] * 2, index
+        assert (read_flow(f"flo/{index}.flo")[1] is None) == (index != BEFORE)
+
+
+def test_an_input_that_is_read_twice_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in/clip/7.png").rename("in/clip/9.png")
+    for command in (["estimate", "in/clip", "--out", "a/", "--as", "png"], ["batch", "in", "--out", "b"]):
+        assert main([*command, "--max-flow", "clip", *CPU]) == 0
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+        assert len(lines) == 1
+        assert lines[0].endswith("in/clip: a gap: after 6.png comes 9.png; no flow leads across, unless --gaps bridge")
 
 
 def test_nothing_waits_where_the_source_is_live(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from flowcli.interpolation.duplicates import mark_cuts, without_duplicates
-from flowcli.shots import Change
+from flowcli.interpolation.duplicates import mark_cuts
+from flowcli.shots import Change, without_duplicates
 from flowcli.types import Frame
 from tests.moving import as_frames, camera
 
@@ -19,7 +19,7 @@ def kept(pattern: str) -> list[int]:
         Change(Frame(IMAGE, index, Fraction(index)), float(sign == "="), float(sign == "|"))
         for index, sign in enumerate(pattern)
     ]
-    return [frame.index for frame in without_duplicates(changes)]
+    return [change.frame.index for change in without_duplicates(changes)]
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_what_stays(pattern: str, expected: list[int]) -> None:
 
 
 def test_the_first_frame_has_no_score() -> None:
-    frame = Frame(IMAGE, 0, Fraction(0))
-    assert list(without_duplicates([Change(frame)])) == [frame]
+    change = Change(Frame(IMAGE, 0, Fraction(0)))
+    assert list(without_duplicates([change])) == [change]
 
 
 def test_animation_on_twos() -> None:

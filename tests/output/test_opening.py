@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from flowcli.output.naming import Output, plan, plan_frames
 from flowcli.output.opening import open_flows, open_frames
 from flowcli.output.options import FrameOptions, OutputOptions
 from flowcli.pictures import read_unscaled
+from flowcli.pipeline import use_threads
 from flowcli.types import Direction, FlowField, FlowPair, Frame, StreamInfo, drain, open_all
 from flowcli.video import Soundtrack
 from tests.video import clips
@@ -26,22 +28,32 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_outputs_compute_in_one_thread_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, seen = torch.get_num_threads(), []
+@pytest.mark.parametrize("max_flow", [None, 5.0])
+def test_outputs_compute_in_one_thread_each(max_flow: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that wait for what comes after them (those without `max_flow`) too, whatever others compute in."""
+    threads, seen = torch.get_num_threads(), []
 
     def draw(self: Color, pair: FlowPair) -> Frame:
-        seen.append(torch.get_num_threads())
+        seen.append((torch.get_num_threads(), threading.current_thread() is threading.main_thread()))
         return pair.first
 
     monkeypatch.setattr(Color, "draw", draw)
+    use_threads(3)
+    try:
+        _draw_one(max_flow)
+        assert seen == [(1, False)]
+        assert torch.get_num_threads() == 3
+    finally:
+        use_threads(threads)
+    assert Path("a/000000.png").is_file()
+
+
+def _draw_one(max_flow: float | None) -> None:
     frame = Frame(np.zeros((4, 6, 3), np.uint8), 0, Fraction(0))
-    info, options = StreamInfo(4, 6, Fraction(25)), OutputOptions(("a/",))
+    info, options = StreamInfo(4, 6, Fraction(25)), OutputOptions(("a/",), max_flow=max_flow)
     writer = open_flows(Output(Path("a"), "color", "png", folder=True), info, options, sys.stdout.buffer)
     writer.write(FlowPair(frame, frame, FlowField(torch.zeros(2, 4, 6)), at=frame))
     writer.close()
-    assert seen == [1]
-    assert torch.get_num_threads() == before
-    assert Path("a/000000.png").is_file()
 
 
 def _written(tmp_path: Path, *kinds: str, **options: Any) -> dict[str, np.ndarray]:
