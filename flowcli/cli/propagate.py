@@ -78,7 +78,9 @@ def _parse_as(text: str) -> str:
         help="Masks of key frames: a folder of PNG files, or one for the first frame.",
     ),
     *carrying_flags,
-    click.option("--check", is_flag=True, help="Estimate flow both ways where one would do: what is not found back has no say."),
+    click.option(
+        "--check", is_flag=True, help="Estimate flow both ways where one would do: what is not found back has no say."
+    ),
     click.option(
         "--suggest",
         type=click.IntRange(min=0),
