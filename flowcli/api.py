@@ -144,8 +144,8 @@ def estimate(
     variational: refines each flow with OpenCV's variational method.
     tile: side in pixels of the tiles in which larger frames are processed, if the network can: less memory, same flow.
     None for the engine's choice, 0 for whole frames.
-    batch: frames per step of the network, at most 8; their flow comes out together. Small frames are faster together.
-    None for a number that suits the size on a CPU, or the memory of a GPU.
+    batch: frames per step of the network, at most 8; their flow is ready at the same time. Small frames are faster that
+    way. None for a number that suits the size on a CPU, or the memory of a GPU.
     cuts: "auto" finds cuts, reading two frames ahead: the pair of the frames beside one has flow that is not valid
     anywhere, and is not estimated. Two frames alone are a pair, whatever they show. "off" estimates all flow.
     duplicates: frames that repeat the one before are marked, and so are their pairs (`repeats`). "hold" and "keep"
@@ -420,6 +420,10 @@ def two_or_more(frames: Iterable[Frame], name: str) -> Iterator[Frame]:
         count += 1
         yield frame
     if count == 1:
-        raise OneFrameError(f"only one frame in {name}", "flow needs two frames")
+        from flowcli.pictures import PICTURE_SUFFIXES
+
+        picture = Path(name).suffix.lower() in PICTURE_SUFFIXES
+        more = "; name the next picture too, or the folder of the sequence" if picture else ""
+        raise OneFrameError(f"only one frame in {name}", f"flow needs two frames{more}")
     if not count:
         raise InputError(f"no frames in {name}", "flow needs two frames")

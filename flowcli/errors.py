@@ -1,8 +1,12 @@
 """Errors that a user can act on; the command line prints message and hint and exits with `exit_code`."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 MEMORY_HINT = "pass --max-side or --tile, or close other programs"
+_CLOSE = 0.7
+"""How alike two words have to be, as difflib measures it: at 0.6, "cpu" is close to "gpu"."""
 _NO_MEMORY = ("allocate memory", "failed to map segment", "can't start new thread", "Insufficient memory")
 """What torch, the loader of libraries, threads and OpenCV say."""
 
@@ -56,6 +60,15 @@ class WeightsError(FlowcliError):
     """Weights are missing, damaged, unsafe or for another network."""
 
 
+class NotFetchedError(WeightsError):
+    """The model `name` is listed, but its weights have to be downloaded first."""
+
+    def __init__(self, name: str, licence: str) -> None:
+        hint = f"add --fetch, or run: flowcli models fetch {name} (licence: {licence})"
+        super().__init__(f"model {name} is listed, but its weights are not fetched yet", hint)
+        self.name = name
+
+
 class DeviceError(FlowcliError):
     """The requested device or precision is not available, or its memory is too small."""
 
@@ -64,6 +77,15 @@ class BatchError(FlowcliError):
     """The batch is finished, but some of its items failed."""
 
     exit_code = 3
+
+
+def closest(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """A hint that names the known word that comes closest, or else `otherwise`, or all that are known."""
+    words = list(known)
+    close = difflib.get_close_matches(word, words, 1, _CLOSE)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"there are: {', '.join(words)}" if otherwise is None else otherwise
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -144,7 +144,7 @@ class FlowSource(Closes):
             paths = [path for path in (group.forward, group.backward) if path is not None]
             for number, found in enumerate(zip_longest(*map(self._flows, paths))):
                 if None in found:
-                    raise InputError(f"not as many flows in one as in the other: {paths[0]} {paths[1]}", _AGAIN)
+                    raise InputError(f"different numbers of flows: {paths[0]} {paths[1]}", _AGAIN)
                 forward = found[0].flow if group.forward else None
                 backward = found[-1].flow if group.backward else None
                 stem = group.stem if named else None

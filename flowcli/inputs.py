@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import mimetypes
 import os
 import re
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,9 +66,7 @@ def find_input(text: str) -> Input:
         return Input(text, "file", (path,))
     check_link(path)
     if _ADDRESS.match(text):
-        raise InputError(
-            f"an address, not a file: {text}", "download it first, or pipe it in: curl -L ADDRESS | flowcli estimate -"
-        )
+        raise InputError(f"an address, not a file: {text}", _download(text))
     counted = _COUNTED.search(path.name)
     if counted is None and not any(sign in text for sign in _WILD):
         raise InputError(f"no such file: {text}", "check the name")
@@ -75,6 +75,28 @@ def find_input(text: str) -> Input:
         raise InputError(f"no file matches: {text}", "check the pattern")
     sequence = "" if counted is None else _without(path, counted)
     return Input(text, "pattern", tuple(sorted(matches, key=natural)), base, sequence)
+
+
+def _download(address: str) -> str:
+    """A hint how to get what is at an address."""
+    word = shlex.quote(address)
+    if address.lower().startswith(("http:", "https:", "ftp:")):
+        return f"flowcli reads files alone; download it first: curl -LO {word}"
+    return f"flowcli reads files and pipes alone: ffmpeg -i {word} -f nut - | flowcli estimate - ..."
+
+
+def quoted(words: Sequence[str]) -> str:
+    """A hint for several words that the shell made of what should be one name; "" if there is no sign of that."""
+    whole = " ".join(words)
+    if not os.path.exists(words[0]) and os.path.exists(whole):
+        return f"quote a name with spaces: {shlex.quote(whole)}"
+    paths = [Path(word) for word in words]
+    # Of videos no pattern is one input.
+    film = (mimetypes.guess_type(paths[0].name)[0] or "").startswith("video/")
+    if len(words) > 2 and not film and len({(path.parent, path.suffix) for path in paths}) == 1:
+        pattern = paths[0].parent / f"*{paths[0].suffix}"
+        return f"quote a pattern, so that it stays one input: '{pattern}'"
+    return ""
 
 
 def check_link(path: Path) -> None:

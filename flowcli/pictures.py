@@ -54,7 +54,7 @@ def read_picture(
     data = _bytes(path)
     pages = picture_pages(data)
     if page is None and (len(pages) > 1 or is_animation(data)):
-        raise InputError(f"several pictures in one file: {path}", "name it alone: its pictures are frames then")
+        raise InputError(f"several pictures in one file: {path}", "name it alone; its pictures are then frames")
     white = brightest(data)
     # Not IMREAD_COLOR_RGB: OpenCV 5 forgets the order of colours for AVIF with alpha, and gives memory that it has not
     # written for a TIFF of 16 bits.

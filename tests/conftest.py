@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +21,17 @@ os.environ.setdefault("FLOWCLI_NATIVE", "wait")
 # The same cases on every run, and no deadline: the machine may be slow.
 hypothesis.settings.register_profile("flowcli", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("flowcli")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heed_interrupts() -> None:
+    """Heeds Ctrl-C as a program in the foreground does.
+
+    A shell starts what runs in its background with SIGINT ignored; children inherit that, and tests that send them
+    the signal would wait for ever. Python sets its handler at the start unless the signal is ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -214,7 +214,7 @@ def test_a_video_both_ways_is_two_files() -> None:
 def test_two_stacks_must_be_of_one_length() -> None:
     drain(pairs(5, 6), [open_stack_sink(Path("a.npy"))])
     drain(pairs(5), [open_stack_sink(Path("a_bwd.npy"))])
-    assert refusal("a.npy", direction="both")[0] == "not as many flows in one as in the other: a.npy a_bwd.npy"
+    assert refusal("a.npy", direction="both")[0] == "different numbers of flows: a.npy a_bwd.npy"
 
 
 def test_values_for_i3d() -> None:

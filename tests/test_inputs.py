@@ -94,7 +94,7 @@ def test_numbers_in_a_pattern(pattern: str, numbers: list[str]) -> None:
     assert find_input("in/#.png").form == "file"
 
 
-FETCH = "download it first, or pipe it in: curl -L ADDRESS | flowcli estimate -"
+FETCH = "flowcli reads files alone; download it first: curl -LO https://example.com/x.mp4"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".home"))
     monkeypatch.delenv("FLOWCLI_CONFIG")
+    # matplotlib keeps its settings there, and makes the folder when it is first imported.
+    (tmp_path / ".home").mkdir()
     tools = tmp_path / ".tools"
     tools.mkdir()
     (tools / "ffmpeg").symlink_to(ffmpeg_path())

@@ -76,6 +76,14 @@ def test_answers_without_heavy_imports(root: Path, table: Path, arguments: str, 
 
 
 @pytest.mark.slow
+def test_completes_without_heavy_imports(root: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FLOWCLI_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "flowcli estimate --model p")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert probe(root, table) == (0, [])
+
+
+@pytest.mark.slow
 def test_models_without_heavy_imports(root: Path, table: Path) -> None:
     assert probe(root, table, "models") == (0, ["rich"])  # For the table.
     assert probe(root, table, "models", "--json") == (0, [])

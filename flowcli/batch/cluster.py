@@ -101,7 +101,9 @@ def _drive(ray: Any, actor: Any, task: Task, jobs: Sequence[Job], count: int) ->
             except ray.exceptions.RayError as error:
                 dead_on_start += 1
                 if dead_on_start == _STARTS:
-                    raise DeviceError(f"Ray's workers do not start: {error}", "is flowcli on all machines?") from error
+                    raise DeviceError(
+                        f"Ray's workers do not start: {error}", "install flowcli on all machines"
+                    ) from error
                 start()
                 continue
             if problem is not None:

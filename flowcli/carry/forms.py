@@ -65,7 +65,7 @@ def read_mask(path: Path, form: Form) -> np.ndarray:
         try:
             values = np.asarray(image)
         except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"damaged mask: {path}", "make it anew") from error
+            raise InputError(f"damaged mask: {path}", "make it again") from error
     if form.mode == "1":
         return values.astype(np.int32) * 255
     return _numbered(values, form, path) if form.mode == "RGB" else values.astype(np.int32)

@@ -65,7 +65,9 @@ def find_masks(text: str) -> Masks:
     for file in files[1:]:
         other, other_size = read_form(file)
         if other.mode != form.mode:
-            raise InputError(f"{file} is stored as {other.mode}, but {files[0]} as {form.mode}", "store masks alike")
+            raise InputError(
+                f"{file} is stored as {other.mode}, but {files[0]} as {form.mode}", "store all masks in the same form"
+            )
         if other_size != size:
             raise InputError(f"{file} is {_shown(other_size)}, but {files[0]} is {_shown(size)}", "make masks one size")
         if len(other.palette) > len(form.palette):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from flowcli.errors import OutputError, UsageError
+from flowcli.errors import OutputError, UsageError, closest
 from flowcli.output.kinds import CONTAINERS, frames_kind
 from flowcli.output.naming import Output, name_frames, plan_frames
 from flowcli.output.options import FrameOptions
@@ -85,8 +84,7 @@ def parse_words(word: str) -> tuple[What | None, str]:
     forms = [*(name for name, container in CONTAINERS.items() if container.pictures), ARRAYS, *TABLES]
     if (form or dot or not what) and form not in forms:
         known = [*WHATS, *forms]
-        close = difflib.get_close_matches(word, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {' '.join(known)}, or both as overlay.png"
+        hint = closest(word, known, f"known: {' '.join(known)}, or both as overlay.png")
         raise UsageError(f"unknown kind of output: --as {word}", hint)
     return what, form
 

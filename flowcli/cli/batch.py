@@ -26,22 +26,24 @@ from flowcli.carry.naming import carried_kind
 from flowcli.carry.run import CarryOptions
 from flowcli.cli.board import board
 from flowcli.cli.columns import print_columns
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import grouped, value
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     carrying_flags,
     engine_options,
-    grouped,
     making_flags,
     selection_options,
     talk_options,
-    value,
     writing_options,
 )
+from flowcli.cli.presets import preset_option
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value, parse_as, parse_new_rate
 from flowcli.errors import BatchError, InputError, UsageError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Multiple
+from flowcli.output.kinds import KINDS
 from flowcli.output.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -119,27 +121,27 @@ batch_options = grouped(
         "--root",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
-        help="Name items by their paths below FOLDER instead of their paths below INPUT.",
+        help="Name items by their paths below FOLDER, not below INPUT.",
     ),
     click.option(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Items in progress at a time.  [default: one per GPU, or one; with --ray, one per GPU or CPU]",
+        help="How many items are processed at a time.  [default: one per GPU, or one; with --ray, one per GPU or CPU]",
     ),
     click.option(
         "--shard",
         "share",
         type=Value(parse_share),
         metavar="I/N",
-        help="Do part I of N; other parts may run at the same time with the same DIR.",
+        help="Process part I of N; other parts can run at the same time with the same DIR.",
     ),
     click.option("--retry", is_flag=True, help="Retry items that failed in an earlier run."),
     value(
         "--interpolate",
         parse_new_rate,
         "RATE|xN",
-        "Make frames between frames instead of flow, at this rate; NAME may then be blend, nearest or videoinr too.",
+        "Make frames between frames instead of flow, at this rate; NAME can then also be blend, nearest or videoinr.",
     ),
     *making_flags,
     click.option(
@@ -147,7 +149,7 @@ batch_options = grouped(
         is_flag=False,
         flag_value="auto",
         metavar="[ADDRESS]",
-        help="Run on a Ray cluster; without ADDRESS, on the one that this machine belongs to.",
+        help="Run on a Ray cluster; without ADDRESS, on the cluster that this machine belongs to.",
     ),
 )
 
@@ -161,7 +163,7 @@ batch_options = grouped(
     click.option(
         "--as",
         "kinds",
-        type=Value(_parse_word),
+        type=Value(_parse_word, KINDS),
         multiple=True,
         metavar="KIND",
         help="What to write for each item; may be repeated.  [default: color, mp4 or masks]",
@@ -180,7 +182,9 @@ batch_options = grouped(
     ),
     *carrying_flags,
 )
+@preset_option
 @engine_options
+@fetch_option
 @talk_options
 def command(
     options: BatchOptions,
@@ -190,7 +194,7 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Estimate the optical flow of many videos, make frames between theirs or carry masks along it, and resume.
+    """Estimate the optical flow of many videos, make frames between their frames, or carry masks; runs can be resumed.
 
     INPUT is a video, a folder of frames, a folder to search for both at any depth, a quoted glob, a text file with one
     of these per line (names.txt), or - for such a list on stdin.
@@ -212,12 +216,11 @@ def command(
       masks                     a folder of PNG files for each item; also masks.mp4
       overlay alpha confidence  a video for each item; also overlay.png
 
-    In TEMPLATE, {folder}, {stem} and {name} (with suffix) are the item's, {what} and {format} the output's.
+    In TEMPLATE, {folder}, {stem} and {name} (with suffix) stand for the item, {what} and {format} for the output.
 
     DIR/manifest.jsonl records each item, its outputs and their options, and what was left out. Run the same command
-    again to resume, or with more kinds: outputs that are finished stay as they are. Where the input has changed they
-    are made again; if options or the model have changed, only with -y. Failed items need --retry; videos of one frame
-    are skipped.
+    again to resume, or add kinds: finished outputs stay unchanged. They are made again where the input has changed, and
+    with -y where options or the model have changed. --retry tries failed items again. Videos of one frame are skipped.
 
     \b
     Examples:

@@ -14,12 +14,12 @@ import click
 from flowcli import models
 from flowcli.api import EngineOptions, find_weights
 from flowcli.cli.columns import print_columns
+from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
     device_option,
-    grouped,
     model_option,
     precision_option,
     refine_option,
@@ -27,6 +27,7 @@ from flowcli.cli.options import (
 )
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
+from flowcli.cli.words import Choice
 from flowcli.errors import FfmpegError, UsageError, WeightsError
 from flowcli.weights import entries
 
@@ -54,7 +55,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @click.command("bench", cls=HelpedCommand)
-@click.argument("parts", type=click.Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline|endurance]...")
+@click.argument("parts", type=Choice(PARTS), nargs=-1, metavar="[kernels|network|pipeline|endurance]...")
 @click.option(
     "--size",
     type=Value(parse_size),
@@ -68,16 +69,16 @@ def parse_size(text: str) -> tuple[int, int]:
     type=click.FloatRange(0, 3600),
     default=10,
     show_default=True,
-    help="Time for each part, but at least three rounds.",
+    help="Time for each part; at least three rounds are measured.",
 )
 @click.option(
-    "--frames", type=click.IntRange(min=3), default=40, show_default=True, help="Length of the pipeline's clip."
+    "--frames", type=click.IntRange(min=3), default=40, show_default=True, help="Length of the clip for the pipeline."
 )
 @click.option(
     "--busy",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Measure the network beside N programs that spin, too; or alone, if nothing else is named.",
+    help="Measure the network also beside N programs that keep the cores busy; nothing else, if no part is named.",
 )
 @grouped("engine", EngineOptions, model_option, refine_option, device_option, precision_option, batch_option)
 @talk_options
@@ -90,11 +91,11 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure the speed of kernels, network and pipeline; by default of these three.
+    """Measure the speed of the kernels, the network and the pipeline; by default, of all three.
 
-    Everything is measured in turns, round by round, so that other programs disturb all of it alike. The median is shown
-    and, in brackets, the quartiles. Times are per pair of frames, for kernels per call. A ratio says how many times as
-    long the reference takes. Do not trust numbers from a busy machine: the first line shows the load.
+    All alternatives take turns, round by round, so that other programs disturb them alike. The table shows medians and,
+    in brackets, quartiles. Times are per pair of frames; for kernels, per call. A ratio says how many times as long the
+    reference takes. Do not trust numbers from a busy machine: the first line shows the load.
 
     \b
     kernels   each operator on the inputs that networks give it at this size.
@@ -112,12 +113,12 @@ def command(
               plain torch, both frames of a pair encoded, random weights) and of DIS.
     endurance the same with a clip of --frames, once: pairs per second and memory for each minute.
 
-    With --busy, the network when it is quiet and beside the spinning programs, by turns, and how many times as long as
-    by a fair share of the cores that takes.
+    With --busy, the network is measured alone and beside N programs that keep the cores busy, in turns. The ratio says
+    how many times as long it takes as with a fair share of the cores.
 
-    A network without weights here (--model pwcnet) gets random ones, which hardly change its speed. For a network that
-    makes frames (--model videoinr), encode is for a pair whose sides are a quarter of --size, decode for one frame of
-    that size; the most memory that the process had is shown.
+    A network whose weights are not here (--model pwcnet) gets random ones, which hardly change its speed. For a network
+    that makes frames (--model videoinr), encode is for a pair whose sides are a quarter of --size, decode for one frame
+    of that size; the most memory that the process had is shown.
 
     \b
     Examples:

@@ -8,6 +8,7 @@ import click
 
 from flowcli.cli.columns import print_columns
 from flowcli.cli.options import TalkOptions, talk_options
+from flowcli.cli.presets import PRESETS, in_words
 from flowcli.cli.settings import check_keys, files, find_settings
 from flowcli.cli.streams import echo
 
@@ -22,7 +23,8 @@ def command() -> None:
       [estimate]
       style = "arrows"          for flowcli estimate
       legend = true
-    Options on the command line come first, then the file in the current folder, then the user's own.
+    Options on the command line come first, then the file in the current folder, then the user's own, then what
+    --preset names, which a file may set too: preset = "fast".
     FLOWCLI_CONFIG=off reads no file.
     """
 
@@ -31,7 +33,7 @@ def command() -> None:
 @talk_options
 @click.pass_context
 def show_command(context: click.Context, talk: TalkOptions) -> None:
-    """List the settings of all commands, and the files that they come from."""
+    """List the settings of all commands, with the files that they come from, and the presets."""
     group = context.find_root().command
     assert isinstance(group, click.Group)
     loaded = {name: group.get_command(context, name) for name in group.list_commands(context)}
@@ -46,13 +48,18 @@ def show_command(context: click.Context, talk: TalkOptions) -> None:
             {"command": name, "option": each.option, "value": each.value, "file": str(each.file)}
             for name, each in found
         ]
-        echo(json.dumps({"files": [str(file) for file in places if file.is_file()], "settings": settings}))
+        echo(
+            json.dumps(
+                {"files": [str(file) for file in places if file.is_file()], "settings": settings, "presets": PRESETS}
+            )
+        )
         return
     for file in places:
         echo(f"{file}{'' if file.is_file() else ' (not there)'}")
     if found:
         rows = [(name, f"--{each.option}", _shown(each.value), str(each.file)) for name, each in found]
         print_columns(("command", "option", "value", "from"), rows, left=4)
+    print_columns(("preset", "is the same as"), [(name, in_words(name)) for name in PRESETS], left=2)
 
 
 def _shown(value: object) -> str:

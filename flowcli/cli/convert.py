@@ -14,16 +14,11 @@ from typing import get_args
 import click
 
 from flowcli.api import SourceOptions, check_read_twice, open_input
+from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import (
-    TalkOptions,
-    direction_options,
-    first_frame_option,
-    grouped,
-    talk_options,
-    whole_output_options,
-)
+from flowcli.cli.options import TalkOptions, direction_options, first_frame_option, talk_options, whole_output_options
 from flowcli.cli.streams import echo
+from flowcli.cli.words import Choice
 from flowcli.cli.writing import check_stdout, described, note_legend, told, write_all
 from flowcli.errors import UsageError
 from flowcli.matching import match_frames
@@ -58,7 +53,7 @@ class ReadingOptions:
     click.option(
         "--from",
         "kind",
-        type=click.Choice(get_args(FlowKind)),
+        type=Choice(get_args(FlowKind)),
         help="What an .npy (N, H, W, 2) holds: I3D's clipped and scaled flow, or pixels.",
     ),
     click.option(

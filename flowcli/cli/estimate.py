@@ -25,10 +25,14 @@ from flowcli.api import (
     open_input,
     open_run,
 )
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import choice
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, choice, engine_options, output_options, source_options, talk_options
+from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
+from flowcli.cli.presets import preset_option
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
+from flowcli.cli.words import completed, model_names
 from flowcli.cli.writing import check_stdout, described, described_run, note_legend, told, told_places, write_all
 from flowcli.errors import UsageError
 from flowcli.once import warned_once
@@ -53,18 +57,21 @@ _FATE: dict[Duplicates, str] = {
 @click.command("estimate", cls=HelpedCommand)
 @source_options
 @output_options
+@preset_option
 @engine_options
 @click.option(
     "--versus",
     metavar="NAME|FILE",
-    help="Draw the flow of another model too, beside the first one, at the same scale and with the names below.",
+    shell_complete=completed(model_names),
+    help="Draw the flow of a second model beside the first, at the same scale and with their names.",
 )
 @click.option(
     "--live",
     is_flag=True,
-    help="Let nothing wait, for a live source: as --batch 1 --cuts off --duplicates keep; colours do not look ahead.",
+    help="Keep the delay short, for a live source: like --batch 1 --cuts off --duplicates keep, without looking ahead.",
 )
-@choice("--audio", ("none", "copy"), "Sound of videos of pictures: that of INPUT, or none.")
+@choice("--audio", ("none", "copy"), "Copy the sound of INPUT into videos of pictures, or leave it out.")
+@fetch_option
 @talk_options
 def command(
     source: SourceOptions, output: OutputOptions, engine: EngineOptions, live: bool, audio: str, talk: TalkOptions
@@ -89,9 +96,9 @@ def command(
 
     \b
     KIND is a content, a format, or CONTENT.FORMAT:
-      color flow warp                content: colours, vectors, the second frame brought onto the first
+      color flow warp                content: colours, vectors, the second frame moved onto the first
       arrows overlay trails ...      content: the flow in that style; color takes the style of --style
-      occlusion confidence           content: what the next frame hides; how well both directions agree
+      occlusion confidence           content: what the next frame hides; how far both directions agree
       rgb stats                      content: the frames themselves; a table, as from flowcli stats
       flo pfm flo5 npy npz exr tsn   format: files of flow, most of them float32
       png jpg mp4 mkv ...            format: pictures and videos

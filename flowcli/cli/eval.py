@@ -17,12 +17,15 @@ import click
 from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import choice
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.maskscores import check_baselines, find_models, mask_options, mask_scores
 from flowcli.cli.occlusionscores import occlusion_scores
-from flowcli.cli.options import TalkOptions, choice, network_options, talk_options
+from flowcli.cli.options import TalkOptions, network_options, talk_options
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
+from flowcli.cli.words import completed, model_names
 from flowcli.errors import UsageError
 from flowcli.evaluation.options import MaskOptions
 from flowcli.interpolation.options import InterpolationOptions
@@ -40,7 +43,7 @@ PAIRS: Names = ("set", "pair")
 MASKS: Names = ("given", "sequence")
 
 
-@click.command("eval", cls=HelpedCommand)
+@click.command("eval", cls=HelpedCommand, own=("every",))
 @click.argument("dataset", type=click.Path())
 @click.option(
     "-m",
@@ -48,36 +51,38 @@ MASKS: Names = ("given", "sequence")
     "models",
     multiple=True,
     metavar="NAME|FILE",
-    help="As for estimate; with --task frames as for interpolate, or a model of flow, along whose flow splat moves "
-    "frames; may be repeated.  [default: rpwc, or splat]",
+    shell_complete=completed(model_names),
+    help="As for `flowcli estimate`; with --task frames as for `flowcli interpolate`, or a flow model for splat to "
+    "use; may be repeated.  [default: rpwc, or splat]",
 )
 @choice(
     "--task",
     get_args(Task),
-    "What is measured: flow, frames made between frames, carried masks, or masks of occlusion.",
+    "What is measured: flow, frames made between frames, carried masks, or occlusion masks.",
 )
 @click.option(
     "--baseline",
     "baselines",
     multiple=True,
     metavar="NAME",
-    help=f"Measure another method on the same pairs: {', '.join(entries.CLASSIC)}; for frames also minterpolate, or "
+    help=f"Measure another method on the same data: {', '.join(entries.CLASSIC)}; for frames also minterpolate, or "
     "your own package.module:function; for masks chains of that flow, or copy; may be repeated.",
 )
 @click.option(
     "--every",
     type=click.IntRange(min=2),
     metavar="N",
-    help="For frames: of the videos or folders of frames that DATASET names, keep each Nth frame, and make the others. "
-    "For masks: give every Nth mask, and carry it to the frames between.  [default: 10]",
+    help="With --task frames: keep every Nth frame of a video or folder, and make the others. With --task masks: give "
+    "every Nth mask, and carry it to the frames between.  [default: 10]",
 )
 @mask_options
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="DIR", help="Folder for flow, error pictures and contact sheets."
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is in DIR.")
-@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated lines on stdout, one for each pair and set.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated lines, one for each pair and set.")
 @network_options
+@fetch_option
 @talk_options
 def command(
     dataset: str,
@@ -92,14 +97,14 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Measure models on pairs with ground truth, made frames on recorded ones, or carried masks on painted ones.
+    """Measure how well models estimate flow, make frames, carry masks or find occlusions, on data with known results.
 
     DATASET is the folder of MPI-Sintel, KITTI 2012 or 2015, Middlebury or FlyingChairs as it is distributed, a folder
     of files PAIR_img1.*, PAIR_img2.* and PAIR_flow.*, or a folder of such folders.
 
     \b
     EPE            mean endpoint error, pixels
-    noc occ        EPE of pixels that the second frame shows, and does not show; empty if a pair does not say which
+    noc occ        EPE of pixels that are visible, or hidden, in the second frame; empty if a pair does not say which
     s0-10 ...      EPE of pixels whose true motion is 0 to 10, 10 to 40, 40 and more pixels
     Fl             share of errors above 3 px and 5 % of the true length
     1px 3px 5px    share of errors above 1, 3 and 5 px
@@ -109,7 +114,7 @@ def command(
 
     With --task frames, DATASET is a folder of folders SET/NAME with three pictures in a row, 0.*, 1.* and 2.*: the
     frame that is made between 0 and 2 is compared with 1. With --every N it is a video, a folder of frames, or a
-    quoted glob of such, and there is a row for each place between the frames that are kept.
+    quoted glob of such, and the result has a row for each position between the frames that are kept.
 
     \b
     PSNR SSIM      of red, green and blue; PSNR-Y and SSIM-Y of the luma alone
@@ -123,11 +128,11 @@ def command(
     mIoU           intersection over union of several labels (over all frames, mean over labels)
 
     With --task occlusion, --as occlusion is compared with the masks of the pairs that have some; --baseline consistency
-    adds what the flow's way forth and back says alone.
+    adds the simple check that the flow forward and back returns to the same pixel.
 
     \b
-    precision      share of the pixels found that are hidden or outside (from here on: over all pixels)
-    recall F1      share of such pixels that is found; the harmonic mean of both
+    precision      share of found pixels that truly are hidden or outside (from here on: over all pixels)
+    recall F1      share of the true pixels that are found; harmonic mean of both
 
     -v lists every pair or sequence as well; --json and --csv always do.
 

@@ -13,7 +13,8 @@ from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.given import GivenOptions, open_given_run
 from flowcli.carry.naming import Target
 from flowcli.carry.run import CarryOptions
-from flowcli.cli.options import TalkOptions, grouped
+from flowcli.cli.grouping import grouped
+from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import described, described_run, told, write_all
@@ -35,7 +36,7 @@ given_options = grouped(
         "pictures",
         multiple=True,
         metavar="FRAME=PICTURE",
-        help="A picture painted over one frame, named or numbered; may be repeated.",
+        help="A frame by name or number, and the picture painted over it; may be repeated.",
     ),
     click.option(
         "--tensors",

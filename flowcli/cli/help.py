@@ -17,9 +17,9 @@ from flowcli.output.options import OutputOptions
 WIDTH = 100
 _OTHER = {
     "Input": {"max_pixels"},
-    "Estimation": {"flow"},
+    "Estimation": {"flow", "fetch"},
     "Output": {"audio", "no_audio", "name"},
-    "Run": {"help_all", "keep_partial", "live"},
+    "Run": {"help_all", "keep_partial", "live", "preset_name"},
 }
 _SECTIONS = {
     name: {field.name for field in dataclasses.fields(kind)} | _OTHER[name]
@@ -34,7 +34,7 @@ _SECTIONS = {
 _RARE = frozenset((
     *("first_frame", "resize", "sample_fps", "short_side", "strict", "max_pixels", "deinterlace", "gaps"),
     *("percentile", "dim", "holes", "bound", "exr", "crf", "confidence", "max_flow", "floor"),
-    *("weights", "precision", "tile", "variational", "batch", "last", "graphs", "duplicates"),
+    *("weights", "precision", "tile", "variational", "batch", "last", "graphs", "fetch", "duplicates"),
     *("verbose", "debug", "live"),
 ))  # fmt: skip
 """Parameters that the short help leaves out."""
@@ -50,7 +50,7 @@ class HelpedCommand(click.Command):
     def __init__(self, *arguments: Any, own: Collection[str] = (), rare: Collection[str] = (), **values: Any) -> None:
         super().__init__(*arguments, **values)
         self._own, self._rare = frozenset(own), (_RARE - frozenset(own)) | frozenset(rare)
-        everything = "Show all options, and what words such as OUT mean."
+        everything = "Show all options, and explain words such as OUT."
         self.params.append(
             click.Option(
                 ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_show_all, help=everything

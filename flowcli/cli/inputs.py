@@ -7,11 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowcli.api import SourceOptions
+from flowcli.errors import UsageError
+from flowcli.inputs import quoted
 
 
 def as_sources(inputs: Sequence[str], options: SourceOptions | None = None) -> list[SourceOptions]:
-    """The source for each input; two pictures are one pair. options: how they are read."""
+    """The source for each input; two pictures are one pair. options: how they are read.
+
+    Raises UsageError for what the shell made of one name or pattern.
+    """
     options = options or SourceOptions()
+    if len(inputs) > 1 and (hint := quoted(inputs)):
+        raise UsageError(f"{len(inputs)} inputs, which look like one: {inputs[0]} ...", hint)
     if len(inputs) == 2 and all(map(_is_picture, inputs)):
         return [replace(options, input=inputs[0], second=inputs[1])]
     return [replace(options, input=each) for each in inputs]

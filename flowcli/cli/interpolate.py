@@ -13,23 +13,23 @@ from typing import get_args
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, open_input
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import choice, grouped, value
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import (
     TalkOptions,
     batch_option,
-    choice,
     encoding_flags,
-    grouped,
     keep_option,
     making_flags,
     network_flags,
     source_options,
     talk_options,
     targets_option,
-    value,
 )
 from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
+from flowcli.cli.words import completed, frame_makers, model_names
 from flowcli.cli.writing import check_stdout, described, described_weights, is_partial, told, write_all
 from flowcli.errors import InputError, UsageError
 from flowcli.inputs import STDIN
@@ -50,8 +50,13 @@ from flowcli.types import open_all
     "wanted",
     InterpolationOptions,
     value("--fps", parse_new_rate, "RATE|xN", "Frame rate of the output: 60, 24000/1001, x2, x2.5."),
-    value("--times", parse_times, "T,T,...", "Frames at these times: for two pictures 0 to 1, otherwise seconds."),
-    value("--shutter", parse_shutter, "0...1", "Motion blur: the share of a frame's time for which it is exposed."),
+    value(
+        "--times",
+        parse_times,
+        "T,T,...",
+        "Make frames at these times: from 0 to 1 between two pictures, otherwise in seconds.",
+    ),
+    value("--shutter", parse_shutter, "0...1", "Motion blur: for what share of a frame's time the shutter is open."),
     *making_flags,
     choice("--duplicates", get_args(Duplicates), "Frames that repeat the one before: skip leaves them out first."),
     click.option(
@@ -60,14 +65,15 @@ from flowcli.types import open_all
         default=InterpolationOptions.method,
         show_default=True,
         metavar="NAME|FILE",
-        help="How frames are made: splat moves them along the flow, blend mixes, nearest repeats; or a network that "
-        "makes frames, such as videoinr, or a file of its weights.",
+        shell_complete=completed(frame_makers),
+        help="How frames are made: splat moves pixels along the flow, blend mixes the two frames, nearest repeats "
+        "one; or a network that makes frames, such as videoinr, or a file of its weights.",
     ),
 )
 @click.option(
-    "--times-from", type=click.Path(), metavar="FILE", help="Read the times from a text file, one in each line."
+    "--times-from", type=click.Path(), metavar="FILE", help="Read the times from a text file, one time per line."
 )
-@choice("--audio", get_args(Audio), "Sound: copy leaves it out where --slow or --times change the pace.")
+@choice("--audio", get_args(Audio), "What happens to the sound; copy drops it where --slow or --times change the pace.")
 @click.option("--no-audio", is_flag=True, help="The same as --audio none.")
 @grouped(
     "engine",
@@ -78,7 +84,8 @@ from flowcli.types import open_all
         default=EngineOptions.model,
         show_default=True,
         metavar="NAME|FILE",
-        help="The model that estimates the flow, as --model of estimate.",
+        shell_complete=completed(model_names),
+        help="The model that estimates the flow, like --model of `flowcli estimate`.",
     ),
     *network_flags,
     batch_option,
@@ -97,6 +104,7 @@ from flowcli.types import open_all
     *encoding_flags,
     keep_option,
 )
+@fetch_option
 @talk_options
 def command(
     source: SourceOptions,
@@ -120,11 +128,11 @@ def command(
       middle.png                     one picture, for one time
       -                              y4m on stdout
 
-    Inputs of more than 8 bits per channel are worked on in 16: .mp4, .mkv, .mov, .webm and y4m get 10 of them, .png and
-    .tif all.
+    Inputs with more than 8 bits per channel are processed with 16 bits: .mp4, .mkv, .mov, .webm and y4m store
+    10 of them, .png and .tif store all.
 
-    A frame of the input whose time is asked for comes out as it is. Nothing is mixed across a cut: the nearer frame is
-    repeated. Frame times of the input may vary; with --fps or --slow the output has a constant rate.
+    An input frame whose time is asked for is copied unchanged. Frames are never mixed across a cut: the nearer frame is
+    repeated. The input may have a variable frame rate; with --fps or --slow the output has a constant one.
 
     \b
     flowcli interpolate in.mp4 --fps 60 -o smooth.mp4
@@ -204,7 +212,7 @@ def _read_times(path: Path) -> tuple[Fraction, ...]:
         try:
             (time,) = parse_times(line)
         except ValueError:
-            raise InputError(f"time {number} in {path} is none: {line}", "write seconds, as 0.25 or 1/4") from None
+            raise InputError(f"line {number} of {path} is no time: {line}", "write seconds, as 0.25 or 1/4") from None
         if times and time < times[-1]:
             raise InputError(f"time {number} in {path} goes back: {line}", "times must not go back")
         times.append(time)

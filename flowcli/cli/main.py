@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import difflib
 import importlib
 import io
 import logging
@@ -21,8 +20,10 @@ from flowcli.cli.help import WIDTH
 from flowcli.cli.options import DEBUG, PARTIAL
 from flowcli.cli.settings import find_settings
 from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
+from flowcli.cli.words import UnknownWord
 from flowcli.environment import kernels_first, share_cores
-from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, first_line, is_memory_error
+from flowcli.errors import MEMORY_HINT, FlowcliError, UsageError, closest, first_line, is_memory_error
+from flowcli.inputs import quoted
 
 COMMANDS = (
     "estimate",
@@ -57,11 +58,11 @@ class Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, context: click.Context, name: str) -> click.Command:
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS and context.resilient_parsing:
+            return None
         if name not in COMMANDS:
-            close = difflib.get_close_matches(name, COMMANDS, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(COMMANDS)}"
-            raise UsageError(f"no such command: {name}", hint)
+            raise UsageError(f"no such command: {name}", closest(name, COMMANDS))
         return _load(name)
 
     def resolve_command(
@@ -70,10 +71,13 @@ class Commands(click.Group):
         """As click's, but an input in the place of a command is drawn: `flowcli in.mp4`."""
         if args[0] not in COMMANDS and looks_like_input(args[0]):
             return args[0], _load("draw"), args
+        if args[0] not in COMMANDS and not context.resilient_parsing and (hint := quoted(args)):
+            raise UsageError(f"no such command, and no such file: {args[0]}", hint)
         name, command, rest = super().resolve_command(context, args)
         if name in _WAITING:
             context.with_resource(kernels_first())
-        if name is not None and command is not None:
+        # A shell that asks for words that fit is not told of mistakes in a file.
+        if name is not None and command is not None and not context.resilient_parsing:
             settings = find_settings(name, command, dict.fromkeys(COMMANDS))
             context.default_map = {name: {parameter: each.value for parameter, each in settings.items()}}
         return name, command, rest
@@ -133,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "flowcli"
-        _say(error.format_message(), f"{path} --help shows what there is")
+        close = error.hint if isinstance(error, UnknownWord) else ""
+        _say(error.format_message(), close or f"{path} --help shows what there is")
         return error.exit_code
     except FlowcliError as error:
         if settings.get(DEBUG):

@@ -11,7 +11,8 @@ import click
 
 from flowcli.api import EngineOptions
 from flowcli.carry.run import CarryOptions
-from flowcli.cli.options import TalkOptions, grouped
+from flowcli.cli.grouping import grouped
+from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
 from flowcli.evaluation.options import MaskOptions
@@ -31,9 +32,9 @@ mask_options = grouped(
         "--ignore",
         type=click.IntRange(min=0),
         metavar="LABEL",
-        help="For masks: leave out pixels that truly have this label.",
+        help="With --task masks: ignore pixels whose true label this is.",
     ),
-    click.option("--refine-edges", is_flag=True, help="For masks: as for propagate."),
+    click.option("--refine-edges", is_flag=True, help="With --task masks: as for `flowcli propagate`."),
 )
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowcli import __version__
-from flowcli.atomic import check_free
 from flowcli.cli.columns import print_columns
+from flowcli.cli.fetching import fetch_model
 from flowcli.cli.options import TalkOptions, talk_options
-from flowcli.cli.progress import downloading
 from flowcli.cli.streams import echo
-from flowcli.errors import FetchError, UsageError, WeightsError
+from flowcli.cli.words import completed, model_names, own_names, published
+from flowcli.errors import UsageError, WeightsError
 from flowcli.models import flavours
 from flowcli.weights import entries
 
@@ -24,21 +22,20 @@ if TYPE_CHECKING:
     from flowcli.models.flavours import Download, Flavour
     from flowcli.weights.entries import Entry
 
-MOST = 2**31
-"""Largest size of published weights, bytes."""
-IMPORT_HELP = f"""Take in the weights in FILE, as their authors published them.
+IMPORT_HELP = f"""Import published weights from FILE.
 
-Which network they are of is told by their names and shapes. They are tried, and kept for `--model NAME`. Of a set of
-files, such as SpyNet's modelL1_F.t7 and so on, name one: the others lie beside it.
+flowcli recognises the network by the names and shapes of the tensors, tries it, and keeps the weights for
+`--model NAME`. If a model consists of several files, such as SpyNet's modelL1_F.t7 and so on, name one of them; the
+others have to be in the same folder.
 
-Known are: {", ".join(flavour.title for flavour in flavours.flavours())}. Copies of others that left the names as they
-are, such as PTLFlow's, are known as well.
+These are known: {", ".join(flavour.title for flavour in flavours.flavours())}. Copies that kept the
+names of the tensors, such as PTLFlow's, work as well.
 
-"published" and "measured" in `flowcli models info NAME` are mean endpoint errors in pixels, as the authors gave them
-and as this project measured them.
+"published" and "measured" in `flowcli models info NAME` are mean endpoint errors in pixels, as stated by the authors
+and as measured by this project.
 """
 
-name_option = click.option("--name", help="What the weights are called from then on.  [default: after what they are]")
+name_option = click.option("--name", help="Name for the weights.  [default: that of the model]")
 overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Replace a model of that name.")
 
 
@@ -46,13 +43,13 @@ overwrite_option = click.option("-y", "--overwrite", is_flag=True, help="Replace
 @talk_options
 @click.pass_context
 def command(context: click.Context, talk: TalkOptions) -> None:
-    """List the models, with where their weights come from.
+    """List the models: those that are here, and those that can be fetched.
 
     \b
-    flowcli models                                   what is here, and what can be fetched
-    flowcli models info pwcnet                       where it comes from, its licence, size and errors
+    flowcli models                                   list what is here, and what can be fetched
+    flowcli models info pwcnet                       show its source, licence, size and errors
     flowcli models fetch pwcnet                      download what others published
-    flowcli models import pwc_net.pth.tar            take in a file that you have
+    flowcli models import pwc_net.pth.tar            import a file that you have
     flowcli models remove pwcnet                     delete what was fetched or imported
     flowcli estimate in.mp4 -o flow.mp4 -m pwcnet    use it
     """
@@ -93,10 +90,10 @@ def _place(entry: Entry) -> str:
 
 
 @command.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=completed(model_names))
 @talk_options
 def info_command(name: str, talk: TalkOptions) -> None:
-    """Show where the model NAME comes from, with its licence, size, and errors on benchmarks."""
+    """Show the source, licence, size and measured errors of the model NAME."""
     published = {download.name: (download, flavour) for flavour, download in flavours.downloads()}
     here = {entry.name for entry in (*entries.entries(), *entries.imported()[0])}
     if name in published and name not in here:
@@ -117,12 +114,12 @@ def info_command(name: str, talk: TalkOptions) -> None:
 
 
 @command.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=completed(own_names))
 @talk_options
 def remove_command(name: str, talk: TalkOptions) -> None:
-    """Delete the weights NAME, which were fetched or imported."""
+    """Delete the weights NAME, which you fetched or imported."""
     file = entries.home() / f"{name}.safetensors"
-    own = [path.stem for path in sorted(entries.home().glob("*.safetensors"))]
+    own = own_names()
     if name not in own:
         if any(entry.name == name for entry in (*entries.entries(), *entries.classics())):
             raise UsageError(f"{name} belongs to flowcli", "only what was fetched or imported can be removed")
@@ -194,63 +191,10 @@ def _tell(entry: Entry, talk: TalkOptions) -> None:
 
 
 @command.command("fetch")
-@click.argument("published_name", metavar="NAME")
+@click.argument("published_name", metavar="NAME", shell_complete=completed(published))
 @name_option
 @overwrite_option
 @talk_options
 def fetch_command(published_name: str, name: str | None, overwrite: bool, talk: TalkOptions) -> None:
-    """Download the weights NAME of `flowcli models` from where their authors or others keep them, and take them in."""
-    wanted, flavour = _find(published_name)
-
-    from flowcli.weights.importing import import_weights
-    from flowcli.weights.known import compare
-
-    name = name or wanted.name
-    entries.home().mkdir(parents=True, exist_ok=True)
-    check_free(entries.home() / f"{name}.safetensors", overwrite)
-    if not talk.quiet:
-        echo(f"{wanted.name}: {wanted.url}\nlicence: {flavour.licence}", err=True)
-    file = entries.home() / (wanted.file or wanted.url.rpartition("/")[2])
-    digest, url = _download(wanted, file, talk)
-    try:
-        if not digest.startswith(wanted.sha256):
-            raise FetchError(f"{url} has the sha256 {digest}, expected {wanted.sha256}...", "try again later")
-        # Of the name, since the same file may come by https the next time.
-        first = compare(entries.home(), wanted.url, digest)
-        if first and len(wanted.sha256) < len(digest) and not talk.quiet:
-            echo(_unvouched(wanted, url, digest), err=True)
-        entry = import_weights(file, name, epe=wanted.epe, measured=wanted.measured, overwrite=overwrite)
-    finally:
-        file.unlink()
-    _tell(entry, talk)
-
-
-def _download(wanted: Download, file: Path, talk: TalkOptions) -> tuple[str, str]:
-    """The hash of what came, and from where: by https wherever the host has it."""
-    from flowcli.weights.fetch import fetch
-
-    secure = wanted.url.replace("http://", "https://", 1)
-    for url in dict.fromkeys((secure, wanted.url)):
-        try:
-            with downloading(wanted.name, show=not talk.quiet) as report:
-                return fetch(url, file, most=MOST, agent=f"flowcli/{__version__}", report=report), url
-        except FetchError:
-            if url == wanted.url:
-                raise
-    raise AssertionError("one address at least was tried")
-
-
-def _unvouched(wanted: Download, url: str, digest: str) -> str:
-    """What to say of weights that nobody has stated the whole hash of."""
-    stated = f"only {len(wanted.sha256)} digits of its sha256 are stated" if wanted.sha256 else "no hash is stated"
-    plain = ", and it came over plain http" if url.startswith("http:") else ""
-    return f"nothing vouches for this file: {stated}{plain}\nits sha256 is kept, and compared from now on: {digest}"
-
-
-def _find(name: str) -> tuple[Download, Flavour]:
-    there = {download.name: (download, flavour) for flavour, download in flavours.downloads()}
-    if name not in there:
-        close = difflib.get_close_matches(name, there, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(there)}"
-        raise UsageError(f"no weights to fetch are called {name}", hint)
-    return there[name]
+    """Download the weights NAME, which `flowcli models` lists, and import them."""
+    _tell(fetch_model(published_name, name, overwrite=overwrite, quiet=talk.quiet), talk)

@@ -15,10 +15,12 @@ from flowcli.carry.naming import Target
 from flowcli.carry.networks import NetOptions, WhenNeeded, open_network
 from flowcli.carry.run import CarryOptions
 from flowcli.cli.columns import print_columns
-from flowcli.cli.options import TalkOptions, grouped
+from flowcli.cli.grouping import grouped
+from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
+from flowcli.cli.words import Choice
 from flowcli.cli.writing import described, described_run, told, write_all
 from flowcli.engine.schedule import Keys
 from flowcli.errors import UsageError
@@ -53,7 +55,7 @@ net_options = grouped(
     click.option(
         "--split",
         metavar="NAME[,NAME]",
-        help="Tensors where one ONNX file is cut: they are carried, and the rest of it runs on every frame.",
+        help="Tensors at which one ONNX file is cut in two: they are carried, and the second part runs on every frame.",
     ),
     click.option(
         "--every",
@@ -62,23 +64,23 @@ net_options = grouped(
         default=str(NetOptions.interval),
         show_default=True,
         metavar="N|auto[:PERCENT]",
-        help="Run the network on every Nth frame; or as soon as 20 %, or PERCENT, of a frame is not in the last one "
-        "that it ran on, and at the latest after --ahead frames.",
+        help="Run the network on every Nth frame; with auto, when 20 % (or PERCENT) of a frame is not visible in the "
+        "last one that it ran on, and at the latest after --ahead frames.",
     ),
     click.option(
         "--net-input",
         "preset",
-        type=click.Choice(list(PRESETS)),
-        help="How frames become its input; a TOML file beside the model says more.  [default: unit]",
+        type=Choice(list(PRESETS)),
+        help="Form of the network's input; a TOML file beside the model can say more.  [default: unit]",
     ),
     click.option(
         "--compare",
         type=click.IntRange(min=0),
         default=NetOptions.compare,
         metavar="N",
-        help="Run the network on N frames more, and say how far what was carried agrees with it.",
+        help="Run the network on N more frames, and report how far the carried output agrees with it.",
     ),
-    click.option("--show-splits", is_flag=True, help="List good cuts of an ONNX network; nothing is carried."),
+    click.option("--show-splits", is_flag=True, help="List good cuts of an ONNX network, and do nothing else."),
 )
 
 

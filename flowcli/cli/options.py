@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -13,6 +12,8 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.carry.run import CarryOptions, Sides
+from flowcli.cli.grouping import choice, count, grouped, value
+from flowcli.cli.presets import gives_way
 from flowcli.cli.values import (
     Value,
     parse_as,
@@ -30,16 +31,16 @@ from flowcli.cli.values import (
     parse_tile,
     parse_time,
 )
+from flowcli.cli.words import Choice, completed, model_names
 from flowcli.environment import PIXELS, changed
 from flowcli.errors import UsageError
-from flowcli.output.kinds import STYLES
+from flowcli.inputs import quoted
+from flowcli.output.kinds import KINDS, STYLES
 from flowcli.output.options import OutputOptions
 from flowcli.types import Cuts, Duplicates, Gaps, Holes, Last, Layout, Precision
 
 DEBUG = "flowcli.debug"
 """Key in the context's `meta`, where the error boundary finds it."""
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -52,47 +53,13 @@ class TalkOptions:
     debug: bool = False
 
 
-def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
-    """A decorator that adds `options` and passes their values to the command as one `kind`, the argument `name`.
-
-    Fields for which there is no option keep their defaults.
-    """
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def grouping(**values: Any) -> Any:
-            own = {field.name: values.pop(field.name) for field in dataclasses.fields(kind) if field.name in values}
-            return command(**values, **{name: kind(**own)})
-
-        for option in reversed(options):
-            option(grouping)
-        return grouping
-
-    return decorate
-
-
-def value(name: str, parse: Callable[[str], Any], metavar: str, help: str, default: str | None = None) -> Decorator:
-    """An option whose text `parse` reads; the default, if there is one, is shown."""
-    shown = default is not None
-    return click.option(name, type=Value(parse), default=default, show_default=shown, metavar=metavar, help=help)
-
-
-def choice(name: str, words: Sequence[str], help: str) -> Decorator:
-    """An option that takes one of `words`, by default the first, which is shown."""
-    return click.option(name, type=click.Choice(words), default=words[0], show_default=True, help=help)
-
-
-def count(name: str, metavar: str, help: str) -> Decorator:
-    """An option that takes a whole number above 0; None without it."""
-    return click.option(name, type=click.IntRange(min=1), metavar=metavar, help=help)
-
-
 def _refuse(context: click.Context, parameter: click.Parameter, more: tuple[str, ...]) -> None:
     """Raises UsageError for more than two inputs, as the shell makes them of a pattern."""
     if more:
+        given = [str(context.params.get(name) or "") for name in ("input", "second")]
         raise UsageError(
             f"{len(more) + 2} inputs, but a video, a folder or two pictures are taken",
-            "quote patterns, as 'frames/*.png'; flowcli batch takes many videos",
+            quoted([*given, *more]) or "flowcli batch takes many videos",
         )
 
 
@@ -102,32 +69,49 @@ def _allow_pixels(context: click.Context, parameter: click.Parameter, most: int 
         context.with_resource(changed({PIXELS: str(most)}))
 
 
-_every_option = click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each Nth frame.")
+_every_option = click.option(
+    "--every", type=click.IntRange(min=1), default=1, metavar="N", help="Use only every Nth frame."
+)
 _bounds_options = (
     value("--start", parse_time, "TIME", "First frame: a number, 2.5s or 00:01:02.5."),
-    value("--stop", parse_time, "TIME", "Frame to stop before, written the same way."),
+    value("--stop", parse_time, "TIME", "First frame that is left out, in the same form."),
 )
 _reading_options = (
-    click.option("--strict", is_flag=True, help="A damaged input is an error; otherwise what can be read is used."),
+    click.option(
+        "--strict", is_flag=True, help="Stop at damage in an input; without it, all that can be decoded is used."
+    ),
     click.option(
         "--max-pixels",
         type=click.IntRange(min=1),
         metavar="N",
         expose_value=False,
         callback=_allow_pixels,
-        help="Refuse pictures and videos of more pixels.  [default: 178956970]",
+        help="Refuse pictures and videos with more than N pixels.  [default: 178956970]",
     ),
-    click.option("--deinterlace", is_flag=True, help="Make whole pictures of the two half ones in each frame."),
+    click.option(
+        "--deinterlace", is_flag=True, help="Make one full picture of the two fields of each interlaced frame."
+    ),
     choice(
         "--gaps",
         get_args(Gaps),
-        "Where numbers of pictures are missing, or another sequence begins: estimate no flow across, do it, or stop.",
+        "What to do where frame numbers are missing or another sequence begins: skip estimates no flow across, bridge "
+        "does, error stops.",
     ),
 )
 _size_options = (
-    value("--sample-fps", parse_rate, "RATE", "Take frames by their times: at most so many per second, none twice."),
-    count("--short-side", "PX", "Resize frames first, so that their shorter side is PX; flow has that size too."),
-    value("--resize", parse_sides, "WxH", "Resize frames first, to this width and height."),
+    value(
+        "--sample-fps",
+        parse_rate,
+        "RATE",
+        "Use at most RATE frames per second, chosen by their times; no frame is used twice.",
+    ),
+    count(
+        "--short-side",
+        "PX",
+        "First resize frames so that their shorter side is PX; the flow has that size too.",
+        gives_way("resize"),
+    ),
+    value("--resize", parse_sides, "WxH", "First resize frames to this width and height."),
 )
 _selection_options = (*_bounds_options, _every_option, *_size_options, *_reading_options)
 _more_arguments = (
@@ -142,7 +126,7 @@ first_frame_option = value(
     "--first-frame",
     parse_first_frame,
     "N",
-    "Number of a movie's first frame in the names of files, with as many digits: 1001 gives 1001.exr, 1002.exr.",
+    "Number of a movie's first frame in file names: 1001 gives 1001.exr, 1002.exr and so on.",
 )
 
 source_options = grouped(
@@ -165,7 +149,7 @@ whole_source_options = grouped(
 """For commands that take every frame, and give --every another meaning; without an input it is empty."""
 
 device_option = value(
-    "--device", parse_device, "auto|cpu|cuda[:N]", "Where the network runs; auto is the GPU if there is one.", "auto"
+    "--device", parse_device, "auto|cpu|cuda[:N]", "Where the network runs; auto uses the GPU if there is one.", "auto"
 )
 model_option = click.option(
     "-m",
@@ -173,54 +157,63 @@ model_option = click.option(
     default=EngineOptions.model,
     show_default=True,
     metavar="NAME|FILE",
-    help="A name that `flowcli models` lists, or a file of weights.",
+    shell_complete=completed(model_names),
+    help="Model that `flowcli models` lists; or a file of weights.",
 )
-refine_option = count("--refine", "N", "Refinements at 1/8 of full size: fewer are faster.  [default: 2]")
+refine_option = count(
+    "--refine",
+    "N",
+    "Refinement steps at 1/8 of the full size; fewer steps are faster.  [default: 2]",
+    gives_way("model"),
+)
 precision_option = choice(
     "--precision",
     get_args(Precision),
-    "Arithmetic of the network; flow is always float32. int8: on CPUs, for weights made for it.",
+    "Number format inside the network; the flow itself is always float32. int8 works on CPUs, with weights that were "
+    "prepared for it.",
 )
 batch_option = count(
     "--batch",
     "N",
-    "Frames per step of the network: several small frames at once are faster; 1 gives each flow as soon as it "
-    "is known.  [default: up to 8, by network, size and memory]",
+    "Frames per step of the network: small frames are faster when several share a step; with 1, each flow comes "
+    "without delay.  [default: up to 8, by network, size and memory]",
 )
 
 network_flags = (
     refine_option,
     device_option,
     precision_option,
-    count("--max-side", "PX", "Estimate on smaller pictures; the flow has full size again."),
+    count(
+        "--max-side",
+        "PX",
+        "Estimate on smaller pictures: scale them down to this longer side; the flow still has full size.",
+    ),
     value(
         "--tile",
         parse_tile,
         "PX|auto|off",
-        "Work on larger frames in tiles of this side: smaller tiles take less memory, and the flow is the same.",
+        "Split larger frames into tiles of this side; smaller tiles need less memory, and the flow stays the same.",
         "auto",
     ),
     click.option(
-        "--variational", is_flag=True, help="Refine each flow by OpenCV's variational method: slower, smoother."
+        "--variational", is_flag=True, help="Refine each flow with OpenCV's variational method: slower, but smoother."
     ),
 )
 
 network_options = grouped("engine", EngineOptions, *network_flags)
 """For commands that take pairs and have their own options for models."""
 
-cuts_option = choice("--cuts", get_args(Cuts), "Where a shot ends: auto finds cuts, and estimates no flow across them.")
+cuts_option = choice("--cuts", get_args(Cuts), "Find cuts and estimate no flow across them; off estimates all flow.")
 duplicates_option = choice(
     "--duplicates",
     get_args(Duplicates),
-    "Frames that repeat the one before, as in animation. hold: pictures have the flow before, files what was measured; "
-    "keep: both have what was measured; skip: the frames are left out; zero: their flow is zero.",
+    "Frames that repeat the one before, as in animation. hold: pictures show the flow before, files have what was "
+    "measured; keep: both have what was measured; skip: leave these frames out; zero: their flow is zero.",
 )
 
 flow_options = (
     model_option,
-    click.option(
-        "--weights", metavar="FILE", help="Weights for the network that --model names, as their authors published them."
-    ),
+    click.option("--weights", metavar="FILE", help="Published weights for the network that --model names."),
     *network_flags,
     batch_option,
 )
@@ -233,7 +226,7 @@ direction_options = (
         "direction",
         flag_value="both",
         default=EngineOptions.direction,
-        help="Flow both ways; outputs NAME_bwd hold the backward flow.",
+        help="Estimate flow in both directions; outputs NAME_bwd hold the backward flow.",
     ),
 )
 
@@ -244,7 +237,7 @@ engine_options = grouped(
     *direction_options,
     cuts_option,
     duplicates_option,
-    choice("--last", get_args(Last), "What the last frame of each shot gets: N frames have N-1 flows."),
+    choice("--last", get_args(Last), "What is written for the last frame of each shot, which has no next frame."),
 )
 
 KEEP = "keep_partial"
@@ -263,7 +256,8 @@ keep_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_keep,
-    help="After Ctrl-C, keep what is done: whole files that hold a part; a second Ctrl-C keeps nothing.",
+    help="After Ctrl-C, keep what is finished: complete files with a part of the result; a second Ctrl-C keeps "
+    "nothing.",
 )
 """For commands that write with `write_all`."""
 
@@ -276,24 +270,25 @@ _naming_options = (
     click.option(
         "--as",
         "kinds",
-        type=Value(parse_as),
+        type=Value(parse_as, KINDS),
         multiple=True,
         metavar="KIND",
-        help="What to write there; one per --out, in the same order.",
+        help="What to write; once per --out, in the same order.",
     ),
     click.option(
         "--occlusion",
         type=click.Path(),
         multiple=True,
         metavar="OUT",
-        help="Write occlusion masks, as --out OUT --as occlusion: white is hidden in the next frame, or outside it.",
+        help="Write occlusion masks, like --out OUT --as occlusion: white marks what the next frame hides or does not "
+        "contain.",
     ),
     click.option(
         "--confidence",
         type=click.Path(),
         multiple=True,
         metavar="OUT",
-        help="Write how well forward and backward flow agree, in grey: white is fully, black not at all.",
+        help="Write how well forward and backward flow agree: from black (they disagree) to white (they agree).",
     ),
 )
 
@@ -302,22 +297,24 @@ _drawing_options = (
         "--max-flow",
         parse_max_flow,
         "PX|auto|clip",
-        "Speed at which colours are full; auto follows the video without flicker, and looks a second ahead; clip suits "
-        "the whole clip, which is read twice.",
+        "Speed that is drawn in full colour; auto follows the video without flicker and looks one second ahead; clip "
+        "uses one scale for the whole clip, which is read twice.",
         "auto",
     ),
-    value("--percentile", parse_percentile, "P", "Percentile of the speeds that auto follows.  [default: 99]"),
+    value(
+        "--percentile", parse_percentile, "P", "Percentile of the speeds that --max-flow auto follows.  [default: 99]"
+    ),
     value(
         "--floor",
         parse_floor,
         "PX|auto",
-        "Speed below which what is drawn fades; auto follows the noise of the frames, about 0.3 in frames 640 wide; 0 "
-        "draws all. Files of flow are never faded.",
+        "Speed below which drawings fade; auto follows the noise of the frames (about 0.3 px at a width of 640); 0 "
+        "fades nothing. Files of flow are never faded.",
         "auto",
     ),
     click.option(
         "--style",
-        type=click.Choice(STYLES),
+        type=Choice(STYLES),
         metavar="STYLE",
         help=f"How flow is drawn, also in --as side-by-side: {', '.join(STYLES)}.  [default: wheel]",
     ),
@@ -325,10 +322,10 @@ _drawing_options = (
         "--dim",
         parse_dim,
         "0...1",
-        "How much frames are darkened below arrows, trails and an overlay.",
+        "How much the frame is darkened under arrows, trails and an overlay.",
         str(OutputOptions.dim),
     ),
-    click.option("--legend", is_flag=True, help="Draw a legend on drawn flow: the scale, and what the colours mean."),
+    click.option("--legend", is_flag=True, help="Draw a legend on drawn flow: what the colours mean, and their scale."),
 )
 
 encoding_flags = (
@@ -336,34 +333,40 @@ encoding_flags = (
         "--crf",
         type=click.IntRange(0, 63),
         metavar="N",
-        help="Quality of written videos: a lower number is better quality and a larger file.",
+        help="Quality of written videos: lower numbers look better and make larger files.",
     ),
     click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist."),
 )
 
 making_flags = (
-    value("--slow", parse_slow, "N", "Make it last N times as long."),
+    value("--slow", parse_slow, "N", "Make the video N times as long."),
     value("--size", parse_size, "WxH|xN", "Size of the output: 1920x1080, x2, 1.5x."),
 )
 """Which frames are made, beside their rate."""
 
 carrying_flags = (
-    choice("--content", ("auto", "labels", "soft"), "What grey masks hold: numbers of things, or how much of one."),
-    choice("--keys", get_args(Sides), "Which key frames around a frame its mask comes from; auto: all there are."),
+    choice("--content", ("auto", "labels", "soft"), "What grey masks contain: label numbers, or soft mattes."),
+    choice(
+        "--keys", get_args(Sides), "From which key frames around a frame its mask is carried; auto uses all of them."
+    ),
     click.option(
         "--ahead",
         type=click.IntRange(min=1),
         default=CarryOptions.ahead,
         show_default=True,
         metavar="N",
-        help="How many frames wait for the key frame after them; so many are held in memory.",
+        help="How many frames wait in memory for the key frame after them.",
     ),
-    click.option("--refine-edges", is_flag=True, help="Move borders of labels to edges nearby: slower, and sharper."),
+    click.option(
+        "--refine-edges", is_flag=True, help="Move the borders of labels to edges nearby: slower, but sharper."
+    ),
 )
 """How masks are carried."""
 
 frame_options = (
-    value("--fps", parse_rate, "RATE", "Constant frame rate of written videos; otherwise frames keep their own times."),
+    value(
+        "--fps", parse_rate, "RATE", "Write videos at this constant frame rate; otherwise frames keep their own times."
+    ),
     *encoding_flags,
 )
 """How frames are stored."""
@@ -373,15 +376,17 @@ _storing_options = (
         "--bound",
         parse_pixels,
         "PX",
-        "Speed at which flow is clipped in tsn, i3d and .mkv files of flow.  [default: 20, .mkv 512]",
+        "Clip flow at this speed in tsn, i3d and .mkv files of flow.  [default: 20, .mkv 512]",
     ),
-    choice("--exr", get_args(Layout), "Program whose channel names and signs an .exr follows."),
+    choice(
+        "--exr", get_args(Layout), "Program for which .exr files are meant; it decides the names and signs of channels."
+    ),
     *frame_options,
 )
 
 writing_options = (
     *_drawing_options,
-    choice("--holes", get_args(Holes), "What a warped frame shows where the other frame has nothing to show."),
+    choice("--holes", get_args(Holes), "How to fill parts of a warped frame that the other frame does not show."),
     *_storing_options,
 )
 """For commands with their own options for the names of outputs."""
@@ -410,8 +415,8 @@ def talk_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _talk_options = grouped(
     "talk",
     TalkOptions,
-    click.option("--json", is_flag=True, help="One JSON object on stdout (on stderr if stdout is an output)."),
-    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Say more."),
-    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+    click.option("--json", is_flag=True, help="Print one JSON object: on stdout, or on stderr if stdout is an output."),
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    click.option("-v", "--verbose", is_flag=True, help="Print more."),
+    click.option("--debug", is_flag=True, help="Print the traceback of an error."),
 )

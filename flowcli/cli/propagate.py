@@ -15,7 +15,9 @@ from flowcli.carry.given import GivenOptions
 from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
 from flowcli.carry.run import CarryOptions, open_masks
+from flowcli.cli.fetching import fetch_option
 from flowcli.cli.given import carry_given, given_options
+from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.networks import carry_network, net_options, show_splits
 from flowcli.cli.options import (
@@ -23,7 +25,6 @@ from flowcli.cli.options import (
     carrying_flags,
     flow_options,
     frame_options,
-    grouped,
     keep_option,
     talk_options,
     targets_option,
@@ -62,7 +63,7 @@ def _parse_as(text: str) -> str:
         type=Value(_parse_as),
         multiple=True,
         metavar="KIND",
-        help="What to write there; one per --out, in the same order.",
+        help="What to write; once per --out, in the same order.",
     ),
     *frame_options,
     keep_option,
@@ -79,19 +80,22 @@ def _parse_as(text: str) -> str:
     ),
     *carrying_flags,
     click.option(
-        "--check", is_flag=True, help="Estimate flow both ways where one would do: what is not found back has no say."
+        "--check",
+        is_flag=True,
+        help="Use flow in both directions even where one would do, and ignore what they disagree on.",
     ),
     click.option(
         "--suggest",
         type=click.IntRange(min=0),
         default=CarryOptions.suggest,
         metavar="N",
-        help="Say which N frames to paint next, the one first from which the most doubt would go.",
+        help="Suggest N frames to paint next, starting with the one that helps most.",
     ),
 )
 @given_options
 @net_options
 @grouped("engine", EngineOptions, *flow_options)
+@fetch_option
 @talk_options
 def command(
     source: SourceOptions,
@@ -102,32 +106,33 @@ def command(
     engine: EngineOptions,
     talk: TalkOptions,
 ) -> None:
-    """Carry masks, points or paint of some frames, or what a network says of them, along the flow to all frames.
+    """Carry masks, points, paint or the output of a network from some frames to all others, along the flow.
 
-    INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files with the names of
-    frames, or numbered from 0: label maps (with a palette, in grey of 8 or 16 bits, in up to 256 colours, in black and
-    white) or soft mattes in grey. Labels are never mixed, and masks that are given come out as they are. Nothing is
-    carried across a cut: frames that no mask reaches get an empty one.
+    INPUT is a video, a folder or a quoted glob of pictures, or - for stdin. MASKS are PNG files that are named like the
+    frames, or numbered from 0: label maps (with a palette, in grey of 8 or 16 bits, in up to 256 colours, or in black
+    and white) or soft mattes in grey. Labels are never mixed, and the given masks are passed on unchanged. Nothing is
+    carried across a cut: frames that no mask reaches get an empty mask.
 
     \b
     OUT                              is
-      masks/                         a folder of PNG files, stored as the given ones
+      masks/                         a folder of PNG files, stored like the given ones
       masks/    with --as npz        a folder of arrays: labels, or mask from 0 to 1
       masks.mp4 .mkv .mov .webm      a video of the masks in colours; soft ones in grey
       out.mp4   with --as overlay    a video of the frames with the masks over them
       out.webm  with --as alpha      the frames cut out by the masks: .webm, .mov, or a folder of .png
-      sure.mp4  with --as confidence where the masks are surely right, in grey
+      sure.mp4  with --as confidence how certain the masks are, in grey
       -                              the masks in colours on stdout, as y4m
 
-    NET runs on every Nth frame only. Its output may be scores of classes, or how much of each pixel belongs to
-    something, which are written as masks are; a picture; or any tensors, for --as npz.
+    NET runs on every Nth frame only. Its output can be scores of classes or a soft mask, which are written like
+    masks; a picture; or any tensors, for --as npz.
 
-    POINTS is a table with frame, id, x and y, in pixels from the centre of the first one. They are written as tracks,
-    .csv .json .jsonl, or as trails over the frames. PICTURE is painted over its frame, with alpha, and is composited
-    over the video, or --as layer written alone. TENSORS are .npz files with the names of frames.
+    POINTS is a table with the columns frame, id, x and y; x and y are in pixels, and (0, 0) is the centre of the first
+    pixel. Points are written as tracks (.csv .json .jsonl), or drawn as trails over the frames. PICTURE, which may have
+    alpha, is painted over its frame and carried over the video; --as layer writes it alone. TENSORS are .npz files that
+    are named like the frames.
 
-    KIND is masks, overlay, alpha or confidence; tracks or trails; composite or layer; tensors; a format, or both:
-    overlay.png.
+    KIND is masks, overlay, alpha or confidence; tracks or trails; composite or layer; tensors; or a format; or both, as
+    in overlay.png.
 
     \b
     flowcli propagate in.mp4 --masks first.png --out masks/

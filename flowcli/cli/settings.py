@@ -6,7 +6,6 @@ is for one command. Options on the command line come first.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,13 +15,14 @@ from typing import Any
 
 import click
 
-from flowcli.errors import UsageError
+from flowcli.cli.words import UnknownWord
+from flowcli.errors import UsageError, closest
 from flowcli.regular import read_regular
 
 FILE = "flowcli.toml"
 VARIABLE = "FLOWCLI_CONFIG"
 """An environment variable: "off" reads no file."""
-_SAID = frozenset(("out", "occlusion", "confidence", "net", "ray", "overwrite", "debug", "help", "version"))
+_SAID = frozenset(("out", "occlusion", "confidence", "net", "ray", "fetch", "overwrite", "debug", "help", "version"))
 """Options that only the command line sets: they name what is written, run code, reach other machines or replace files,
 and a file may lie in a folder that came from somewhere else."""
 
@@ -61,13 +61,25 @@ def find_settings(name: str, command: click.Command, commands: Mapping[str, obje
     return found
 
 
+def defaults(table: Mapping[str, Any], command: click.Command, place: str) -> dict[str, Any]:
+    """What a table like flowcli.toml sets for `command`, by the name of the parameter. place: it, in messages.
+
+    Keys without an option, and tables for other commands, are left out. Raises UsageError for a wrong value.
+    """
+    options = _options(command)
+    pairs = {**table, **table.get(command.name or "", {})}.items()
+    own = [(key, value) for key, value in pairs if key in options and not isinstance(value, Mapping)]
+    found = [each for key, value in own for each in _setting(Path(place), key, value, options)]
+    return {name: setting.value for name, setting in found}
+
+
 def check_keys(commands: Mapping[str, click.Command]) -> None:
     """Raises UsageError for a setting at the top of a file that is for no command at all."""
     known = dict.fromkeys(sorted({key for each in commands.values() for key in _options(each)}))
     for file in filter(os.path.exists, files()):
         for key, value in _read(file).items():
             if not isinstance(value, dict) and key not in known:
-                raise UsageError(f"no command has an option {key}, which {file} sets", _close(key, known))
+                raise UsageError(f"no command has an option {key}, which {file} sets", closest(key, known))
 
 
 def _settings(
@@ -78,12 +90,12 @@ def _settings(
     for key, value in content.items():
         if isinstance(value, dict):
             if key not in commands:
-                raise UsageError(f"no such command in {file}: [{key}]", _close(key, commands))
+                raise UsageError(f"no such command in {file}: [{key}]", closest(key, commands))
         elif key in options or key in _SAID:
             yield from _setting(file, key, value, options)
     for key, value in content.get(name, {}).items():
         if key not in options and key not in _SAID:
-            raise UsageError(f"{name} has no option {key}, which {file} sets", _close(key, options))
+            raise UsageError(f"{name} has no option {key}, which {file} sets", closest(key, options))
         yield from _setting(file, key, value, options)
 
 
@@ -113,7 +125,8 @@ def _setting(file: Path, key: str, value: Any, options: Mapping[str, click.Optio
     try:
         default = _value(option, value)
     except click.BadParameter as error:
-        raise UsageError(f"{key} in {file}: {error.message}", "correct it") from error
+        hint = error.hint if isinstance(error, UnknownWord) else ""
+        raise UsageError(f"{key} in {file}: {error.message}", hint or "correct it") from error
     if default is not None:
         yield option.name, Setting(key, default, file)
 
@@ -133,8 +146,3 @@ def _value(option: click.Option, value: Any) -> Any:
     for word in words:
         option.type.convert(word, option, None)
     return words if option.multiple else words[0]
-
-
-def _close(key: str, names: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(key, names, 1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"

@@ -13,19 +13,14 @@ import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.inputs import as_sources
-from flowcli.cli.options import (
-    TalkOptions,
-    cuts_option,
-    flow_options,
-    grouped,
-    selection_options,
-    talk_options,
-    targets_option,
-)
+from flowcli.cli.options import TalkOptions, cuts_option, flow_options, selection_options, talk_options, targets_option
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
+from flowcli.cli.words import Choice
 from flowcli.cli.writing import described_run, needs_reader, told_places
 from flowcli.errors import UsageError
 from flowcli.inputs import find_input
@@ -44,7 +39,7 @@ if TYPE_CHECKING:
 @selection_options
 @targets_option
 @click.option(
-    "--as", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of file; one per --out.  [default: its suffix]"
+    "--as", "kinds", type=Choice(KINDS), multiple=True, help="Format; once per --out.  [default: from its suffix]"
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option(
@@ -63,9 +58,10 @@ if TYPE_CHECKING:
         "direction",
         flag_value="both",
         default=EngineOptions.direction,
-        help="Estimate flow both ways, for fb_error and occluded; takes about twice as long.",
+        help="Estimate flow in both directions, for fb_error and occluded; this takes about twice as long.",
     ),
 )
+@fetch_option
 @talk_options
 def command(
     inputs: tuple[str, ...],
@@ -80,8 +76,8 @@ def command(
     """Measure the motion: speed, direction, camera, objects, cuts and duplicate frames.
 
     INPUT is a video, a folder of pictures, a quoted glob, or - for a video on stdin; two pictures are one pair. A
-    summary is printed; OUT gets a row for each frame, with the motion from the frame before to it. Of several inputs,
-    rows have their names in one more column, `input`.
+    summary is printed; OUT gets a row for each frame, with the motion since the frame before. With several inputs, a
+    further column `input` has their names.
 
     \b
     OUT                            is
@@ -90,7 +86,7 @@ def command(
       -                              rows on stdout, as csv or --as jsonl
 
     \b
-    frame time                     number and seconds, as in the source
+    frame time                     number and seconds in the source
     cut cut_score                  true above a score of 0.5: a shot begins here
     duplicate                      1: repeats the frame before, 0: changes as usual
     speed_mean _median _p95 _max   pixels per frame
@@ -115,7 +111,7 @@ def command(
     tables = plan(targets, kinds, overwrite=overwrite, inputs=inputs)
     scene_list = None if scenes is None else plan_scenes(scenes, tables, overwrite=overwrite, inputs=inputs)
     if several and (scene_list is not None or any(table.kind in PLOTS for table in tables)):
-        raise UsageError("a plot and a list of shots are of one input", f"leave out all inputs but {inputs[0]}")
+        raise UsageError("a plot and a list of shots need a single input", f"leave out all inputs but {inputs[0]}")
     for each in sources:
         find_input(each.input)
     measuring = _Measuring(engine, find_weights(engine), talk, tables)

@@ -19,6 +19,7 @@ from flowcli.cli.options import TalkOptions, device_option, talk_options
 from flowcli.cli.stopping import tell_stopped, until_interrupted
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
+from flowcli.cli.words import Choice
 from flowcli.errors import InputError
 from flowcli.train.options import KINDS, FrameTrainOptions, Loss, Precision, TrainOptions
 
@@ -62,15 +63,21 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name, read
 
 
-@click.command("train", cls=HelpedCommand, own=("batch", "device", "model"))
+@click.command("train", cls=HelpedCommand, own=("batch", "device", "model", "precision", "kinds"))
 @click.argument("folder", type=click.Path(path_type=Path))
-@_option("network", type=click.Choice([*models.names(), *models.frame_names()]), help="What to train.")
-@_option("textures", type=click.Path(path_type=Path), help="Folder of photos; otherwise generated textures alone.")
-@_option("steps", type=click.IntRange(min=1), help="Length of the schedule.")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0), help="Minutes it may take, all told; the same command resumes."
+@_option("network", type=Choice([*models.names(), *models.frame_names()]), help="The network to train.")
+@_option(
+    "textures",
+    type=click.Path(path_type=Path),
+    help="Folder of photos to use as textures; without it, all textures are generated.",
 )
-@_option("batch", type=click.IntRange(min=1), help="Pairs in a step.")
+@_option("steps", type=click.IntRange(min=1), help="How many steps the schedule has.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0),
+    help="Stop after so many minutes, all work included; the same command resumes.",
+)
+@_option("batch", type=click.IntRange(min=1), help="Pairs per step.")
 @click.option(
     "--crop",
     type=Value(parse_crop),
@@ -79,8 +86,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     help="Size of a training picture: its side, or WIDTHxHEIGHT; multiples of the network's stride.",
 )
 @_option("rate", type=click.FloatRange(min=0, min_open=True), help="Highest learning rate.")
-@_option("warm", type=click.FloatRange(0, 1), help="Share of the steps over which the rate rises.")
-@_option("hold", type=click.FloatRange(0, 1), help="Share of the steps until which the rate does not fall.")
+@_option("warm", type=click.FloatRange(0, 1), help="Share of the steps during which the learning rate rises.")
+@_option("hold", type=click.FloatRange(0, 1), help="Share of the steps after which the learning rate begins to fall.")
 @click.option(
     "--set",
     "settings",
@@ -91,14 +98,18 @@ def parse_setting(text: str) -> tuple[str, Any]:
 @click.option("--vary", is_flag=True, help="Draw the number of iterations anew for each step.")
 @click.option(
     "--loss",
-    type=click.Choice(get_args(Loss)),
+    type=Choice(get_args(Loss)),
     default=FrameTrainOptions.loss,
     show_default=True,
-    help="Over the pixels, of a network that makes frames.",
+    help="How a network that makes frames adds up the errors of pixels.",
 )
-@_option("seed", type=click.IntRange(0, 9_999), help="For the scenes and their order.")
-@_option("easy", type=click.IntRange(min=0), help="Number of first steps, on pictures that are shifted as a whole.")
-@_option("scenes", type=click.IntRange(min=1), help="Number of scenes that a CPU run keeps on disk.")
+@_option("seed", type=click.IntRange(0, 9_999), help="Seed for the scenes and their order.")
+@_option(
+    "easy",
+    type=click.IntRange(min=0),
+    help="How many of the first steps use pictures that are only shifted as a whole.",
+)
+@_option("scenes", type=click.IntRange(min=1), help="How many scenes a run on the CPU keeps on disk.")
 @click.option(
     "--kinds",
     type=Value(parse_kinds),
@@ -111,7 +122,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     "--real",
     type=click.Path(path_type=Path),
     metavar="DATASET",
-    help="Pairs with ground truth, as for eval: measured on the way, never trained on.",
+    help="Pairs with ground truth, as for `flowcli eval`: they are measured during training, never trained on.",
 )
 @click.option(
     "--init",
@@ -119,7 +130,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     help="Weights (.safetensors) to start from, or a checkpoint (.pt) with the optimizer's state.",
 )
 @device_option
-@_option("precision", type=click.Choice(get_args(Precision)), help="Precision in which the network is computed.")
+@_option("precision", type=Choice(get_args(Precision)), help="Number format inside the network.")
 @talk_options
 def command(
     folder: Path,
@@ -134,14 +145,14 @@ def command(
     kinds: tuple[str, ...] | None,
     **options: Any,
 ) -> None:
-    """Train a network on generated scenes of moving shapes; all files are kept in FOLDER.
+    """Train a network on generated scenes of moving shapes, and keep all files in FOLDER.
 
-    checkpoint.pt is what the same command resumes from; log.csv, real.csv and curve.png record the run;
-    weights.safetensors is what `--model` takes: weights averaged over the last steps, at the step where they did best
-    on scenes that training does not see.
+    The same command resumes from checkpoint.pt. log.csv, real.csv and curve.png record the run. weights.safetensors is
+    for `--model`: it holds weights averaged over the last steps, from the step at which they were best on scenes that
+    are not trained on.
 
-    A network that makes frames (videoinr) learns to give frames between two that are a quarter as large. It has
-    defaults of its own: 600000 steps of 24 pairs at a rate of 1e-4, frames of 128 pixels; log.csv has its PSNR.
+    A network that makes frames (videoinr) learns to make frames between two frames that are a quarter as large. Its
+    defaults are 600000 steps of 24 pairs at a rate of 1e-4, with frames of 128 pixels; log.csv has its PSNR.
 
     \b
     flowcli train runs/first --textures photos/ --minutes 60

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
+from flowcli.cli.words import UnknownWord, complete_words
+from flowcli.errors import closest
 from flowcli.interpolation.options import Multiple
 from flowcli.output.kinds import parse_kind
 
@@ -19,8 +22,9 @@ class Value(click.ParamType[Any]):
 
     name = "value"
 
-    def __init__(self, parse: Callable[[str], Any]) -> None:
-        self.parse = parse
+    def __init__(self, parse: Callable[[str], Any], words: Sequence[str] = ()) -> None:
+        """words: those that `parse` knows by name."""
+        self.parse, self.words = parse, words
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -28,7 +32,10 @@ class Value(click.ParamType[Any]):
         try:
             return self.parse(value)
         except ValueError as error:
-            self.fail(f"{value!r} is not {error}", parameter, context)
+            raise UnknownWord(f"{value!r} is not {error}", context, parameter, closest(value, self.words, "")) from None
+
+    def shell_complete(self, context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        return complete_words(self.words, begun)
 
 
 def parse_time(text: str) -> int | Fraction:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from flowcli.api import EngineOptions, SourceOptions, find_weights, open_engine, open_input, open_run
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import grouped, value
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, cuts_option, flow_options, grouped, source_options, talk_options, value
+from flowcli.cli.options import TalkOptions, cuts_option, flow_options, source_options, talk_options
 from flowcli.cli.progress import counted, track
 from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_bytes
@@ -64,7 +66,7 @@ class _Plan:
     ),
     click.option("--versus", metavar="NAME|FLOW", help="Another model, or flow of the same frames, to compare with."),
     click.option(
-        "--over", type=click.Path(), metavar="FRAMES", help="The video or pictures that the flow in files is of."
+        "--over", type=click.Path(), metavar="FRAMES", help="The video or pictures that the given flow belongs to."
     ),
     value(
         "--max-size",
@@ -76,6 +78,7 @@ class _Plan:
     click.option("-y", "--overwrite", is_flag=True, help="Replace a page that exists."),
 )
 @grouped("engine", EngineOptions, *flow_options, cuts_option)
+@fetch_option
 @talk_options
 def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, talk: TalkOptions) -> None:
     """Look at flow in a browser: one HTML file that needs no network.
@@ -85,7 +88,7 @@ def command(source: SourceOptions, page: PageOptions, engine: EngineOptions, tal
     pointer, tracks of points that you click, and a plot of speed over time. With --versus, two flows lie beside each
     other, with a border that you move.
 
-    Where the page would grow too large, flow is kept at fewer pixels, pictures become smaller and, last, frames are
+    If the page would become too large, the flow gets fewer pixels, then pictures become smaller, and finally frames are
     left out. The command and the page say so, and how exact the values are.
 
     \b

@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cpu":
         return torch.device("cpu")
     if not count:
-        raise DeviceError(f"no CUDA device for {name!r}", "pass --device cpu, or install a torch that knows the GPU")
+        raise DeviceError(f"no CUDA device for {name!r}", "pass --device cpu, or install a torch that supports the GPU")
     index = device.index if ":" in name else torch.cuda.current_device()
     if index >= count:
         raise DeviceError(f"no such device: {name}", f"there are {count}: cuda:0 to cuda:{count - 1}")

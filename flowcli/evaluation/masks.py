@@ -77,7 +77,9 @@ def find_clips(folder: Path) -> list[Clip]:
 def _open_clip(name: str, frames: Path, stems: Sequence[str], masks: Masks) -> Clip:
     alone = sorted(set(stems).symmetric_difference(masks.files))
     if alone:
-        raise InputError(f"{alone[0]} has a frame or a mask alone in {frames} and {masks.text}", "each needs both")
+        raise InputError(
+            f"{alone[0]} has only a frame, or only a mask, in {frames} and {masks.text}", "each needs both"
+        )
     return Clip(name, frames, masks)
 
 

@@ -32,7 +32,7 @@ def read(path: Path, bound: float = TSN_BOUND) -> Flow:
         raise InputError(f"a picture, but not of flow: {path}", f"flow as .jpg is {name(1)} beside {_OTHER}00001.jpg")
     levels = [_grey(each) for each in (path, other)]
     if levels[0].shape != levels[1].shape:
-        raise InputError(f"not of one size: {path} and {other}", "a flow has one size")
+        raise InputError(f"different sizes: {path} and {other}", "a flow has one size")
     return known(from_uint8(np.stack(levels), bound))
 
 

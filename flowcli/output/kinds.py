@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from flowcli.errors import UsageError
+from flowcli.errors import UsageError, closest
 from flowcli.types import Style
 
 What = Literal["color", "flow", "warp", "occlusion", "confidence", "rgb", "stats", Style]
@@ -80,6 +79,9 @@ CONTAINERS = {
     "nut": Container("stdout", ("flow",)),
 }
 
+KINDS = (*WHATS, *CONTAINERS)
+"""The words of `--as` that stand alone."""
+
 ALONE: dict[Content, str] = {"flow": "flo", "rgb": "jpg", "stats": "csv"}
 """The format of contents that are named alone; of others it is a video, or in a folder .png."""
 
@@ -118,9 +120,8 @@ def parse_kind(word: str) -> tuple[What | None, str | None]:
     form = rest if dot else None if what else word
     if what not in (None, *WHATS) or form not in (None, *CONTAINERS):
         known = [*WHATS, *CONTAINERS, *(f"{each}.{name}" for name in CONTAINERS for each in CONTAINERS[name].whats)]
-        close = difflib.get_close_matches(word, known, 1)
         words = " ".join([*WHATS, *CONTAINERS])
-        hint = f"did you mean {close[0]}?" if close else f"known: {words}, or both as warp.png"
+        hint = closest(word, known, f"known: {words}, or both as warp.png")
         raise UsageError(f"unknown kind of output: --as {word}", hint)
     if what and form:
         check_holds(form, what, f"--as {word}")
@@ -131,8 +132,7 @@ def parse_pictures(word: str) -> str:
     """The format that an `--as` word names, for outputs of frames. Raises UsageError."""
     known = [name for name, container in CONTAINERS.items() if container.pictures]
     if word not in known:
-        close = difflib.get_close_matches(word, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {' '.join(known)}"
+        hint = closest(word, known, f"known: {' '.join(known)}")
         raise UsageError(f"unknown kind of pictures: --as {word}", hint)
     return word
 

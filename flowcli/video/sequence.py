@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcli.errors import InputError
-from flowcli.inputs import Input, find_input
+from flowcli.inputs import Input, find_input, quoted
 from flowcli.pages import is_animation, mapped, picture_pages
 from flowcli.pictures import PICTURE_SUFFIXES, PLATE_SUFFIXES, read_picture, warn_of_damage
 from flowcli.sequences import arrange, listed
@@ -23,10 +22,15 @@ from flowcli.video.selection import Selection
 _LOG = logging.getLogger("flowcli")
 _RATE = Fraction(25)
 _HINT = "--gaps skip leaves out flow across gaps, --gaps bridge takes what follows as neighbours; or name one sequence"
-_OTHER_PICTURES = frozenset((
-    ".cin", ".hdr", ".heic", ".heif", ".jxl", ".tga", ".psd", ".pfm", ".jxr", ".svg", ".pcx", ".ico",
-    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
-))  # fmt: skip
+_CONVERT = "convert it to PNG first"
+_EXPORT = "export it as PNG or JPEG, or: heif-convert IN.heic OUT.png"
+_DEVELOP = "develop it first, to PNG or TIFF, with a program for the camera's raw files"
+_OTHER_PICTURES = {
+    **dict.fromkeys((".cin", ".hdr", ".tga", ".psd", ".pfm", ".jxl", ".jxr", ".svg", ".pcx", ".ico"), _CONVERT),
+    **dict.fromkeys((".heic", ".heif"), _EXPORT),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), _DEVELOP),
+}
+"""Suffixes of pictures that are not read, and what to do with them."""
 SEQUENCE_SUFFIXES = (*PICTURE_SUFFIXES, *PLATE_SUFFIXES)
 """Suffixes of files that can be frames, lower case."""
 _FORMS = {"stdin": "standard input", "folder": "a folder", "pattern": "a pattern"}
@@ -119,7 +123,7 @@ class PictureSource(Closes):
             )
         if image.dtype != self._first.dtype:
             first = self._pictures[self._indices[0]]
-            raise InputError(f"{picture} has 8 bits per channel, but {first} has 16", "convert them alike")
+            raise InputError(f"{picture} has 8 bits per channel, but {first} has 16", "convert them to the same depth")
 
 
 def open_pictures(
@@ -173,8 +177,8 @@ def _picture_files(given: Input) -> list[Path]:
 
 def picture_pair(first: str, second: str) -> list[Picture]:
     """The two pictures. Raises InputError if one of them is not a picture file."""
-    if not os.path.exists(first) and os.path.exists(whole := f"{first} {second}"):
-        raise InputError(f"no such file: {first}", f"quote a name with spaces: '{whole}'")
+    if hint := quoted((first, second)):
+        raise InputError(f"no such file: {first}", hint)
     pair = []
     for given in map(find_input, (first, second)):
         if given.form != "file":
@@ -186,8 +190,14 @@ def picture_pair(first: str, second: str) -> list[Picture]:
 
 
 def _check_picture(file: Path) -> None:
+    check_kind(file)
+    if file.suffix.lower() not in SEQUENCE_SUFFIXES:
+        hint = "give a video alone, or two pictures; flowcli batch takes many videos"
+        raise InputError(f"not a picture file: {file}", hint)
+
+
+def check_kind(file: Path) -> None:
+    """Raises InputError for a file that has the suffix of a kind of pictures that is not read."""
     suffix = file.suffix.lower()
     if suffix in _OTHER_PICTURES:
-        raise InputError(f"pictures of this kind are not read: {file}", "convert them to PNG first")
-    if suffix not in SEQUENCE_SUFFIXES:
-        raise InputError(f"not a picture file: {file}", "pass a video alone, or two pictures")
+        raise InputError(f"pictures of this kind are not read: {file}", _OTHER_PICTURES[suffix])

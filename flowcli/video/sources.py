@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -25,13 +26,28 @@ from flowcli.video.decoding import DEEP, PIPE, RGB24, Reading, can_map_tones, de
 from flowcli.video.facts import Facts
 from flowcli.video.ffmpeg import Child, file_url
 from flowcli.video.selection import Selection
-from flowcli.video.sequence import SEQUENCE_SUFFIXES, PictureSource, is_animated, open_pictures, picture_pair
+from flowcli.video.sequence import (
+    SEQUENCE_SUFFIXES,
+    PictureSource,
+    check_kind,
+    is_animated,
+    open_pictures,
+    picture_pair,
+)
 from flowcli.video.streams import CURVES, shown_by_players
 
 _LOG = logging.getLogger("flowcli")
 _STDIN = "standard input"
 _STDIN_FILE = "/dev/stdin"
-_WITHOUT_HEADER = frozenset((".yuv", ".rgb", ".bgr", ".raw", ".nv12", ".uyvy", ".yuyv", ".i420"))
+_WITHOUT_HEADER = {
+    **dict.fromkeys((".yuv", ".raw", ".i420"), "yuv420p"),
+    ".rgb": "rgb24",
+    ".bgr": "bgr24",
+    ".nv12": "nv12",
+    ".uyvy": "uyvy422",
+    ".yuyv": "yuyv422",
+}
+"""Suffixes of videos that do not say their size, and the layout of pixels that is most likely."""
 
 
 _HINTS = {
@@ -69,6 +85,8 @@ def open_source(
     if second is not None:
         return PictureSource(picture_pair(source, second), selection, strict=strict, deep=deep)
     given = find_input(source)
+    if given.form == "file":
+        check_kind(given.paths[0])
     if given.form == "stdin" or (given.form == "file" and not _is_still(given.paths[0])):
         reading = Reading(selection, DEEP if deep else RGB24, deinterlace)
         return open_video(source, reading, strict)
@@ -94,7 +112,7 @@ def open_video(source: str, reading: Reading, strict: bool = False) -> VideoSour
                 raise InputError(f"input is a terminal: {source}", "pipe a video into it, or name a file")
             return VideoSource(source, PIPE, pipe.fileno(), reading, strict)
     if status.st_size == 0:
-        raise InputError(f"file is empty: {source}", "get it again, it has 0 bytes")
+        raise InputError(f"file is empty: {source}", "get it again; it has 0 bytes")
     return VideoSource(source, file_url(path), subprocess.DEVNULL, reading, strict)
 
 
@@ -263,10 +281,11 @@ class VideoSource(Closes):
             all_seen = self._reading.selection.stop is None
             gap = f"it has {facts.count} frames" if all_seen else "no frame is between start and stop"
             return InputError(f"nothing is left of {name}: {gap}", "choose an earlier start or a later stop")
-        if Path(name).suffix.lower() in _WITHOUT_HEADER:
+        if layout := _WITHOUT_HEADER.get(Path(name).suffix.lower()):
             return InputError(
                 f"raw video, which does not say its size: {name}",
-                "ffmpeg -f rawvideo -pix_fmt yuv420p -s WIDTHxHEIGHT -i FILE -f nut - | flowcli estimate - ...",
+                f"say its format and size: ffmpeg -f rawvideo -pix_fmt {layout} -s WIDTHxHEIGHT -r 25 "
+                f"-i {shlex.quote(name)} -f nut - | flowcli estimate - ...",
             )
         if facts.refused:
             return InputError(

@@ -59,11 +59,13 @@ def looks_of_flow(pairs: Iterable[tuple[FlowPair, ...]], frames: Iterable[Frame]
     for found in pairs:
         frame = next(rest, None)
         if frame is None:
-            raise InputError("there is more flow than there are frames", "take the frames that the flow is of")
+            raise InputError("there are more flows than pairs of frames", "give the frames that the flow belongs to")
         height, width = found[0].forward.uv.shape[1:]
         if frame.image.shape[:2] != (height, width):
             size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
-            raise InputError(f"frames are {size}, the flow {width}x{height}", "take the frames that the flow is of")
+            raise InputError(
+                f"frames are {size}, the flow {width}x{height}", "give the frames that the flow belongs to"
+            )
         yield Look(frame, found)
     last = next(rest, None)
     if last is not None:

@@ -21,7 +21,6 @@ Any safetensors file may have `ranges` there, as JSON: what goes into the convol
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import tomllib
@@ -31,7 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flowcli.errors import WeightsError
+from flowcli.errors import NotFetchedError, WeightsError, closest
 from flowcli.models.flavours import downloads
 from flowcli.weights import files
 
@@ -119,7 +118,8 @@ def resolve(name: str, offer: Sequence[str] | None = None) -> Entry:
 
     A file that is not safetensors is taken for one that others published: its entry has no network yet.
     offer: names that the hint of an error may name, None for all.
-    Raises WeightsError if there is neither, or a safetensors file is damaged or does not name its network.
+    Raises NotFetchedError if the model has to be downloaded first, and WeightsError if there is none of that name, or a
+    safetensors file is damaged or does not name its network.
     """
     known = {entry.name: entry for entry in [*entries(), *classics()]}
     if name in known:
@@ -130,11 +130,12 @@ def resolve(name: str, offer: Sequence[str] | None = None) -> Entry:
     path = Path(name)
     if path.suffix.lower() not in SUFFIXES and not path.is_file():
         names = [*known, *own] if offer is None else offer
-        close = difflib.get_close_matches(name, names, 1)
-        there = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
-        if any(download.name == name for _, download in downloads()):
-            there = f"flowcli models fetch {name} downloads it"
-        raise WeightsError(f"unknown model: {name}", f"{there}; or name a .safetensors file")
+        listed = {download.name: flavour.licence for flavour, download in downloads()}
+        if name in listed:
+            raise NotFetchedError(name, listed[name])
+        otherwise = f"there are: {', '.join(names)}; or name a .safetensors file"
+        hint = closest(name, [*names, *(listed if offer is None else ())], otherwise)
+        raise WeightsError(f"unknown model: {name}", hint)
     return _described(path)
 
 

@@ -257,7 +257,7 @@ def test_selection_and_engine_are_those_of_estimate(clips: Path) -> None:
         ("clips --out out --stop 0", 2, "--stop is not after --start", None),
         ("no --out out", 1, "no such file: no", "check the name"),
         ("clips --out clips", 2, "outputs would lie among the inputs: {}/clips", "choose another folder for --out"),
-        ("clips --out out -m rpcw", 1, "unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file"),
+        ("clips --out out -m rpcw", 1, "unknown model: rpcw", "did you mean rpwc?"),
         ("clips --out out --device cuda:99", 1, "no *", None),
         ("clips --out file", 1, "cannot write {}/file: File exists", None),
     ],

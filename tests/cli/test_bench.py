@@ -33,13 +33,13 @@ def test_bad_sizes(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error", "hint"),
     [
-        ("-m rpcw", 1, "unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file"),
+        ("-m rpcw", 1, "unknown model: rpcw", "did you mean rpwc?"),
         ("-m dis", 2, "dis is no network", "flowcli bench pipeline --model dis"),
         (
             "pipelin",
             2,
             "Invalid value for '[kernels|network|pipeline|endurance]...': 'pipelin' is not one of *",
-            "flowcli bench *",
+            "did you mean pipeline?",
         ),
         ("--seconds inf", 2, "Invalid value for '--seconds': inf is not in the range 0<=x<=3600.", "flowcli bench *"),
         ("--frames 2", 2, "Invalid value for '--frames': 2 is not in the range x>=3.", "flowcli bench *"),

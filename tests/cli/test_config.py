@@ -73,7 +73,7 @@ def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"\xff", "not a TOML file: flowcli.toml: ", "correct it; FLOWCLI_CONFIG=off goes without it"),
         ("[estimat]\n", "no such command in flowcli.toml: [estimat]", "did you mean estimate?"),
         ("[estimate]\nstyel = 1\n", "estimate has no option styel, which flowcli.toml sets", "did you mean style?"),
-        ("[estimate]\nstyle = 'arows'\n", "style in flowcli.toml: ", "correct it"),
+        ("[estimate]\nstyle = 'arows'\n", "style in flowcli.toml: ", "did you mean arrows?"),
         ("[estimate]\ncrf = 99\n", "crf in flowcli.toml: 99 is not in the range 0<=x<=63.", "correct it"),
         ("[estimate]\ncrf = true\n", "crf in flowcli.toml: True is not a word or a number", "correct it"),
         ("[estimate]\ncrf = [1]\n", "crf in flowcli.toml: [1] is not a word or a number", "correct it"),
@@ -87,7 +87,7 @@ def test_errors(content: str | bytes, message: str, hint: str, capsys: pytest.Ca
     assert lines[1] == f"hint: {hint}"
 
 
-@pytest.mark.parametrize("option", ["out", "occlusion", "confidence", "net", "ray", "overwrite", "debug"])
+@pytest.mark.parametrize("option", ["out", "occlusion", "confidence", "net", "ray", "fetch", "overwrite", "debug"])
 @pytest.mark.parametrize("place", ["", "[estimate]\n"])
 def test_a_file_writes_nothing_and_runs_nothing(option: str, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that came from somewhere else may have one."""
@@ -106,20 +106,30 @@ def test_a_file_without_end(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "show"]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{home}/flowcli.toml (not there)", "flowcli.toml (not there)"]
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        f"{home}/flowcli.toml (not there)",
+        "flowcli.toml (not there)",
+        "preset   is the same as",
+        "fast     --refine 1 --max-side 640",
+        "best     --precision fp32 --variational",
+        "web      --short-side 480 --crf 30",
+        "dataset  --short-side 256 --strict (batch: --as tsn --as rgb)",
+    ]
     (home / "flowcli.toml").write_text('[estimate]\nlegend = true\n[eval]\nmodel = ["dis", "rpwc"]\n')
     Path("flowcli.toml").write_text("crf = 20\n")
     assert main(["config", "show", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
+    assert shown["presets"]["best"] == {"precision": "fp32", "variational": True}
     assert shown["files"] == [str(home / "flowcli.toml"), "flowcli.toml"]
     settings = {(each["command"], each["option"]): (each["value"], each["file"]) for each in shown["settings"]}
     assert settings["estimate", "legend"] == (True, f"{home}/flowcli.toml")
     assert settings["eval", "model"] == (["dis", "rpwc"], f"{home}/flowcli.toml")
     assert {name for name, option in settings if option == "crf"} >= {"estimate", "batch", "convert", "interpolate"}
     assert main(["config", "show"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == [[f"{home}/flowcli.toml"], ["flowcli.toml"], ["command", "option", "value", "from"]]
-    assert ["estimate", "--legend", "true", f"{home}/flowcli.toml"] in lines
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[:3] == [[f"{home}/flowcli.toml"], ["flowcli.toml"], ["command", "option", "value", "from"]]
+    assert ["estimate", "--legend", "true", f"{home}/flowcli.toml"] in rows
     Path("flowcli.toml").write_text("crff = 20\n")
     assert error(capsys, "config", "show") == [
         "error: no command has an option crff, which flowcli.toml sets",

@@ -105,3 +105,20 @@ def test_one_picture_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([first]) == 1
     assert "flow needs two" in "".join(capsys.readouterr().err.splitlines()[:2])
     assert not list(Path("frames").glob("*_flow*"))
+
+
+def test_words_that_the_shell_made_of_one_input(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name with spaces, and a pattern of pictures."""
+    Path("my clip.mp4").touch()
+    assert main(["my", "clip.mp4"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: no such command, and no such file: my",
+        "hint: quote a name with spaces: 'my clip.mp4'",
+    ]
+    names = [str(path) for path in pictures(count=3)]
+    for command in ([], ["stats"]):
+        assert main([*command, *names]) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            f"error: 3 inputs, which look like one: {names[0]} ...",
+            "hint: quote a pattern, so that it stays one input: 'frames/*.png'",
+        ]

@@ -127,7 +127,7 @@ def test_what_is_wrong_is_named(clips: Path, tmp_path: Path, capsys: pytest.Capt
     assert error(clips, *masks, "--baseline", "mean") == (2, "error: no baseline has the name mean")
     assert error(clips, "--every", 5) == (2, "error: --every is for frames and masks")
     (clips / "one/masks/00003.png").unlink()
-    alone = f"error: 00003 has a frame or a mask alone in {clips}/one/frames and {clips}/one/masks"
+    alone = f"error: 00003 has only a frame, or only a mask, in {clips}/one/frames and {clips}/one/masks"
     assert error(clips, *masks) == (1, alone)
     write_picture(clips / "one/masks/00003.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     write_picture(clips / "one/frames/00000.png", np.zeros((HEIGHT, WIDTH + 1, 3), np.uint8))

@@ -286,7 +286,7 @@ def test_pipes(clip: Path) -> None:
         (("--times", "0", "--times-from", "t.txt"), 2, "--times and --times-from contradict each other"),
         (("--times-from", "gone.txt"), 1, "cannot read gone.txt: No such file or directory"),
         (("--times-from", "empty.txt"), 1, "no times in empty.txt"),
-        (("--times-from", "word.txt"), 1, "time 2 in word.txt is none: soon"),
+        (("--times-from", "word.txt"), 1, "line 2 of word.txt is no time: soon"),
         (("--times-from", "back.txt"), 1, "time 3 in back.txt goes back: 0.1"),
         (("--fps", "60", "--flow", "gone"), 1, "unknown model: gone"),
     ],

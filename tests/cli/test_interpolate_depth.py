@@ -158,7 +158,7 @@ def test_pictures_of_different_depths(capsys: pytest.CaptureFixture[str]) -> Non
     write_picture(Path("0.png"), ramp(0))
     write_picture(Path("1.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     assert main(["interpolate", "0.png", "1.png", "--times", "0.5", "--out", "out.png", *BLEND]) == 1
-    error = "error: 1.png has 8 bits per channel, but 0.png has 16\nhint: convert them alike\n"
+    error = "error: 1.png has 8 bits per channel, but 0.png has 16\nhint: convert them to the same depth\n"
     assert capsys.readouterr().err == error
 
 

@@ -173,10 +173,10 @@ def test_summary(weights: Path, clip: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (
             "videoinr",
-            "unknown model: videoinr",
-            "flowcli models fetch videoinr downloads it; or name a .safetensors file",
+            "model videoinr is listed, but its weights are not fetched yet",
+            "add --fetch, or run: flowcli models fetch videoinr (licence: none stated, so all rights are reserved)",
         ),
-        ("splatt", "unknown model: splatt", "did you mean splat?; or name a .safetensors file"),
+        ("splatt", "unknown model: splatt", "did you mean splat?"),
         ("gone", "unknown model: gone", "there are: splat, blend, nearest; or name a .safetensors file"),
         ("rpwc", "rpwc makes flow, not frames", "for frames along its flow: --flow rpwc"),
         ("dis", "dis makes flow, not frames", "for frames along its flow: --flow dis"),

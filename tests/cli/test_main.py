@@ -16,6 +16,7 @@ from flowcli.cli import main as module
 from flowcli.cli.main import COMMANDS, commands, main
 from flowcli.cli.options import talk_options
 from flowcli.errors import InputError
+from flowcli.weights import entries
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
     command = commands.get_command(click.Context(commands), name)
+    assert command is not None
     assert command.name == name
     assert command.help
     for parameter in command.params:
@@ -197,9 +199,40 @@ def test_completion_in_a_shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     found = completed("flowcli estimate --st", monkeypatch, capsys)
     assert found == ["plain,--start", "plain,--stop", "plain,--strict", "plain,--style"]
     assert completed("flowcli estimate in", monkeypatch, capsys) == ["file,in"], "the shell completes names of files"
-    monkeypatch.setenv("_FLOWCLI_COMPLETE", "bash_source")
-    assert main([]) == 0
-    assert "_FLOWCLI_COMPLETE=bash_complete" in capsys.readouterr().out
+    for shell in ("bash", "zsh", "fish"):
+        monkeypatch.setenv("_FLOWCLI_COMPLETE", f"{shell}_source")
+        assert main([]) == 0
+        assert f"_FLOWCLI_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
+def test_completion_of_values(table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of models, kinds, devices, styles and presets; where nothing fits, the shell offers files."""
+    entries.home().mkdir(parents=True)
+    (entries.home() / "rmine.safetensors").touch()
+    for words, expected in (
+        ("estimate -m r", ["rpwc", "rmine"]),
+        ("estimate -m pwcn", ["pwcnet"]),
+        ("estimate --versus d", ["dis"]),
+        ("interpolate --model sp", ["splat"]),
+        ("interpolate --model v", ["videoinr"]),
+        ("interpolate --flow far", ["farneback"]),
+        ("eval --model rp", ["rpwc"]),
+        ("models info f", ["farneback", "flownet2"]),
+        ("models remove r", ["rmine"]),
+        ("models fetch videoi", ["videoinr"]),
+        ("estimate --as co", ["color", "confidence"]),
+        ("batch --as ts", ["tsn"]),
+        ("stats --device c", ["cpu", "cuda"]),
+        ("estimate --max-flow cl", ["clip"]),
+        ("convert --style a", ["arrows"]),
+        ("batch --preset b", ["best"]),
+    ):
+        found = completed(f"flowcli {words}", monkeypatch, capsys)
+        assert set(found) >= {f"plain,{word}" for word in expected}, words
+        begun = words.split()[-1]
+        assert all(word.startswith(f"plain,{begun}") for word in found), words
+    assert completed("flowcli estimate -m ./w", monkeypatch, capsys) == ["file,./w"]
+    assert completed("flowcli estimat x", monkeypatch, capsys) == [], "no error where none is read"
 
 
 FAULTS = """

@@ -166,7 +166,12 @@ def far(url: str, sha256: str = "") -> Download:
 
 @pytest.mark.slow
 def test_fetch(
-    table: Path, theirs: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    table: Path,
+    theirs: Path,
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     digest = hashlib.sha256(theirs.read_bytes()).hexdigest()
     publish(monkeypatch, far(f"{server}/theirs.pth", digest[:8]), "theirs")
@@ -184,6 +189,20 @@ def test_fetch(
     assert found["published"] == [], "it is here"
     assert main(["models", "fetch", "far"]) == 1
     assert capsys.readouterr().err.startswith("error: output exists already: ")
+    assert main(["models", "remove", "far", "-q"]) == 0
+    folder = tiny.write_pictures(tmp_path / "frames", 2, height=40, width=50)
+    arguments = ["estimate", str(folder), "-o", str(tmp_path / "out"), "-m", "far", "--device", "cpu"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: model far is listed, but its weights are not fetched yet",
+        "hint: add --fetch, or run: flowcli models fetch far (licence: theirs)",
+    ]
+    assert main([*arguments, "--fetch"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[:2] == lines[:2], "its address and licence"
+    assert told[-1].startswith(f"wrote {tmp_path}/out")
+    assert main([*arguments, "--fetch", "-y", "-q"]) == 0
+    assert capsys.readouterr().err == "", "it is here"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import pytest
 
 from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli import options
+from flowcli.cli.words import UnknownWord
 from flowcli.errors import UsageError
 from flowcli.output.options import OutputOptions
 
@@ -68,11 +70,34 @@ def test_values_arrive() -> None:
     )
 
 
-def test_what_the_shell_made_of_a_pattern_is_refused() -> None:
-    with pytest.raises(UsageError) as caught:
-        received("a.png", "b.png", "c.png", "-o", "x")
-    assert caught.value.message == "3 inputs, but a video, a folder or two pictures are taken"
-    assert caught.value.hint == "quote patterns, as 'frames/*.png'; flowcli batch takes many videos"
+def test_what_the_shell_made_of_one_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my new clip.mp4").touch()
+    for words, hint in (
+        ("f/a.png f/b.png f/c.png", "quote a pattern, so that it stays one input: 'f/*.png'"),
+        ("my new clip.mp4", "quote a name with spaces: 'my new clip.mp4'"),
+        ("a.mp4 b.mp4 c.mp4", "flowcli batch takes many videos"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            received(*words.split(), "-o", "x")
+        assert caught.value.message == "3 inputs, but a video, a folder or two pictures are taken"
+        assert caught.value.hint == hint
+
+
+def test_the_closest_word_is_named() -> None:
+    """By choices of click, and by values that have names among others."""
+    for option, word, hint in (
+        ("--style", "arows", "did you mean arrows?"),
+        ("--last", "reapet", "did you mean repeat?"),
+        ("--max-flow", "clp", "did you mean clip?"),
+        ("--tile", "of", "did you mean off?"),
+        ("--device", "cda", "did you mean cuda?"),
+        ("--device", "gpu", ""),
+        ("--start", "soon", ""),
+    ):
+        with pytest.raises(UnknownWord) as caught:
+            received("in.mp4", option, word)
+        assert caught.value.hint == hint, word
 
 
 def test_names_that_look_like_options() -> None:

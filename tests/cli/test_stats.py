@@ -244,7 +244,7 @@ def test_errors(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
             1, "unknown suffix .txt: a.txt", "use .csv .json .jsonl .parquet .png .svg, or name it by --as",
         ),
         (str(pictures), "-o", "a.csv", "-m", "rpcw"): (
-            1, "unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file",
+            1, "unknown model: rpcw", "did you mean rpwc?",
         ),
         (str(pictures), "-o", "-", "--as", "png"): (
             2, "png cannot be written to stdout", "use --as csv or --as jsonl",
@@ -335,7 +335,7 @@ def test_several_inputs(
     for words in (("--scenes", "s.csv"), ("-o", "s.svg")):
         assert main(["stats", "a.mkv", "cut.mkv", *DIS, *words]) == 2
         assert capsys.readouterr().err == (
-            "error: a plot and a list of shots are of one input\nhint: leave out all inputs but a.mkv\n"
+            "error: a plot and a list of shots need a single input\nhint: leave out all inputs but a.mkv\n"
         )
     assert main(["stats", "a.mkv", "gone.mkv", *DIS, "-o", "none.csv"]) == 1
     assert capsys.readouterr().err.splitlines()[0] == "error: no such file: gone.mkv"

@@ -124,7 +124,7 @@ def test_device(gpus: Callable[[int], None], name: str, count: int, expected: st
 @pytest.mark.parametrize(
     ("name", "count", "message", "hint"),
     [
-        ("cuda", 0, "no CUDA device for 'cuda'", "pass --device cpu, or install a torch that knows the GPU"),
+        ("cuda", 0, "no CUDA device for 'cuda'", "pass --device cpu, or install a torch that supports the GPU"),
         ("cuda:2", 2, "no such device: cuda:2", "there are 2: cuda:0 to cuda:1"),
         ("gpu", 0, "unknown device: gpu", "use auto, cpu, cuda or cuda:<number>"),
         ("mps", 0, "unknown device: mps", "use auto, cpu, cuda or cuda:<number>"),

@@ -62,7 +62,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(other), colour)
     assert refusal(path) == f"a picture in colours, but not of flow: {other}"
     cv2.imwrite(str(other), grey[:8])
-    assert refusal(path) == f"not of one size: {path} and {other}"
+    assert refusal(path) == f"different sizes: {path} and {other}"
     cv2.imwrite(str(tmp_path / "a.jpg"), grey)
     assert refusal(tmp_path / "a.jpg") == f"a picture, but not of flow: {tmp_path}/a.jpg"
     other.write_bytes(b"\xff\xd8 no picture")

@@ -42,8 +42,10 @@ def test_missing() -> None:
     check_error("none.mp4", "no such file: none.mp4", "check the name")
     check_error("none/a.mp4", "no such file: none/a.mp4", "check the name")
     check_error("x" * 300, f"no such file: {'x' * 300}", "check the name")
-    fetch = "download it first, or pipe it in: curl -L ADDRESS | flowcli estimate -"
+    fetch = "flowcli reads files alone; download it first: curl -LO http://localhost/a.mp4"
     check_error("http://localhost/a.mp4", "an address, not a file: http://localhost/a.mp4", fetch)
+    pipe = "flowcli reads files and pipes alone: ffmpeg -i 'rtsp://host/?a&b' -f nut - | flowcli estimate - ..."
+    check_error("rtsp://host/?a&b", "an address, not a file: rtsp://host/?a&b", pipe)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -54,13 +56,29 @@ def test_unreadable(clip: Path) -> None:
 
 def test_raw_video() -> None:
     Path("x.YUV").write_bytes(bytes(64 * 48 * 3))
-    hint = "ffmpeg -f rawvideo -pix_fmt yuv420p -s WIDTHxHEIGHT -i FILE -f nut - | flowcli estimate - ..."
-    check_error("x.YUV", "raw video, which does not say its size: x.YUV", hint)
+    Path("my x.rgb").write_bytes(bytes(64 * 48 * 3))
+    for name, layout, word in (("x.YUV", "yuv420p", "x.YUV"), ("my x.rgb", "rgb24", "'my x.rgb'")):
+        hint = (
+            f"say its format and size: ffmpeg -f rawvideo -pix_fmt {layout} -s WIDTHxHEIGHT -r 25 -i {word} -f nut - "
+            "| flowcli estimate - ..."
+        )
+        check_error(name, f"raw video, which does not say its size: {name}", hint)
+
+
+def test_pictures_of_other_kinds() -> None:
+    kinds = {
+        "a.HEIC": "export it as PNG or JPEG, or: heif-convert IN.heic OUT.png",
+        "a.cr2": "develop it first, to PNG or TIFF, with a program for the camera's raw files",
+        "a.jxl": "convert it to PNG first",
+    }
+    for name, hint in kinds.items():
+        Path(name).write_bytes(b"junk")
+        check_error(name, f"pictures of this kind are not read: {name}", hint)
 
 
 def test_empty() -> None:
     Path("a.mp4").touch()
-    check_error("a.mp4", "file is empty: a.mp4", "get it again, it has 0 bytes")
+    check_error("a.mp4", "file is empty: a.mp4", "get it again; it has 0 bytes")
 
 
 @pytest.mark.parametrize("content", [b"just text\n", b"just text\n" * 9999, b"\0" * 5000, bytes(range(256)) * 40])

@@ -12,6 +12,8 @@ from flowcli.errors import InputError
 from flowcli.types import Frame, StreamInfo
 from flowcli.video import open_source
 
+PAIR = "give a video alone, or two pictures; flowcli batch takes many videos"
+
 
 def picture(path: Path, value: int = 0, shape: tuple[int, ...] = (5, 7, 3)) -> Path:
     """A picture file of one value."""
@@ -60,7 +62,11 @@ def test_glob(tmp_path: Path) -> None:
     assert frame.image[0, 0, 0] == 9
     check_error(f"no file matches: {tmp_path}/c?.png", "check the pattern", tmp_path / "c?.png")
     (tmp_path / "a3.txt").write_text("text")
-    check_error(f"not a picture file: {tmp_path}/a3.txt", "pass a video alone, or two pictures", tmp_path / "a*")
+    check_error(
+        f"not a picture file: {tmp_path}/a3.txt",
+        PAIR,
+        tmp_path / "a*",
+    )
 
 
 def test_two_pictures(tmp_path: Path) -> None:
@@ -73,10 +79,15 @@ def test_two_pictures(tmp_path: Path) -> None:
     check_error(f"no such file: {tmp_path}/my", quote, tmp_path / "my", "clip.mp4")
     plate = tmp_path / "f.0001.CIN"
     plate.touch()
-    check_error(f"pictures of this kind are not read: {plate}", "convert them to PNG first", plate, plate)
+    check_error(f"pictures of this kind are not read: {plate}", "convert it to PNG first", plate, plate)
     video = tmp_path / "a.mp4"
     video.touch()
-    check_error(f"not a picture file: {video}", "pass a video alone, or two pictures", video, second)
+    check_error(
+        f"not a picture file: {video}",
+        PAIR,
+        video,
+        second,
+    )
 
 
 def test_selection_reads_no_other_picture(tmp_path: Path) -> None:
@@ -199,7 +210,7 @@ def test_pages_of_unlike_size_are_named(tmp_path: Path) -> None:
 def test_several_pictures_are_no_frame_of_a_sequence(tmp_path: Path) -> None:
     picture(tmp_path / "1.tif")
     path = stack(tmp_path / "2.tif", 1, 2)
-    error, hint = f"several pictures in one file: {path}", "name it alone: its pictures are frames then"
+    error, hint = f"several pictures in one file: {path}", "name it alone; its pictures are then frames"
     check_error(error, hint, tmp_path)
     check_error(error, hint, path, tmp_path / "1.tif")
 

@@ -80,7 +80,7 @@ def test_flow_is_shown_with_its_frames() -> None:
 
 def test_frames_that_do_not_fit_the_flow_are_refused() -> None:
     flows = [(each,) for each in pairs(2)]
-    with pytest.raises(InputError, match="there is more flow than there are frames"):
+    with pytest.raises(InputError, match="there are more flows than pairs of frames"):
         list(looks_of_flow(flows, pictures(1)))
     with pytest.raises(InputError, match="frames are 41x31, the flow 41x33"):
         list(looks_of_flow(flows, pictures(3, 31)))

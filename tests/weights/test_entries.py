@@ -36,7 +36,7 @@ def test_a_file_describes_itself(table: Path, tmp_path: Path) -> None:
 
 def test_unknown_names(table: Path) -> None:
     error = failure("rpcw")
-    assert (error.message, error.hint) == ("unknown model: rpcw", "did you mean rpwc?; or name a .safetensors file")
+    assert (error.message, error.hint) == ("unknown model: rpcw", "did you mean rpwc?")
     assert failure("zzz").hint == "there are: rpwc, dis, farneback; or name a .safetensors file"
     assert failure("no.safetensors").message == "cannot read weights: no.safetensors: No such file or directory"
 
