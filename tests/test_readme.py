@@ -22,6 +22,7 @@ from PIL import Image
 
 import flowcli
 from flowcli.cli.main import commands, main
+from flowcli.cli.presets import PRESETS
 from flowcli.video import ffmpeg_path
 from tests.pairs import mask as write_hidden
 from tests.pairs import write_pair
@@ -136,7 +137,9 @@ def test_example(line: str, place: Path, capsys: pytest.CaptureFixture[str]) -> 
     elif words[1] == "train":
         assert Path("runs/mine/weights.safetensors").is_file()
     elif words[1] == "config":
-        assert out == f"{place}/.home/flowcli/flowcli.toml (not there)\nflowcli.toml (not there)\n"
+        files, presets = out.splitlines()[:2], out.splitlines()[3:]
+        assert files == [f"{place}/.home/flowcli/flowcli.toml (not there)", "flowcli.toml (not there)"]
+        assert [line.split()[0] for line in presets] == list(PRESETS)
     else:
         assert "rpwc" in out
     if "--save" in words:
