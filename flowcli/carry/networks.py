@@ -9,9 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from flowcli.api import EngineOptions, open_engine
-from flowcli.carry.run import CarryRun
+from flowcli.carry.run import CarryRun, open_marked
 from flowcli.engine.schedule import AHEAD, Keyed, Keys
-from flowcli.errors import InputError
 from flowcli.types import Frame, FrameFlows
 from flowcli.weights import entries
 
@@ -98,32 +97,27 @@ def open_network(
     from flowcli.carry.said import carry_said
     from flowcli.nets.net import open_net
     from flowcli.nets.outputs import as_map, find_meaning
-    from flowcli.pipeline import prefetch
-    from flowcli.shots import compare
 
     net = open_net(options.net or "", options.split, options.preset, engine_options.device)
     tally, times, agreement = Tally(), Times(), Agreement()
     runs = Runs(net, times)
-    with prefetch(change.marked for change in compare(frames)) as read:
-        begin = next(read, None)
-        if begin is None:
-            raise InputError(f"no frames in {name}", "check the input")
-        marked = chain((begin,), read)
+    with open_marked(frames, name) as (begin, marked):
         given = runs.first(begin)
         meaning = None if net.cut else find_meaning(given, net.convention, net.parts.port.layout, net.name)
+        interval = options.interval
+        if isinstance(interval, WhenNeeded):
+            # What the flow of a frame says has to be known before the next one comes.
+            engine_options = replace(engine_options, batch=1)
+        engine = open_engine(entry, engine_options)
         carried: Iterator[Carried[Outputs]]
-        if isinstance(options.interval, WhenNeeded):
+        if isinstance(interval, WhenNeeded):
             from flowcli.carry.adaptive import link_when_needed
 
-            # What the flow of a frame says has to be known before the next one comes.
-            engine = open_engine(entry, replace(engine_options, batch=1))
-            carried = carry_network(link_when_needed(engine, marked, options.interval.missing, ahead, sides), runs)
+            carried = carry_network(link_when_needed(engine, marked, interval.missing, ahead, sides), runs)
         elif meaning in ("classes", "probability"):
-            engine = open_engine(entry, engine_options)
-            carried = carry_said(engine, marked, runs, meaning, options.interval, sides)
+            carried = carry_said(engine, marked, runs, meaning, interval, sides)
         else:
-            engine = open_engine(entry, engine_options)
-            carried = carry_network(_linked(engine, marked, Keyed(options.interval, sides)), runs)
+            carried = carry_network(_linked(engine, marked, Keyed(interval, sides)), runs)
         if options.compare:
             carried = compared(carried, net, agreement, options.compare, total)
         counted = tally.counted(carried)
