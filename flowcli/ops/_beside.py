@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowcli.environment import for_children
+from flowcli.ops._guard import give_way, session_nice
 
 _CODE = """
 import sys
@@ -20,8 +21,6 @@ native.build_claimed(sys.argv[2])
 """
 _NICE = 10
 """How far it gives way to the run: of a core that both want it gets a tenth."""
-_SESSION = Path("/proc/self/autogroup")
-"""Linux weighs sessions before it weighs the processes in them."""
 
 
 def start(device: str, claim: int) -> None:
@@ -33,7 +32,7 @@ def start(device: str, claim: int) -> None:
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         # -P: modules that lie in the current folder are not the user's.
-        [sys.executable, "-P", "-c", _CODE, str(root), device, str(_session_nice())],
+        [sys.executable, "-P", "-c", _CODE, str(root), device, str(session_nice())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -46,18 +45,10 @@ def start(device: str, claim: int) -> None:
 
 
 def yield_cores(session: int) -> None:
-    """Gives this process, and those that it starts, a low priority. session: what `_session_nice` says of the run."""
+    """Gives this process, and those that it starts, a low priority. session: what `session_nice` says of the run."""
     with suppress(OSError):
         os.nice(_NICE)
-    with suppress(OSError):
-        _SESSION.write_text(f"{min(session + _NICE, 19)}", encoding="ascii")
-
-
-def _session_nice() -> int:
-    """How far the session of this process gives way to others, 0 where sessions have no priority."""
-    with suppress(OSError, ValueError):
-        return int(_SESSION.read_text(encoding="ascii").split()[-1])
-    return 0
+    give_way("self", min(session + _NICE, 19))
 
 
 def jobs() -> int | None:

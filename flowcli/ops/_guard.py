@@ -6,6 +6,7 @@ Run as a script: python -I _guard.py PID FOLDER PROGRAM ARGUMENT... It imports n
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,29 +18,49 @@ _POLL = 0.1
 """Seconds."""
 _GRACE = 3.0
 """Seconds that the program has to end its own children, which are in process groups of their own."""
+_PROCESSES = Path("/proc")
 
 
 def run(parent: int, folder: str, command: list[str]) -> int:
     """Its exit status."""
     child = subprocess.Popen(command, start_new_session=True)
-    _give_way_alike(child.pid)
-    while child.poll() is None:
-        if os.getppid() != parent or not os.path.isdir(folder):
-            os.killpg(child.pid, signal.SIGTERM)
-            try:
-                child.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-            return 1
-        time.sleep(_POLL)
-    return child.returncode
+    try:
+        # What is started in a session of its own gives way to others as much as this one does.
+        give_way(child.pid, session_nice())
+        while os.getppid() == parent and os.path.isdir(folder):
+            if (status := child.poll()) is not None:
+                return status
+            time.sleep(_POLL)
+        return 1
+    finally:
+        if child.poll() is None:
+            _end(child)
 
 
-def _give_way_alike(pid: int) -> None:
-    """Gives the session of a child the priority of this one: Linux weighs sessions before the processes in them."""
+def _end(child: subprocess.Popen[bytes]) -> None:
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def session_nice() -> int:
+    """How far the session of this process gives way to others, -20 to 19; 0 where sessions have no priority.
+
+    Linux weighs sessions before it weighs the processes in them, if it is built and told to; else there is no such
+    file, or nothing in it.
+    """
     with suppress(OSError, ValueError):
-        nice = Path("/proc/self/autogroup").read_text(encoding="ascii").split()[-1]
-        Path(f"/proc/{pid}/autogroup").write_text(nice, encoding="ascii")
+        found = re.search(r"nice (-?\d+)", (_PROCESSES / "self" / "autogroup").read_text(encoding="ascii"))
+        return int(found[1]) if found else 0
+    return 0
+
+
+def give_way(process: int | str, nice: int) -> None:
+    """Sets how far the session of a process, or of "self", gives way to others, where that can be set."""
+    with suppress(OSError):
+        (_PROCESSES / f"{process}" / "autogroup").write_text(f"{nice}", encoding="ascii")
 
 
 if __name__ == "__main__":
