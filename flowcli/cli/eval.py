@@ -43,7 +43,7 @@ PAIRS: Names = ("set", "pair")
 MASKS: Names = ("given", "sequence")
 
 
-@click.command("eval", cls=HelpedCommand, own=("every",))
+@click.command("eval", cls=HelpedCommand, own={"Options": ("every",)})
 @click.argument("dataset", type=click.Path())
 @click.option(
     "-m",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -43,13 +44,20 @@ _RARE = frozenset((
 class HelpedCommand(click.Command):
     """A command with a short help, examples first and options under headings, and a long one.
 
-    own: parameters that mean something else here than in other commands, and so stand under "Options". rare: more
-    of those that the short help leaves out.
+    own: headings of this command alone, with the names of their parameters, some of which may mean something else in
+    other commands. rare: more of those that the short help leaves out.
     """
 
-    def __init__(self, *arguments: Any, own: Collection[str] = (), rare: Collection[str] = (), **values: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        own: Mapping[str, Collection[str]] = MappingProxyType({}),
+        rare: Collection[str] = (),
+        **values: Any,
+    ) -> None:
         super().__init__(*arguments, **values)
-        self._own, self._rare = frozenset(own), (_RARE - frozenset(own)) | frozenset(rare)
+        self._sections = {**own, **_SECTIONS}
+        self._rare = (_RARE - frozenset().union(*own.values())) | frozenset(rare)
         everything = "Show all options, and explain words such as OUT."
         self.params.append(
             click.Option(
@@ -83,7 +91,7 @@ class HelpedCommand(click.Command):
             formatter.write_text(f"{context.command_path} --help-all shows more.")
 
     def _write_options(self, context: click.Context, formatter: click.HelpFormatter, short: bool) -> None:
-        rows: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Options", *_SECTIONS)}
+        rows: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Options", *self._sections)}
         for each in self.get_params(context):
             record = each.get_help_record(context)
             if record is None or not isinstance(each, click.Option) or (short and each.name in self._rare):
@@ -96,11 +104,9 @@ class HelpedCommand(click.Command):
                     formatter.write_dl(records, col_max=34)
 
     def _section(self, option: click.Option) -> str:
-        if option.name in self._own:
-            return "Options"
         if "--help" in option.opts:
             return "Run"
-        return next((title for title, names in _SECTIONS.items() if option.name in names), "Options")
+        return next((title for title, names in self._sections.items() if option.name in names), "Options")
 
 
 def _show_all(context: click.Context, parameter: click.Parameter, value: bool) -> None:

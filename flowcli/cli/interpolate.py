@@ -124,7 +124,7 @@ def command(
     \b
     OUT                       what is written
       out.mp4 .mkv .mov .webm .gif   a video
-      frames/                        a folder of .png files, numbered from 0; --as jpg for others
+      frames/                        a folder of .png files, numbered as the input; --as jpg for others
       middle.png                     one picture, for one time
       -                              y4m on stdout
 

@@ -63,36 +63,64 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return name, read
 
 
-@click.command("train", cls=HelpedCommand, own=("batch", "device", "model", "precision", "kinds"))
+@click.command(
+    "train",
+    cls=HelpedCommand,
+    own={
+        "Network": ("network", "settings", "init", "device", "precision"),
+        "Scenes": ("textures", "kinds", "crop", "easy", "seed", "scenes", "workers"),
+        "Schedule": ("steps", "minutes", "batch", "rate", "warm", "hold", "vary", "loss", "real"),
+    },
+    rare=("easy", "seed", "scenes", "workers", "warm", "vary", "loss"),
+)
 @click.argument("folder", type=click.Path(path_type=Path))
-@_option("network", type=Choice([*models.names(), *models.frame_names()]), help="The network to train.")
+@_option(
+    "network",
+    type=Choice([*models.names(), *models.frame_names()]),
+    metavar="NAME",
+    help=f"The network to train: {', '.join([*models.names(), *models.frame_names()])}.",
+)
 @_option(
     "textures",
     type=click.Path(path_type=Path),
+    metavar="FOLDER",
     help="Folder of photos to use as textures; without it, all textures are generated.",
 )
-@_option("steps", type=click.IntRange(min=1), help="How many steps the schedule has.")
+@_option("steps", type=click.IntRange(min=1), metavar="N", help="How many steps the schedule has.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
+    metavar="MINUTES",
     help="Stop after so many minutes, all work included; the same command resumes.",
 )
-@_option("batch", type=click.IntRange(min=1), help="Pairs per step.")
+@_option("batch", type=click.IntRange(min=1), metavar="N", help="How many pairs go through the network at a time.")
 @click.option(
     "--crop",
     type=Value(parse_crop),
+    metavar="SIZE",
     default="256",
     show_default=True,
     help="Size of a training picture: its side, or WIDTHxHEIGHT; multiples of the network's stride.",
 )
-@_option("rate", type=click.FloatRange(min=0, min_open=True), help="Highest learning rate.")
-@_option("warm", type=click.FloatRange(0, 1), help="Share of the steps during which the learning rate rises.")
-@_option("hold", type=click.FloatRange(0, 1), help="Share of the steps after which the learning rate begins to fall.")
+@_option("rate", type=click.FloatRange(min=0, min_open=True), metavar="RATE", help="Highest learning rate.")
+@_option(
+    "warm",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Share of the steps during which the learning rate rises.",
+)
+@_option(
+    "hold",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Share of the steps after which the learning rate begins to fall.",
+)
 @click.option(
     "--set",
     "settings",
     type=Value(parse_setting),
     multiple=True,
+    metavar="SETTING",
     help="A setting of the network, for example levels=5; repeatable.",
 )
 @click.option("--vary", is_flag=True, help="Draw the number of iterations anew for each step.")
@@ -103,20 +131,27 @@ def parse_setting(text: str) -> tuple[str, Any]:
     show_default=True,
     help="How a network that makes frames adds up the errors of pixels.",
 )
-@_option("seed", type=click.IntRange(0, 9_999), help="Seed for the scenes and their order.")
+@_option("seed", type=click.IntRange(0, 9_999), metavar="N", help="Seed for the scenes and their order.")
 @_option(
     "easy",
     type=click.IntRange(min=0),
+    metavar="N",
     help="How many of the first steps use pictures that are only shifted as a whole.",
 )
-@_option("scenes", type=click.IntRange(min=1), help="How many scenes a run on the CPU keeps on disk.")
+@_option("scenes", type=click.IntRange(min=1), metavar="N", help="How many scenes a run on the CPU keeps on disk.")
 @click.option(
     "--kinds",
     type=Value(parse_kinds),
+    metavar="KINDS",
     help=f"Kinds of scenes, drawn in proportion to their shares: all or some of {','.join(KINDS)}.",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that prepare pairs (CPU)."
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Processes that prepare pairs (CPU).",
 )
 @click.option(
     "--real",
@@ -127,6 +162,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Weights (.safetensors) to start from, or a checkpoint (.pt) with the optimizer's state.",
 )
 @device_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from flowcli import models
 from flowcli.api import EngineOptions, find_weights, open_engine
 from flowcli.errors import InputError, WeightsError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Rule
+from flowcli.sequences import shifted
 from flowcli.types import Frame, FrameSource, StreamInfo
 from flowcli.weights import entries
 
@@ -126,7 +128,8 @@ def open_making(
 ) -> Iterator[Making]:
     """A Making of the frames that `options` ask for; leaving it ends its work. `frames` are read ahead from now on.
 
-    pair: the frames are two pictures. Raises UsageError for a size that cannot be; and InputError, when frames are
+    Frames keep their names where their times stay; else those made of numbered ones are numbered from the first one
+    on. pair: the frames are two pictures. Raises UsageError for a size that cannot be; and InputError, when frames are
     taken, if there are none.
     """
     from flowcli.pipeline import Stopwatch, prefetch
@@ -153,8 +156,10 @@ def _retimed(
     offsets: Iterable[Fraction] | None = options.times if step is None else regular(step)
     if pair and options.times is not None:
         offsets = (time / info.rate for time in options.times)
-    yield from make_frames(
-        chain((first,), rest),
+    taken = chain((first,), rest)
+    names: deque[str | None] = deque()
+    made = make_frames(
+        _noting_names(taken, names) if offsets is None else taken,
         None if offsets is None else (first.time + each for each in offsets),
         tools.synthesiser,
         tools.engine,
@@ -162,3 +167,15 @@ def _retimed(
         shutter=options.shutter,
         hold=None if step is None else 1 / info.rate,
     )
+    for frame in made:
+        if offsets is None:
+            yield replace(frame, name=names.popleft())
+        else:
+            # Two pictures are the ends of a row that has no numbers yet.
+            yield replace(frame, name=None if pair or first.name is None else shifted(first.name, frame.index))
+
+
+def _noting_names(frames: Iterable[Frame], names: deque[str | None]) -> Iterator[Frame]:
+    for frame in frames:
+        names.append(frame.name)
+        yield frame

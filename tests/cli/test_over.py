@@ -160,3 +160,14 @@ def test_frames_that_are_made_have_numbers_of_their_own(plates: np.ndarray) -> N
     done("interpolate", "plates", "--fps", "x2", "--model", "nearest", "-o", "b/", "--first-frame", "0099", "-q")
     assert names("b") == [f"{number:04d}.png" for number in range(99, 105)]
     np.testing.assert_array_equal(read_unscaled(Path("b/0101.png")), plates[1])
+
+
+def test_made_frames_are_numbered_from_the_first_plate_on(plates: np.ndarray) -> None:
+    made = ("--model", "nearest", "-q", "-o")
+    done("interpolate", "plates", "--fps", "x2", *made, "b/")
+    assert names("b") == [f"shot.{number}.png" for number in range(1001, 1007)]
+    np.testing.assert_array_equal(read_unscaled(Path("b/shot.1003.png")), plates[1])
+    done("interpolate", "plates", "--every", "2", "--size", "x2", *made, "c/")
+    assert names("c") == ["shot.1001.png", "shot.1003.png"], "no frame is new"
+    done("interpolate", "plates/shot.1001.png", "plates/shot.1002.png", "--times", "1/3,2/3", *made, "d/")
+    assert names("d") == ["000000.png", "000001.png"], "they lie between 1001 and 1002"
