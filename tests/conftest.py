@@ -9,12 +9,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from flowcli import environment
 from flowcli.models import flow
 from flowcli.weights import entries
 from tests import tiny
 
 # Defaults that the user has set are none of the tests'.
 os.environ["FLOWCLI_CONFIG"] = "off"
+# Several processes run tests at once; torch is not loaded yet.
+environment.share_cores()
 # The tests run with the native kernels from the first one on.
 os.environ.setdefault("FLOWCLI_NATIVE", "wait")
 

@@ -69,7 +69,7 @@ def mask_scores(
 
     from flowcli import classic
     from flowcli.evaluation.carriers import chained, copied, propagated
-    from flowcli.evaluation.masks import evaluate_masks, find_clips
+    from flowcli.evaluation.masks import count_scores, evaluate_masks, find_clips
 
     clips = find_clips(dataset)
     carrying = CarryOptions(refine_edges=options.refine_edges)
@@ -79,4 +79,4 @@ def mask_scores(
     for way, name in zip(ways, baselines, strict=True):
         carriers[way] = copied if name == COPY else chained(classic.METHODS[name])
     scores = evaluate_masks(carriers, clips, options)
-    return list(track(scores, None, "result", show=not talk.quiet))
+    return list(track(scores, len(carriers) * count_scores(clips, options), "result", show=not talk.quiet))

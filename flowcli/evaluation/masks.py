@@ -95,6 +95,13 @@ def trials(count: int, every: int) -> list[Trial]:
     return found
 
 
+def count_scores(clips: Sequence[Clip], options: MaskOptions) -> int:
+    """How many scores `evaluate_masks` gives of each method."""
+    return sum(
+        len({name for trial in trials(len(clip.files), options.interval) for name in trial.measured}) for clip in clips
+    )
+
+
 def evaluate_masks(carriers: Mapping[str, Carrier], clips: Sequence[Clip], options: MaskOptions) -> Iterator[Score]:
     """The scores of each method on each clip, clip by clip: one for each way in which masks are given.
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from flowcli.cli.main import main
-from flowcli.evaluation.masks import trials
+from flowcli.evaluation.masks import count_scores, find_clips, trials
+from flowcli.evaluation.options import MaskOptions
 from flowcli.pictures import write_picture
 from tests.carry.known import HEIGHT, WIDTH, Scene
 
@@ -100,6 +101,8 @@ def test_the_table_and_csv(clips: Path, capsys: pytest.CaptureFixture[str]) -> N
     table = list(csv.DictReader(io.StringIO(run(capsys, clips, "--baseline", "copy", "--csv"))))
     assert list(table[0]) == ["given", "sequence", "sequences", "method", "J", "F", "mIoU", "seconds"]
     assert len(table) == 2 * 3 + 2 * 2 * 3
+    # The bar knows their number beforehand, for each method.
+    assert count_scores(find_clips(clips), MaskOptions(interval=4)) == 2 * 3
 
 
 @pytest.mark.slow
