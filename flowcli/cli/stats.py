@@ -110,8 +110,8 @@ def command(
     several = len(sources) > 1
     tables = plan(targets, kinds, overwrite=overwrite, inputs=inputs)
     scene_list = None if scenes is None else plan_scenes(scenes, tables, overwrite=overwrite, inputs=inputs)
-    if several and (scene_list is not None or any(table.kind in PLOTS for table in tables)):
-        raise UsageError("a plot and a list of shots need a single input", f"leave out all inputs but {inputs[0]}")
+    if several:
+        _check_several(tables if scene_list is None else [*tables, scene_list])
     for each in sources:
         find_input(each.input)
     measuring = _Measuring(engine, find_weights(engine), talk, tables)
@@ -123,7 +123,17 @@ def command(
     with needs_reader(table.path for table in tables):
         drain(rows, open_tables(tables, NamedRow if several else Row, overwrite, sys.stdout))
     if scene_list is not None:
-        measuring.write_scenes(scene_list, overwrite)
+        from flowcli.motion.scenes import write_scenes
+
+        write_scenes(scene_list, measuring.shots, overwrite=overwrite)
+
+
+def _check_several(tables: Sequence[Table]) -> None:
+    """Raises UsageError for an output that can only be of one input."""
+    for table in tables:
+        if table.kind in (*PLOTS, "edl"):
+            what = "a plot" if table.kind in PLOTS else "a cut list"
+            raise UsageError(f"{what} is of a single input: {table.path}", "give one input, or .csv for all of them")
 
 
 class _Measuring:
@@ -135,7 +145,8 @@ class _Measuring:
         self._options = replace(options, cuts="off", duplicates="keep")
         self._entry, self._talk, self._tables = entry, talk, tables
         self._engine: Engine | None = None
-        self._shots: SceneList | None = None
+        self.shots: list[SceneList] = []
+        """Those of each input so far."""
         self.name = ""
         """The input that rows come from."""
 
@@ -152,18 +163,11 @@ class _Measuring:
             open_run(meter.watch(frames), source.input, self._entry, self._options, self._engine) as run,
         ):
             self._engine, info = run.engine, frames.info
-            self._shots = SceneList(info.rate)
-            rows = self._shots.over(summary.over(meter.rows(run.pairs)))
+            self.shots.append(SceneList(source.input, info.rate))
+            rows = self.shots[-1].over(summary.over(meter.rows(run.pairs)))
             yield from track(rows, info.frames, "frame", show=not self._talk.quiet)
             seconds = time.perf_counter() - began
             self._say(info, summary, described_run(run, info, seconds, frames.damage))
-
-    def write_scenes(self, table: Table, overwrite: bool) -> None:
-        """Writes the shots of the last input."""
-        from flowcli.motion.scenes import write_scenes
-
-        assert self._shots is not None
-        write_scenes(table, self._shots, self.name, overwrite=overwrite)
 
     def _say(self, info: StreamInfo, summary: Summary, about: dict[str, Any]) -> None:
         to_stderr = any(table.path is None for table in self._tables)

@@ -35,11 +35,21 @@ class Scene:
     """Seconds at which the next shot begins, or the last frame ends."""
 
 
-class SceneList:
-    """Collects the shots of the rows that pass; memory grows by one entry for each shot. rate: frames per second."""
+@dataclass(frozen=True, kw_only=True)
+class NamedScene(Scene):
+    """A shot of one of several inputs."""
 
-    def __init__(self, rate: Fraction) -> None:
-        self.rate = rate
+    input: str
+
+
+class SceneList:
+    """Collects the shots of the rows of one input that pass; memory grows by one entry for each shot.
+
+    source: the input's name. rate: frames per second.
+    """
+
+    def __init__(self, source: str, rate: Fraction) -> None:
+        self.source, self.rate = source, rate
         self.scenes: list[Scene] = []
         """Those that have begun; the last one grows."""
 
@@ -57,14 +67,18 @@ class SceneList:
             yield row
 
 
-def write_scenes(table: Table, found: SceneList, source: str, *, overwrite: bool) -> None:
-    """Writes the list to a file, which appears whole. source: the input's name. Raises OutputError."""
+def write_scenes(table: Table, lists: Sequence[SceneList], *, overwrite: bool) -> None:
+    """Writes the shots of all inputs to a file, which appears whole; a cut list is of one input. Raises OutputError."""
     assert table.path is not None
-    if table.kind != "edl":
-        drain(found.scenes, [open_table(table, Scene, overwrite, sys.stdout)])
-        return
-    with Part(table.path, overwrite) as part, part.path.open("w", encoding="utf-8", newline="\n") as file:
-        write_edl(file, found.scenes, Path(source).name, found.rate)
+    if table.kind == "edl":
+        (found,) = lists
+        with Part(table.path, overwrite) as part, part.path.open("w", encoding="utf-8", newline="\n") as file:
+            write_edl(file, found.scenes, Path(found.source).name, found.rate)
+    elif len(lists) == 1:
+        drain(lists[0].scenes, [open_table(table, Scene, overwrite, sys.stdout)])
+    else:
+        named = (NamedScene(**vars(scene), input=each.source) for each in lists for scene in each.scenes)
+        drain(named, [open_table(table, NamedScene, overwrite, sys.stdout)])
 
 
 def write_edl(file: TextIO, scenes: Sequence[Scene], clip: str, rate: Fraction) -> None:

@@ -332,10 +332,17 @@ def test_several_inputs(
     assert [row["pan"] for row in found[4:]] == ["" if row["pan"] is None else str(row["pan"]) for row in alone]
     assert main(["stats", "a.mkv", "cut.mkv", *DIS, "--json"]) == 0
     assert [json.loads(line)["input"] for line in capsys.readouterr().out.splitlines()] == ["a.mkv", "cut.mkv"]
-    for words in (("--scenes", "s.csv"), ("-o", "s.svg")):
+    assert main(["stats", "a.mkv", "cut.mkv", *DIS, "--scenes", "s.csv", "-q"]) == 0
+    assert Path("s.csv").read_text().splitlines() == [
+        "scene,start,end,frames,start_time,end_time,input",
+        "1,0,3,4,0.0,0.4,a.mkv",
+        "1,0,6,7,0.0,0.7,cut.mkv",
+        "2,7,12,6,0.7,1.3,cut.mkv",
+    ]
+    for words, what in ((("--scenes", "s.edl"), "a cut list"), (("-o", "s.svg"), "a plot")):
         assert main(["stats", "a.mkv", "cut.mkv", *DIS, *words]) == 2
         assert capsys.readouterr().err == (
-            "error: a plot and a list of shots need a single input\nhint: leave out all inputs but a.mkv\n"
+            f"error: {what} is of a single input: {words[1]}\nhint: give one input, or .csv for all of them\n"
         )
     assert main(["stats", "a.mkv", "gone.mkv", *DIS, "-o", "none.csv"]) == 1
     assert capsys.readouterr().err.splitlines()[0] == "error: no such file: gone.mkv"
