@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from flowcli.api import EngineOptions, find_weights, open_engine
 from flowcli.draw import color, scale
 from flowcli.given import as_frames
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights, open_engine
 from flowcli.types import FlowField, Precision
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from flowcli.api import EngineOptions, estimate
+from flowcli.api import estimate
 from flowcli.errors import FlowcliError
+from flowcli.options import EngineOptions
 from flowcli.weights import entries
 
 _OLDEST = (3, 11)

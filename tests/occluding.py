@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flowcli.api import EngineOptions, find_weights, open_engine
 from flowcli.evaluation.occlusions import OWN, RULES, measure_mask
 from flowcli.evaluation.scores import Mean
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights, open_engine
 from flowcli.train.options import KINDS
 from flowcli.train.synthetic import make_pairs
 from flowcli.train.textures import load_bank

@@ -12,10 +12,11 @@ import pytest
 
 import flowcli
 from flowcli import Frame
-from flowcli.api import EngineOptions, find_weights, open_run
 from flowcli.errors import DeviceError, InputError, WeightsError
+from flowcli.options import EngineOptions
 from flowcli.output.naming import name_outputs
 from flowcli.output.options import OutputOptions
+from flowcli.run import find_weights, open_run
 from flowcli.types import Direction, Last
 from tests.tiny import DOWN, write_pictures
 

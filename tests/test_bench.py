@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from flowcli import bench, models
-from flowcli.api import EngineOptions, find_weights
 from flowcli.bench import busy, clock, endurance, kernels, machine, network, pipeline, plain, scene
 from flowcli.bench.clock import Clock, Spread
 from flowcli.engine import engine as engine_module
@@ -28,6 +27,8 @@ from flowcli.models.base import Features, FlowModel
 from flowcli.models.conv import int8_works
 from flowcli.ops.correlation import correlation
 from flowcli.ops.library import FALLBACKS
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights
 
 _torch_library: Any = torch.library
 CPU = torch.device("cpu")

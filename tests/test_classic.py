@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from flowcli import classic
-from flowcli.api import EngineOptions, open_engine
 from flowcli.engine.engine import Engine
 from flowcli.errors import WeightsError
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.types import FlowField, FlowPair, Frame
 from flowcli.weights import entries, loading
 

@@ -19,6 +19,7 @@ LAYERS = """
     evaluation
     carry interpolation arrays view
     api
+    run
     output
     motion
     flowsource draw continuity matching
@@ -30,7 +31,7 @@ LAYERS = """
     geometry
     metrics openexr pictures given packing sequences shots targets
     pipeline atomic opencv inputs pages stored
-    private renames headers avif complaints regular once
+    private renames headers avif complaints regular once options
     types environment
     errors
 """
@@ -75,6 +76,8 @@ LIGHT = {
     "targets",
     "output",
     "api",
+    "options",
+    "run",
     "doctor",
     "batch",
     "carry.__init__",

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flowcli.api import EngineOptions, find_weights, open_engine
 from flowcli.carry.pointfiles import Key, Points
 from flowcli.carry.points import carry_points
 from flowcli.engine.schedule import Consecutive
 from flowcli.geometry import consistency, sample
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights, open_engine
 from flowcli.train.kinds import draw_scene
 from flowcli.train.rendering import render, true_flow
 from flowcli.train.textures import load_bank

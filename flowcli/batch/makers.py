@@ -10,27 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from flowcli.api import (
-    EngineOptions,
-    SourceOptions,
-    count_pairs,
-    find_clip_scale,
-    find_weights,
-    open_engine,
-    open_run,
-    two_or_more,
-    watched,
-)
 from flowcli.carry.naming import Target, carried_kind
 from flowcli.carry.run import CarryOptions, open_masks
 from flowcli.errors import NoMasksError
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making, open_method
 from flowcli.interpolation.sound import find_sound
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.naming import Output
 from flowcli.output.opening import Writer, open_copies, open_flows, open_frames
 from flowcli.output.options import OutputOptions
 from flowcli.pipeline import Stopwatch, prefetch
+from flowcli.run import count_pairs, find_clip_scale, find_weights, open_engine, open_run, two_or_more, watched
 from flowcli.types import FlowPair, FrameSource, open_all
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.batch.makers import FlowMaker, FrameMaker, Maker, MaskMaker, Watch
 from flowcli.carry.run import CarryOptions
 from flowcli.errors import (
@@ -24,8 +23,10 @@ from flowcli.errors import (
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method
 from flowcli.once import warned_once
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.naming import Output
 from flowcli.output.options import OutputOptions
+from flowcli.run import find_weights, open_input
 from flowcli.types import drain
 
 if TYPE_CHECKING:

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
-from flowcli import __version__, api, models
+from flowcli import __version__, models
 from flowcli.bench import scene
 from flowcli.engine.engine import Engine
 from flowcli.ops import native
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.types import Precision
 from flowcli.weights import entries
 
@@ -23,7 +25,7 @@ class Setup:
     """What to measure, and for how long."""
 
     entry: entries.Entry
-    engine: api.EngineOptions
+    engine: EngineOptions
     """Options with which `entry` was found, and with which it runs."""
     height: int = 436
     width: int = 1024
@@ -42,7 +44,7 @@ class Setup:
         Raises WeightsError, DeviceError.
         """
         options = replace(self.engine, precision=precision or self.engine.precision, **others)
-        return api.open_engine(self.entry, options)
+        return open_engine(self.entry, options)
 
     def settled(self) -> Setup:
         """The same setup with a fixed batch: the one that the engine chooses for this size, if none is given."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowcli import api
 from flowcli.bench import Setup, pipeline, scene
 from flowcli.errors import InputError
+from flowcli.run import open_run
 from flowcli.types import FlowPair, drain
 
 MINUTE = 60 * int(scene.RATE)
@@ -46,7 +46,7 @@ def measure(setup: Setup) -> Endurance:
     minutes: list[Minute] = []
     with tempfile.TemporaryDirectory(prefix="flowcli-bench-") as folder:
         clip = pipeline.write_clip(setup, Path(folder))
-        with open_source(str(clip)) as source, api.open_run(source, clip.name, setup.entry, setup.engine) as run:
+        with open_source(str(clip)) as source, open_run(source, clip.name, setup.entry, setup.engine) as run:
             colours = pipeline.open_colours(source.info, clip)
             drain(_watched(run.pairs, minutes), [colours])
     return Endurance(minutes)

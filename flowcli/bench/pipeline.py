@@ -20,7 +20,6 @@ from typing import Literal
 import torch
 
 import flowcli
-from flowcli import api
 from flowcli.bench import Setup, cores, plain, scene
 from flowcli.bench.clock import STREAM, Call, Clock, Spread, rounds
 from flowcli.bench.network import steps, turning
@@ -30,6 +29,7 @@ from flowcli.errors import FfmpegError, FlowcliError
 from flowcli.output.naming import name_outputs
 from flowcli.output.opening import Writer, open_flows
 from flowcli.output.options import OutputOptions
+from flowcli.run import open_run
 from flowcli.types import FlowPair, StreamInfo, drain
 
 STAGES = ("decode", "network", "encode")
@@ -175,7 +175,7 @@ def _run(setup: Setup, clip: Path) -> _Run:
 
     with (
         open_source(str(clip)) as source,
-        api.open_run(source, clip.name, setup.entry, setup.engine, engine) as run,
+        open_run(source, clip.name, setup.entry, setup.engine, engine) as run,
     ):
         colours = open_colours(source.info, clip)
         pairs = drain(marked(run.pairs), [colours])

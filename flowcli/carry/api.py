@@ -7,9 +7,11 @@ from fractions import Fraction
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from flowcli.api import EngineOptions, find_weights, open_given, reported
+from flowcli.api import open_given, reported
 from flowcli.carry.run import CarryOptions, Sides, open_arrays
 from flowcli.engine.schedule import AHEAD
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights
 from flowcli.types import Frame, Precision, Progress
 
 if TYPE_CHECKING:

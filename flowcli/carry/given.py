@@ -9,12 +9,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from flowcli.api import EngineOptions, SourceOptions, open_engine
 from flowcli.carry.naming import PICTURES, POINTS, TENSORS, Target, What
 from flowcli.carry.run import CarryOptions, CarryRun, open_arrays, open_carrying, open_marked
 from flowcli.engine.schedule import Consecutive, Keys
 from flowcli.errors import InputError
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import FrameOptions
+from flowcli.run import open_engine
 from flowcli.types import Frame, FrameSource, StreamInfo
 from flowcli.weights import entries
 

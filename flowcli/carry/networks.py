@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from flowcli.api import EngineOptions, open_engine
 from flowcli.carry.run import CarryRun, open_marked
 from flowcli.engine.schedule import AHEAD, Keyed, Keys
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.types import Frame, FrameFlows
 from flowcli.weights import entries
 

@@ -9,9 +9,10 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from flowcli.api import EngineOptions, SourceOptions, open_engine
 from flowcli.engine.schedule import AHEAD, Consecutive, Keys
 from flowcli.errors import InputError, UsageError
+from flowcli.options import EngineOptions, SourceOptions
+from flowcli.run import open_engine
 from flowcli.types import Frame, FrameSource
 from flowcli.weights import entries
 

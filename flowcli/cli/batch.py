@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.items import find_items
 from flowcli.batch.plan import TEMPLATE, Made, plan_items
 from flowcli.batch.run import Crew, run_batch
@@ -36,13 +35,14 @@ from flowcli.cli.options import (
     making_flags,
     selection_options,
     talk_options,
-    writing_options,
 )
+from flowcli.cli.outputs import writing_options
 from flowcli.cli.presets import preset_option
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value, parse_as, parse_new_rate
 from flowcli.errors import BatchError, InputError, UsageError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Multiple
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.kinds import KINDS
 from flowcli.output.options import OutputOptions
 

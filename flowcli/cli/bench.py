@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowcli import models
-from flowcli.api import EngineOptions, find_weights
 from flowcli.cli.columns import print_columns
 from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
@@ -29,6 +28,8 @@ from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.cli.words import Choice
 from flowcli.errors import FfmpegError, UsageError, WeightsError
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights
 from flowcli.weights import entries
 
 if TYPE_CHECKING:

@@ -13,21 +13,23 @@ from typing import get_args
 
 import click
 
-from flowcli.api import SourceOptions, check_read_twice, open_input
 from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, direction_options, first_frame_option, talk_options, whole_output_options
+from flowcli.cli.options import TalkOptions, direction_options, first_frame_option, talk_options
+from flowcli.cli.outputs import whole_output_options
 from flowcli.cli.streams import echo
 from flowcli.cli.words import Choice
 from flowcli.cli.writing import check_stdout, described, note_legend, told, write_all
 from flowcli.errors import UsageError
 from flowcli.matching import match_frames
 from flowcli.once import warned_once
+from flowcli.options import SourceOptions
 from flowcli.output.kinds import NEED_ALL, NEED_FRAMES
 from flowcli.output.naming import Output, flow_direction, name_outputs, plan
 from flowcli.output.opening import open_flows
 from flowcli.output.options import OutputOptions
 from flowcli.output.passing import Passage
+from flowcli.run import check_read_twice, open_input
 from flowcli.targets import check_target
 from flowcli.types import Direction, FlowKind, FrameSource, open_all
 

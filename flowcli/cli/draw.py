@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli.estimate import run_estimate
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.inputs import as_sources
 from flowcli.cli.options import TalkOptions, talk_options
 from flowcli.cli.streams import echo
 from flowcli.inputs import find_input
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.naming import plan
 from flowcli.output.options import OutputOptions
 

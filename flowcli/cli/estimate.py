@@ -13,9 +13,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowcli import __version__
-from flowcli.api import (
-    EngineOptions,
-    SourceOptions,
+from flowcli.cli.fetching import fetch_option
+from flowcli.cli.grouping import choice
+from flowcli.cli.help import HelpedCommand
+from flowcli.cli.options import TalkOptions, engine_options, source_options, talk_options
+from flowcli.cli.outputs import output_options
+from flowcli.cli.presets import preset_option
+from flowcli.cli.progress import track
+from flowcli.cli.streams import echo
+from flowcli.cli.words import completed, model_names
+from flowcli.cli.writing import check_stdout, described, described_run, note_legend, told, told_places, write_all
+from flowcli.errors import UsageError
+from flowcli.once import warned_once
+from flowcli.options import EngineOptions, SourceOptions
+from flowcli.output.naming import plan
+from flowcli.output.opening import Writer, open_flows
+from flowcli.output.options import OutputOptions
+from flowcli.run import (
     check_read_twice,
     count_pairs,
     find_clip_scale,
@@ -25,24 +39,10 @@ from flowcli.api import (
     open_input,
     open_run,
 )
-from flowcli.cli.fetching import fetch_option
-from flowcli.cli.grouping import choice
-from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import TalkOptions, engine_options, output_options, source_options, talk_options
-from flowcli.cli.presets import preset_option
-from flowcli.cli.progress import track
-from flowcli.cli.streams import echo
-from flowcli.cli.words import completed, model_names
-from flowcli.cli.writing import check_stdout, described, described_run, note_legend, told, told_places, write_all
-from flowcli.errors import UsageError
-from flowcli.once import warned_once
-from flowcli.output.naming import plan
-from flowcli.output.opening import Writer, open_flows
-from flowcli.output.options import OutputOptions
 from flowcli.types import Duplicates, FlowPair, StreamInfo, open_all
 
 if TYPE_CHECKING:
-    from flowcli.api import Run
+    from flowcli.run import Run
     from flowcli.video import Soundtrack
 
 _FATE: dict[Duplicates, str] = {

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from flowcli.api import EngineOptions, open_engine
 from flowcli.atomic import Part
 from flowcli.cli.columns import print_columns
 from flowcli.cli.fetching import fetch_option
@@ -30,6 +29,8 @@ from flowcli.errors import UsageError
 from flowcli.evaluation.options import MaskOptions
 from flowcli.interpolation.options import InterpolationOptions
 from flowcli.interpolation.run import find_method, open_method
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.weights import entries
 
 if TYPE_CHECKING:

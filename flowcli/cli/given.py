@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.given import GivenOptions, open_given_run
 from flowcli.carry.naming import Target
 from flowcli.carry.run import CarryOptions
@@ -18,7 +17,9 @@ from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
 from flowcli.cli.writing import described, described_run, told, write_all
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import FrameOptions
+from flowcli.run import find_weights, open_input
 from flowcli.types import open_all
 
 given_options = grouped(

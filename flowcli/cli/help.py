@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli.options import TalkOptions
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import OutputOptions
 
 WIDTH = 100

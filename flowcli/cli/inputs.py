@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flowcli.api import SourceOptions
 from flowcli.errors import UsageError
 from flowcli.inputs import quoted
+from flowcli.options import SourceOptions
 
 
 def as_sources(inputs: Sequence[str], options: SourceOptions | None = None) -> list[SourceOptions]:

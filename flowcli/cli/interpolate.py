@@ -12,21 +12,11 @@ from typing import get_args
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, open_input
 from flowcli.cli.fetching import fetch_option
 from flowcli.cli.grouping import choice, grouped, value
 from flowcli.cli.help import HelpedCommand
-from flowcli.cli.options import (
-    TalkOptions,
-    batch_option,
-    encoding_flags,
-    keep_option,
-    making_flags,
-    network_flags,
-    source_options,
-    talk_options,
-    targets_option,
-)
+from flowcli.cli.options import TalkOptions, batch_option, making_flags, network_flags, source_options, talk_options
+from flowcli.cli.outputs import encoding_flags, keep_option, targets_option
 from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_new_rate, parse_shutter, parse_times
 from flowcli.cli.words import completed, frame_makers, model_names
@@ -36,11 +26,13 @@ from flowcli.inputs import STDIN
 from flowcli.interpolation.options import Duplicates, InterpolationOptions
 from flowcli.interpolation.run import find_method, open_making, open_method
 from flowcli.interpolation.sound import Audio, find_sound
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.kinds import CONTAINERS
 from flowcli.output.naming import plan_frames
 from flowcli.output.opening import open_frames
 from flowcli.output.options import FrameOptions
 from flowcli.regular import read_regular
+from flowcli.run import open_input
 from flowcli.types import open_all
 
 

@@ -17,7 +17,8 @@ import click
 
 from flowcli import __version__
 from flowcli.cli.help import WIDTH
-from flowcli.cli.options import DEBUG, PARTIAL
+from flowcli.cli.options import DEBUG
+from flowcli.cli.outputs import PARTIAL
 from flowcli.cli.settings import find_settings
 from flowcli.cli.streams import drop_stdout, echo, is_of_stdout, open_closed
 from flowcli.cli.words import UnknownWord

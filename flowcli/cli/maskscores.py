@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowcli.api import EngineOptions
 from flowcli.carry.run import CarryOptions
 from flowcli.cli.grouping import grouped
 from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import track
 from flowcli.errors import UsageError
 from flowcli.evaluation.options import MaskOptions
+from flowcli.options import EngineOptions
 from flowcli.weights import entries
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.naming import Target
 from flowcli.carry.networks import NetOptions, WhenNeeded, open_network
 from flowcli.carry.run import CarryOptions
@@ -25,7 +24,9 @@ from flowcli.cli.writing import described, described_run, told, write_all
 from flowcli.engine.schedule import Keys
 from flowcli.errors import UsageError
 from flowcli.nets.convention import PRESETS
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import FrameOptions
+from flowcli.run import find_weights, open_input
 from flowcli.types import open_all
 
 if TYPE_CHECKING:

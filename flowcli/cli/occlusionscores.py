@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowcli.api import EngineOptions, open_engine
 from flowcli.cli.maskscores import check_baselines, find_models
 from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import track
 from flowcli.errors import InputError
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 
 if TYPE_CHECKING:
     from flowcli.evaluation.scores import Score

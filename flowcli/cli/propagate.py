@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input
 from flowcli.carry.given import GivenOptions
 from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
@@ -20,22 +19,16 @@ from flowcli.cli.given import carry_given, given_options
 from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.networks import carry_network, net_options, show_splits
-from flowcli.cli.options import (
-    TalkOptions,
-    carrying_flags,
-    flow_options,
-    frame_options,
-    keep_option,
-    talk_options,
-    targets_option,
-    whole_source_options,
-)
+from flowcli.cli.options import TalkOptions, carrying_flags, flow_options, talk_options, whole_source_options
+from flowcli.cli.outputs import frame_options, keep_option, targets_option
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
 from flowcli.errors import UsageError
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import FrameOptions
+from flowcli.run import find_weights, open_input
 from flowcli.types import open_all
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_input, open_run
 from flowcli.cli.columns import print_columns
 from flowcli.cli.fetching import fetch_option
 from flowcli.cli.grouping import grouped
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.inputs import as_sources
-from flowcli.cli.options import TalkOptions, cuts_option, flow_options, selection_options, talk_options, targets_option
+from flowcli.cli.options import TalkOptions, cuts_option, flow_options, selection_options, talk_options
+from flowcli.cli.outputs import targets_option
 from flowcli.cli.progress import track
 from flowcli.cli.streams import echo
 from flowcli.cli.words import Choice
@@ -25,6 +25,8 @@ from flowcli.cli.writing import described_run, needs_reader, told_places
 from flowcli.errors import UsageError
 from flowcli.inputs import find_input
 from flowcli.motion.tables import KINDS, PLOTS, Table, open_tables, plan, plan_scenes
+from flowcli.options import EngineOptions, SourceOptions
+from flowcli.run import find_weights, open_input, open_run
 from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights, open_engine, open_input, open_run
 from flowcli.cli.fetching import fetch_option
 from flowcli.cli.grouping import grouped, value
 from flowcli.cli.help import HelpedCommand
@@ -23,6 +22,8 @@ from flowcli.cli.progress import counted, track
 from flowcli.cli.streams import echo
 from flowcli.cli.values import parse_bytes
 from flowcli.errors import UsageError
+from flowcli.options import EngineOptions, SourceOptions
+from flowcli.run import find_weights, open_engine, open_input, open_run
 from flowcli.targets import check_target
 from flowcli.types import drain
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from flowcli.cli.options import KEEP, PARTIAL
+from flowcli.cli.outputs import KEEP, PARTIAL
 from flowcli.cli.progress import Unit, counted, track
 from flowcli.cli.stopping import until_interrupted
 from flowcli.cli.streams import echo, is_closed
@@ -21,9 +21,9 @@ from flowcli.output.options import FrameOptions, OutputOptions
 from flowcli.types import StreamInfo, drain
 
 if TYPE_CHECKING:
-    from flowcli.api import Run
     from flowcli.carry.run import CarryRun
     from flowcli.engine.engine import Engine
+    from flowcli.run import Run
     from flowcli.weights.entries import Entry
 
 Item = TypeVar("Item")

@@ -8,10 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from flowcli.api import EngineOptions, open_engine
 from flowcli.carry.run import CarryOptions, open_maps
 from flowcli.evaluation.scores import Method
 from flowcli.ops.labels import sample_labels
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.types import Frame
 from flowcli.weights.entries import Entry
 

@@ -6,9 +6,10 @@ from collections.abc import Generator, Iterable, Sized
 from fractions import Fraction
 from os import PathLike
 
-from flowcli.api import EngineOptions, open_given, reported
+from flowcli.api import open_given, reported
 from flowcli.interpolation.options import Duplicates, InterpolationOptions
 from flowcli.interpolation.run import find_method, mark_frames, open_method
+from flowcli.options import EngineOptions
 from flowcli.types import Frame, Precision, Progress
 
 

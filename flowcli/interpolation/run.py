@@ -11,9 +11,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 from flowcli import models
-from flowcli.api import EngineOptions, find_weights, open_engine
 from flowcli.errors import InputError, WeightsError
 from flowcli.interpolation.options import Duplicates, InterpolationOptions, Rule
+from flowcli.options import EngineOptions
+from flowcli.run import find_weights, open_engine
 from flowcli.sequences import shifted
 from flowcli.types import Frame, FrameSource, StreamInfo
 from flowcli.weights import entries

@@ -6,12 +6,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.items import Item
 from flowcli.batch.plan import Plan, plan_items
 from flowcli.batch.run import run_batch
 from flowcli.batch.standing import Outcome
 from flowcli.batch.work import Job, Result, Task
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import OutputOptions
 
 TASK = Task(SourceOptions(), EngineOptions(), OutputOptions(kinds=("color", "flo")), "w")

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch import cluster as module
 from flowcli.batch.cluster import ray_crew
 from flowcli.batch.work import Job, Result, Task
 from flowcli.cli.main import main
 from flowcli.errors import DeviceError, FlowcliError, UsageError, WeightsError
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import OutputOptions
 from tests.batch.warm import tree
 from tests.tiny import ROOT

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.api import EngineOptions, SourceOptions, find_weights
 from flowcli.batch import local
 from flowcli.batch.local import local_crew
 from flowcli.batch.makers import Watch
 from flowcli.batch.work import Job, Result, Task, Worker, weights_hash
 from flowcli.errors import DeviceError, WeightsError
 from flowcli.flowfile import read_flow
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.naming import name_outputs
 from flowcli.output.options import OutputOptions
+from flowcli.run import find_weights
 from tests import sample
 from tests.batch.warm import tree
 from tests.tiny import DOWN, write_pictures

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.batch.run import run_batch
 from flowcli.batch.settings import settings
 from flowcli.batch.standing import Outcome
 from flowcli.batch.work import Job, Result, Task
 from flowcli.errors import OutputError
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.naming import name_outputs
 from flowcli.output.options import OutputOptions
 from tests.batch.fakes import TASK, Batch

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flowcli.api import EngineOptions
 from flowcli.cli import estimate
 from flowcli.cli.main import COMMANDS, main
 from flowcli.cli.settings import find_settings, user_file
+from flowcli.options import EngineOptions
 from flowcli.output.options import OutputOptions
 
 

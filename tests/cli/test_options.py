@@ -7,10 +7,10 @@ from typing import Any
 import click
 import pytest
 
-from flowcli.api import EngineOptions, SourceOptions
-from flowcli.cli import options
+from flowcli.cli import options, outputs
 from flowcli.cli.words import UnknownWord
 from flowcli.errors import UsageError
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import OutputOptions
 
 
@@ -20,7 +20,7 @@ def received(*arguments: str) -> dict[str, Any]:
     @click.command()
     @options.source_options
     @options.engine_options
-    @options.output_options
+    @outputs.output_options
     @options.talk_options
     def command(**values: Any) -> dict[str, Any]:
         return values

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flowcli.api import EngineOptions, SourceOptions
 from flowcli.cli import batch, estimate
 from flowcli.cli.main import main
 from flowcli.cli.presets import PRESETS, in_words
+from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import OutputOptions
 
 Seen = list[tuple[SourceOptions, OutputOptions, EngineOptions]]

@@ -10,10 +10,11 @@ import pytest
 
 import flowcli
 from flowcli import classic
-from flowcli.api import EngineOptions, open_engine
 from flowcli.draw.effects import confidence, occlusion
 from flowcli.evaluation.datasets import find_examples
 from flowcli.evaluation.scores import evaluate, network, summarise
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.types import Precision
 from flowcli.video import open_source
 from flowcli.weights import entries

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from flowcli.api import EngineOptions
 from flowcli.carry.run import CarryOptions
 from flowcli.evaluation.carriers import Carrier, chained, copied, propagated
+from flowcli.options import EngineOptions
 from flowcli.types import Frame
 from flowcli.weights import entries
 from tests.carry.known import Scene, labels, overlap

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowcli.api import SourceOptions, open_input
 from flowcli.errors import InputError, UsageError
+from flowcli.options import SourceOptions
 from flowcli.pictures import write_picture
+from flowcli.run import open_input
 from flowcli.video import open_source, resize_short_side, resize_to
 from tests.video.clips import lavfi
 

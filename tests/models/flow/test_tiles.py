@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from flowcli.api import EngineOptions, open_engine
 from flowcli.engine.engine import Engine
 from flowcli.models.flow.rpwc import UPDATE_REACH
+from flowcli.options import EngineOptions
+from flowcli.run import open_engine
 from flowcli.types import FlowPair, Frame
 from flowcli.video import open_source
 from flowcli.weights import entries
