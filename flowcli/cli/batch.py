@@ -206,7 +206,7 @@ def command(
       tsn rgb                   for two-stream networks: flow_x_00001.jpg and so on, img_00001.jpg
       stats                     a table for each item, as from flowcli stats: DIR/a/clip.csv
 
-    
+    \b
     With --interpolate, as for `flowcli interpolate`:
       mp4 mkv mov webm gif      a video for each item
       png jpg tif               a folder of pictures for each item

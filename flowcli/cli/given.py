@@ -12,11 +12,12 @@ import click
 from flowcli.carry.given import GivenOptions, open_given_run
 from flowcli.carry.naming import Target
 from flowcli.carry.run import CarryOptions
+from flowcli.cli.carried import described_carrying
 from flowcli.cli.grouping import grouped
 from flowcli.cli.options import TalkOptions
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
-from flowcli.cli.writing import described, described_run, told, write_all
+from flowcli.cli.writing import told, write_all
 from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import FrameOptions
 from flowcli.run import find_weights, open_input
@@ -70,16 +71,7 @@ def carry_given(
         count = write_all(run.frames, writers, info.frames, "frame", show=not talk.quiet)
     seconds = time.perf_counter() - began
     if talk.json:
-        summary = {
-            "frames": count,
-            "keys": run.tally.keys,
-            "empty": run.tally.empty,
-            "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
-            **described_run(run, info, seconds, frames.damage),
-            "outputs": [
-                {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
-            ],
-        }
+        summary = described_carrying(run, count, info, seconds, frames.damage, targets, writers)
         echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
     elif not talk.quiet:
         echo(told(writers, count, "frame", info, seconds), err=True)

@@ -13,6 +13,7 @@ import click
 from flowcli.carry.naming import Target
 from flowcli.carry.networks import NetOptions, WhenNeeded, open_network
 from flowcli.carry.run import CarryOptions
+from flowcli.cli.carried import described_carrying
 from flowcli.cli.columns import print_columns
 from flowcli.cli.grouping import grouped
 from flowcli.cli.options import TalkOptions
@@ -20,7 +21,7 @@ from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
 from flowcli.cli.words import Choice
-from flowcli.cli.writing import described, described_run, told, write_all
+from flowcli.cli.writing import told, write_all
 from flowcli.engine.schedule import Keys
 from flowcli.errors import UsageError
 from flowcli.nets.convention import PRESETS
@@ -113,18 +114,12 @@ def carry_network(
         seconds = time.perf_counter() - began
         if talk.json:
             summary = {
-                "frames": count,
-                "keys": run.tally.keys,
-                "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
-                **described_run(run, info, seconds, frames.damage),
+                **described_carrying(run, count, info, seconds, frames.damage, targets, writers),
                 "net": run.net.name,
                 "meaning": run.meaning,
                 "milliseconds": {name: round(each, 3) for name, each in run.milliseconds.items()},
                 "speed_up": _rounded(run.speed_up(seconds)),
                 "compared": {"frames": run.agreement.frames, **_rounded_all(run.agreement.summary())},
-                "outputs": [
-                    {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
-                ],
             }
             echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
         elif not talk.quiet:

@@ -14,6 +14,7 @@ from flowcli.carry.given import GivenOptions
 from flowcli.carry.naming import MASKS, parse_words, plan_carried
 from flowcli.carry.networks import NetOptions
 from flowcli.carry.run import CarryOptions, open_masks
+from flowcli.cli.carried import described_carrying
 from flowcli.cli.fetching import fetch_option
 from flowcli.cli.given import carry_given, given_options
 from flowcli.cli.grouping import grouped
@@ -24,7 +25,7 @@ from flowcli.cli.outputs import frame_options, keep_option, targets_option
 from flowcli.cli.progress import counted
 from flowcli.cli.streams import echo
 from flowcli.cli.values import Value
-from flowcli.cli.writing import check_stdout, described, described_run, told, write_all
+from flowcli.cli.writing import check_stdout, told, write_all
 from flowcli.errors import UsageError
 from flowcli.options import EngineOptions, SourceOptions
 from flowcli.output.options import FrameOptions
@@ -173,15 +174,8 @@ def command(
     seconds = time.perf_counter() - began
     if talk.json:
         summary = {
-            "frames": count,
-            "keys": run.tally.keys,
-            "empty": run.tally.empty,
-            "confidence": run.tally.mean_confidence and round(run.tally.mean_confidence, 4),
+            **described_carrying(run, count, info, seconds, frames.damage, targets, writers),
             "suggested": [{"frame": each.index, "name": each.name, "gain": round(each.gain, 4)} for each in suggested],
-            **described_run(run, info, seconds, frames.damage),
-            "outputs": [
-                {**described(writer), "what": target.what} for writer, target in zip(writers, targets, strict=True)
-            ],
         }
         echo(json.dumps(summary), err=any(each.output.path is None for each in targets))
     elif not talk.quiet:
