@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,8 +17,10 @@ from tests import tiny
 
 # Defaults that the user has set are none of the tests'.
 os.environ["FLOWCLI_CONFIG"] = "off"
-# Several processes run tests at once; torch is not loaded yet.
+# torch is not loaded yet. Of several processes that run tests, each takes one core.
 environment.share_cores()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests run with the native kernels from the first one on.
 os.environ.setdefault("FLOWCLI_NATIVE", "wait")
 
@@ -28,13 +31,16 @@ hypothesis.settings.load_profile("flowcli")
 
 @pytest.fixture(scope="session", autouse=True)
 def _heed_interrupts() -> None:
-    """Heeds Ctrl-C as a program in the foreground does.
+    """Heeds Ctrl-C, and the end of the terminal, as a program in the foreground does.
 
-    A shell starts what runs in its background with SIGINT ignored; children inherit that, and tests that send them
-    the signal would wait for ever. Python sets its handler at the start unless the signal is ignored.
+    A shell starts what runs in its background with SIGINT ignored, and nohup with SIGHUP; children inherit that, and
+    tests that send them the signal would wait for ever. Python sets its handler at the start unless it is ignored.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    for name, handler in usual.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from flowcli.cli.values import Value
 from flowcli.cli.words import Choice
@@ -33,6 +34,11 @@ def grouped(name: str, kind: type, *options: Decorator) -> Decorator:
         return grouping
 
     return decorate
+
+
+def is_given(name: str) -> bool:
+    """Whether the parameter of that name stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def value(name: str, parse: Callable[[str], Any], metavar: str, help: str, default: str | None = None) -> Decorator:

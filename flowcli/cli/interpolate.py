@@ -13,7 +13,7 @@ from typing import get_args
 import click
 
 from flowcli.cli.fetching import fetch_option
-from flowcli.cli.grouping import choice, grouped, value
+from flowcli.cli.grouping import choice, grouped, is_given, value
 from flowcli.cli.help import HelpedCommand
 from flowcli.cli.options import TalkOptions, batch_option, making_flags, network_flags, source_options, talk_options
 from flowcli.cli.outputs import encoding_flags, keep_option, targets_option
@@ -146,6 +146,8 @@ def command(
     one = wanted.times is not None and len(wanted.times) == 1
     outputs = plan_frames(output, one=one, source=place if place and place.exists() else None)
     method = find_method(wanted.method, engine)
+    if method.flow is None:
+        _refuse_flow(wanted.method)
 
     from flowcli.video import numbered
 
@@ -189,6 +191,14 @@ def command(
         echo(json.dumps(summary), err=any(each.path is None for each in outputs))
     elif not talk.quiet:
         echo(told(writers, count, "frame", run.info, seconds), err=True)
+
+
+def _refuse_flow(method: str) -> None:
+    """Raises UsageError for an option on the command line that says how flow is estimated."""
+    flow = {field.name for field in dataclasses.fields(EngineOptions)} - {"device"}
+    for option in click.get_current_context().command.params:
+        if option.name in flow and is_given(option.name):
+            raise UsageError(f"{option.opts[-1]} is for --model splat, {method} uses no flow", "leave it out")
 
 
 def _read_times(path: Path) -> tuple[Fraction, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from flowcli.cli.grouping import is_given
 from flowcli.cli.options import TalkOptions
 from flowcli.cli.stopping import tell_stopped, until_interrupted
 from flowcli.cli.streams import echo
@@ -26,7 +26,7 @@ FLOW_ONLY = ("warm", "hold", "vary", "easy", "scenes", "kinds", "workers", "real
 def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -> Path:
     """The path of the weights. Raises UsageError for options that these networks do not have."""
     params = click.get_current_context().params
-    given = {name: value for name, value in params.items() if _is_given(name)}
+    given = {name: value for name, value in params.items() if is_given(name)}
     network = params["network"]
     for name in FLOW_ONLY:
         if name in given:
@@ -57,13 +57,9 @@ def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -
     return weights
 
 
-def _is_given(name: str) -> bool:
-    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-
 def refuse() -> None:
     """Raises UsageError if a network of flow is given what only these networks have."""
-    if _is_given("loss"):
+    if is_given("loss"):
         raise UsageError("--loss is for networks that make frames", "leave it out")
 
 
