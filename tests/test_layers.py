@@ -27,6 +27,7 @@ LAYERS = """
     engine nets
     video flowfile weights
     models
+    retiming
     ops
     geometry
     metrics openexr pictures given packing sequences shots targets

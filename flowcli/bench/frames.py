@@ -31,19 +31,22 @@ def find_entry(name: str, folder: Path) -> entries.Entry:
 
 @torch.inference_mode()
 def measure(entry: entries.Entry, device: str, height: int, width: int, seconds: float) -> Network:
-    """Encoding of a pair whose sides are a FACTOR-th of height and width, and decoding of one frame of that size.
+    """Encoding of a pair, and decoding of one frame of that size.
 
-    Raises WeightsError, DeviceError.
+    The sides of the pair are a FACTOR-th of height and width; for a network along a flow, which is not measured, they
+    are the same. Raises WeightsError, DeviceError.
     """
     where = choose_device(device)
     model = loading.load_as(FrameModel, entry).to(where)
-    small = (max(1, height // FACTOR), max(1, width // FACTOR))
+    factor = 1 if model.needs_flow else FACTOR
+    small = (max(1, height // factor), max(1, width // factor))
     frames = scene.frames(*small, 2)
     first, second = (torch.from_numpy(frame.image).to(where).permute(2, 0, 1)[None].float() / 255 for frame in frames)
-    features = model.encode(first, second)
+    flows = [torch.full_like(first[:, :2], shift) for shift in (4.0, -4.0)] if model.needs_flow else []
+    features = model.encode(first, second, *flows)
 
     def encode() -> object:
-        return model.encode(first, second)
+        return model.encode(first, second, *flows)
 
     def decode() -> object:
         return next(model.decode(features, [0.5], height, width))

@@ -198,7 +198,7 @@ def _refuse_flow(method: str) -> None:
     flow = {field.name for field in dataclasses.fields(EngineOptions)} - {"device"}
     for option in click.get_current_context().command.params:
         if option.name in flow and is_given(option.name):
-            raise UsageError(f"{option.opts[-1]} is for --model splat, {method} uses no flow", "leave it out")
+            raise UsageError(f"{option.opts[-1]} says how flow is estimated, {method} uses none", "leave it out")
 
 
 def _read_times(path: Path) -> tuple[Fraction, ...]:

@@ -68,7 +68,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     cls=HelpedCommand,
     own={
         "Network": ("network", "settings", "init", "device", "precision"),
-        "Scenes": ("textures", "kinds", "crop", "easy", "seed", "scenes", "workers"),
+        "Scenes": ("textures", "videos", "kinds", "crop", "easy", "seed", "scenes", "workers"),
         "Schedule": ("steps", "minutes", "batch", "rate", "warm", "hold", "vary", "loss", "real"),
     },
     rare=("easy", "seed", "scenes", "workers", "warm", "vary", "loss"),
@@ -85,6 +85,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     help="Folder of photos to use as textures; without it, all textures are generated.",
+)
+@click.option(
+    "--videos",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder of videos, on whose frames synthesis is trained as well.",
 )
 @_option("steps", type=click.IntRange(min=1), metavar="N", help="How many steps the schedule has.")
 @click.option(
@@ -174,6 +180,7 @@ def command(
     minutes: float | None,
     workers: int,
     init: Path | None,
+    videos: Path | None,
     real: Path | None,
     device: str,
     talk: TalkOptions,
@@ -187,14 +194,17 @@ def command(
     for `--model`: it holds weights averaged over the last steps, from the step at which they were best on scenes that
     are not trained on.
 
-    A network that makes frames (videoinr) learns to make frames between two frames that are a quarter as large. Its
-    defaults are 600000 steps of 24 pairs at a rate of 1e-4, with frames of 128 pixels; log.csv has its PSNR.
+    Of the networks that make frames, videoinr learns to make frames between two frames that are a quarter as large. Its
+    defaults are 600000 steps of 24 pairs at a rate of 1e-4, with frames of 128 pixels. synthesis learns to make frames
+    along the flow of rpwc, on scenes and on frames of --videos: 20000 steps of 8 pairs at 4e-4, with frames of 192
+    pixels. log.csv has their PSNR.
 
     \b
     flowcli train runs/first --textures photos/ --minutes 60
     flowcli estimate in.mp4 -o flow.mp4 --model runs/first/weights.safetensors
     """
-    for path, what in ((textures, "folder of textures"), (init, "weights to start from")):
+    folders = (textures, "folder of textures"), (videos, "folder of videos")
+    for path, what in (*folders, (init, "weights to start from")):
         if path is not None and not path.exists():
             raise InputError(f"no such {what}: {path}", "check the name")
     if options["network"] in models.frame_names():

@@ -13,6 +13,7 @@ from flowcli.cli.options import TalkOptions
 from flowcli.cli.stopping import tell_stopped, until_interrupted
 from flowcli.cli.streams import echo
 from flowcli.errors import UsageError
+from flowcli.interpolation.options import ALONG_FLOW
 from flowcli.train.options import FrameTrainOptions
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 COMMON = ("steps", "batch", "rate", "seed", "loss")
 """Options that are also of these networks, with defaults of their own."""
-FLOW_ONLY = ("warm", "hold", "vary", "easy", "scenes", "kinds", "workers", "real", "init", "precision")
+FLOW_ONLY = ("warm", "hold", "vary", "easy", "kinds", "workers", "real", "init", "precision")
+ALONG_FLOW_ONLY = ("videos", "scenes")
 
 
 def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -> Path:
@@ -31,20 +33,22 @@ def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -
     for name in FLOW_ONLY:
         if name in given:
             raise UsageError(f"--{name} is for networks of flow, {network} makes frames", "leave it out")
+    for name in ALONG_FLOW_ONLY:
+        if name in given and network not in ALONG_FLOW:
+            raise UsageError(f"--{name} is not for {network}", "leave it out")
 
     from flowcli.engine.precision import choose_device
     from flowcli.train.frames import train_frames
 
-    own: dict[str, Any] = {name: given[name] for name in COMMON if name in given}
-    if "textures" in given:
-        own["textures"] = str(given["textures"])
+    own: dict[str, Any] = {name: given[name] for name in (*COMMON, "scenes") if name in given}
+    own |= {name: str(given[name]) for name in ("textures", "videos") if name in given}
     if "crop" in given:
         height, own["crop"] = given["crop"]
         if height != own["crop"]:
             raise UsageError(f"{network} is trained on squares, not {own['crop']}x{height}", "give one side")
     with until_interrupted() as stop:
         weights = train_frames(
-            FrameTrainOptions(network, settings=dict(params["settings"]), **own),
+            FrameTrainOptions.of(network, settings=dict(params["settings"]), **own),
             folder,
             device=str(choose_device(device)),
             minutes=math.inf if minutes is None else minutes,
@@ -59,8 +63,9 @@ def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -
 
 def refuse() -> None:
     """Raises UsageError if a network of flow is given what only these networks have."""
-    if is_given("loss"):
-        raise UsageError("--loss is for networks that make frames", "leave it out")
+    for name in ("loss", "videos"):
+        if is_given(name):
+            raise UsageError(f"--{name} is for networks that make frames", "leave it out")
 
 
 def _show(progress: FrameProgress) -> None:

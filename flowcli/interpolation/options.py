@@ -13,6 +13,8 @@ Duplicates = Literal["keep", "skip"]
 """What becomes of frames that repeat the one before them."""
 Rule = Literal["splat", "blend", "nearest"]
 """Ways to make a frame between two frames that have no weights of their own."""
+ALONG_FLOW = ("synthesis",)
+"""Networks that make frames along the flow between two."""
 LARGEST = 16384
 """Largest height and width of frames that are made, pixels."""
 

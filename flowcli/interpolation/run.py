@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from flowcli import models
 from flowcli.errors import InputError, WeightsError
-from flowcli.interpolation.options import Duplicates, InterpolationOptions, Rule
+from flowcli.interpolation.options import ALONG_FLOW, Duplicates, InterpolationOptions, Rule
 from flowcli.options import EngineOptions
 from flowcli.run import find_weights, open_engine
 from flowcli.sequences import shifted
@@ -78,7 +78,8 @@ def find_method(name: str, options: EngineOptions, *, along: bool = False) -> Me
         name, [*get_args(Rule), *(each.name for each in entries.imported()[0] if _makes_frames(each))]
     )
     if _makes_frames(entry) or (entry.file is not None and not entry.network):
-        return Method(entry.name, weights=entry)
+        flow = find_weights(options) if entry.network in ALONG_FLOW else None
+        return Method(entry.name, weights=entry, flow=flow)
     if along:
         return Method(entry.name, flow=entry)
     raise WeightsError(f"{entry.name} makes flow, not frames", f"for frames along its flow: --flow {name}")
@@ -95,12 +96,13 @@ def open_method(method: Method, options: EngineOptions, model: FlowModel | None 
     """
     from flowcli.interpolation.baselines import Blend, Nearest
 
-    if method.flow is not None:
+    engine = None if method.flow is None else open_engine(method.flow, options, model)
+    if method.weights is not None:
+        return Tools(_network(method.weights, options.device), engine)
+    if engine is not None:
         from flowcli.interpolation.splat import Splat
 
-        return Tools(Splat(), open_engine(method.flow, options, model))
-    if method.weights is not None:
-        return Tools(_network(method.weights, options.device), None)
+        return Tools(Splat(), engine)
     return Tools(Blend() if method.name == "blend" else Nearest(), None)
 
 

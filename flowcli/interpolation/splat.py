@@ -1,7 +1,6 @@
 """Frames between two frames, moved along the flow between them; nothing in it is learnt.
 
-The flow of both frames is carried to the wanted time by softmax splatting (Niklaus and Liu 2020, arXiv:2003.05534):
-where several pixels arrive, those count that look the same in the other frame. So each time has two guesses of the
+The flow of both frames is carried to the wanted time (see `flowcli.retiming`). So each time has two guesses of the
 motion through every pixel, one from each frame. Both frames are sampled along each guess, so that a pixel is
 interpolated once, and a guess counts the more, the better the samples agree. So does the motion a few pixels away, as
 in overlapped block motion compensation (Orchard and Sullivan 1994). What only one frame shows comes from it.
@@ -19,16 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import backward_warp, grid, resize_image, sample
+from flowcli.geometry import grid, sample
 from flowcli.interpolation.pixels import as_image, as_tensor
-from flowcli.ops import forward_splat
 from flowcli.pictures import resized
+from flowcli.retiming import LEAST, blurred, carried, trusted
 from flowcli.types import FlowPair, Frame
 
-TRUST = 20.0
-"""How fast a pixel loses weight as it differs from the pixel that it moves to; differences are from 0 to 1."""
 AGREEMENT = 30.0
-"""The same for a guess of the motion, as the samples along it differ."""
+"""How fast a guess of the motion loses weight, as the samples along it differ, 0 to 1."""
 AROUND = ((-8, 0), (8, 0), (0, -8), (0, 8))
 """Where else the motion is taken from, pixels to the right and down."""
 NEIGHBOUR = 0.5
@@ -37,10 +34,6 @@ STILL = 0.1
 """Weight of the guess that nothing moves, as titles do, and what has no texture."""
 DOUBT = 0.2
 """Difference of the samples, 0 to 1, at which half of a pixel is taken from around it."""
-HOLE = 0.3
-"""Where pixels arrive less densely than this is a hole."""
-LEAST = 0.02
-"""Weight of a frame that no pixel comes from, beside 1 for a frame that is seen."""
 
 
 class Splat:
@@ -69,18 +62,18 @@ class _Pair:
     def __init__(self, first: Tensor, second: Tensor, forward: Tensor, backward: Tensor) -> None:
         self._pictures = first, second
         self._flows = forward, backward
-        self._trust = _trust(first, second, forward), _trust(second, first, backward)
+        self._trust = trusted(first, second, forward), trusted(second, first, backward)
         self._grid = grid(first.shape[-2], first.shape[-1], first.device)
 
     @torch.inference_mode()
     def at(self, place: float) -> Tensor:
         """The picture (1, 3, H, W) at this place from the first picture, 0, to the second, 1."""
         shares = 1 - place, place
-        carried = [
-            _carry(flow, trust, share)
+        arrived = [
+            carried(flow, trust, share)
             for flow, trust, share in zip(self._flows, self._trust, reversed(shares), strict=True)
         ]
-        covers = [cover + LEAST for _, cover in carried]
+        covers = [cover + LEAST for _, cover in arrived]
         seen = [share * cover for share, cover in zip(shares, covers, strict=True)]
         # Where one picture alone shows what is there, that they differ says nothing.
         both = 4 * covers[0] * covers[1] / (covers[0] + covers[1]).square()
@@ -94,7 +87,7 @@ class _Pair:
             return agreement
 
         # From the first picture to the second, whichever the flow was.
-        for motion, weight in zip((carried[0][0], -carried[1][0]), seen, strict=True):
+        for motion, weight in zip((arrived[0][0], -arrived[1][0]), seen, strict=True):
             agreed.add(motion, add(motion, weight))
         motion = agreed.value
         for across, down in AROUND:
@@ -110,7 +103,7 @@ class _Pair:
         one_weight, other_weight = (seen[0] * one_inside, seen[1] * other_inside)
         # Where neither is inside, both count alike.
         mixed = (one_weight * one + other_weight * other + 1e-6 * (one + other)) / (one_weight + other_weight + 2e-6)
-        return mixed, _blurred((one - other).abs().mean(1, keepdim=True), 3)
+        return mixed, blurred((one - other).abs().mean(1, keepdim=True), 3)
 
 
 class _Mean:
@@ -131,48 +124,8 @@ class _Mean:
 
 def _calmed(picture: Tensor, difference: Tensor) -> Tensor:
     """The picture, smoother where the two that it is made of differ: detail there is as likely wrong as right."""
-    doubt = (_blurred(difference, 9) / DOUBT).square()
-    return (picture + doubt * _blurred(picture, 3)) / (1 + doubt)
-
-
-def _trust(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
-    """(1, 1, H, W): 1 where a pixel of the first picture looks the same where it goes, near 0 where it does not."""
-    difference = (first - backward_warp(second, flow)[0]).abs().mean(1, keepdim=True)
-    return torch.exp(-TRUST * difference)
-
-
-def _carry(flow: Tensor, trust: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """The flow (1, 2, H, W) of what is at each place after a share of its way, and how dense it is there, 0 to 1."""
-    weighted = torch.cat((flow.nan_to_num() * trust, trust), 1)
-    sums, cover = forward_splat(weighted, share * flow, torch.ones_like(trust))
-    # Single pixels that miss, or are hit by what moves otherwise, would be seen as specks along edges.
-    sums, cover = _blurred(sums, 3), _blurred(cover.clamp(max=1), 5)
-    known = cover > HOLE
-    return _filled(sums[:, :2] * known, sums[:, 2:] * known), cover
-
-
-def _filled(sums: Tensor, weights: Tensor) -> Tensor:
-    """sums / weights, and where the weight is 0, what the picture of half the size has there."""
-    hole = weights == 0
-    height, width = sums.shape[-2:]
-    if not hole.any() or height * width == 1:
-        return sums / weights.clamp(min=1e-12)
-    half = [F.interpolate(each, (-(-height // 2), -(-width // 2)), mode="area") for each in (sums, weights)]
-    coarse = resize_image(_filled(*half), height, width)
-    return torch.where(hole, coarse, sums / weights.clamp(min=1e-12))
-
-
-def _blurred(values: Tensor, side: int) -> Tensor:
-    """The means over squares of `side` pixels, an odd number; the border is repeated."""
-    # Sums of slices take a quarter of the time of torch's pooling.
-    wide = F.pad(values, (side // 2,) * 4, mode="replicate")
-    for dimension in (2, 3):
-        count = wide.shape[dimension] - side + 1
-        total = wide.narrow(dimension, 0, count).clone()
-        for start in range(1, side):
-            total += wide.narrow(dimension, start, count)
-        wide = total
-    return wide / side**2
+    doubt = (blurred(difference, 9) / DOUBT).square()
+    return (picture + doubt * blurred(picture, 3)) / (1 + doubt)
 
 
 def _shifted(motion: Tensor, across: int, down: int) -> Tensor:

@@ -83,12 +83,19 @@ class FrameModel(Network):
     takes pictures of any size.
     """
 
+    needs_flow: bool = False
+    """Whether `encode` is given the flow between the two frames, too."""
+
     makes = "frames"
     precisions: tuple[str, ...] = ("fp32",)
     """Those in which its frames are as good as in fp32."""
 
-    def encode(self, first: Tensor, second: Tensor) -> Features:
-        """What all frames of a pair have in common. first, second: (N, 3, h, w) float32 RGB in [0, 1]."""
+    def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
+        """What all frames of a pair have in common. first, second: (N, 3, h, w) float32 RGB in [0, 1].
+
+        flows: if it needs them, from the first frame to the second and back, (N, 2, h, w) float32, pixels; unknown flow
+        is NaN.
+        """
         raise NotImplementedError
 
     def decode(
@@ -102,12 +109,13 @@ class FrameModel(Network):
         raise NotImplementedError
 
     def result(self, first: Tensor, second: Tensor) -> Tensor:
-        """The frame (N, 3, H, W) in the middle between two."""
-        (frame,) = self.decode(self.encode(first, second), [0.5], *first.shape[-2:])
+        """The frame (N, 3, H, W) in the middle between two; where flow is needed, nothing moves."""
+        still = [torch.zeros_like(first[:, :2])] * (2 * self.needs_flow)
+        (frame,) = self.decode(self.encode(first, second, *still), [0.5], *first.shape[-2:])
         return frame
 
     def forward(
-        self, first: Tensor, second: Tensor, times: Sequence[Fraction | float], height: int, width: int
+        self, first: Tensor, second: Tensor, times: Sequence[Fraction | float], height: int, width: int, *flows: Tensor
     ) -> list[Tensor]:
         """The frames of `decode` all at once, as training needs them."""
-        return list(self.decode(self.encode(first, second), times, height, width))
+        return list(self.decode(self.encode(first, second, *flows), times, height, width))

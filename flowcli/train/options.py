@@ -49,9 +49,15 @@ class TrainOptions:
     """The precision in which the network is computed; weights and loss are float32."""
 
 
+FRAME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "synthesis": {"steps": 20_000, "batch": 8, "crop": 192, "rate": 4e-4, "loss": "mean"}
+}
+"""What FrameTrainOptions are for networks of our own."""
+
+
 @dataclass(frozen=True)
 class FrameTrainOptions:
-    """What a run for a network that makes frames is. The defaults are those of VideoINR's authors."""
+    """What a run for a network that makes frames is. The defaults are those of VideoINR's authors; see also `of`."""
 
     network: str = "videoinr"
     textures: str | None = None
@@ -67,3 +73,12 @@ class FrameTrainOptions:
     """Over pixels: "sum", as the authors have it, or "mean", as they would have it now."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the network."""
+    videos: str | None = None
+    """Folder of videos, whose frames are trained on as well; for the network "synthesis"."""
+    scenes: int = 2_000
+    """Scenes that are rendered and kept; for the same network, others see no scene twice."""
+
+    @classmethod
+    def of(cls, network: str, **given: Any) -> FrameTrainOptions:
+        """The options of a network, over its own defaults."""
+        return cls(**{"network": network, **FRAME_DEFAULTS.get(network, {}), **given})

@@ -289,11 +289,11 @@ def test_pipes(clip: Path) -> None:
         (("--times-from", "word.txt"), 1, "line 2 of word.txt is no time: soon"),
         (("--times-from", "back.txt"), 1, "time 3 in back.txt goes back: 0.1"),
         (("--fps", "60", "--flow", "gone"), 1, "unknown model: gone"),
-        (("--fps", "60", "--model", "blend", "--flow", "dis"), 2, "--flow is for --model splat, blend uses no flow"),
+        (("--fps", "60", "--model", "blend", "--flow", "dis"), 2, "--flow says how flow is estimated, blend uses none"),
         (
             ("--fps", "60", "--model", "nearest", "--tile", "off"),
             2,
-            "--tile is for --model splat, nearest uses no flow",
+            "--tile says how flow is estimated, nearest uses flow",
         ),
     ],
 )

@@ -188,3 +188,43 @@ def test_models_that_there_are_not(
     assert main(["interpolate", str(clip), "--fps", "x2", "--out", "out.mp4", "--model", model]) == 1
     assert capsys.readouterr().err == f"error: {message}\nhint: {hint}\n"
     assert os.listdir() == ["in.mkv"]
+
+
+@pytest.fixture
+def along(tmp_path: Path) -> Path:
+    """Random weights of the network that makes frames along a flow."""
+    torch.manual_seed(0)
+    made = random_weights("synthesis", tmp_path).file
+    assert made is not None
+    return made
+
+
+@torch.inference_mode()
+def synthesised(weights: Path, images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The frame in the middle between two, along the flow of DIS."""
+    model = loading.load_as(FrameModel, entries.resolve(str(weights)))
+    (pair,) = flowcli.estimate(as_frames(images), model="dis", direction="both")
+    assert pair.backward is not None
+    given = [torch.from_numpy(each / np.float32(255)).permute(2, 0, 1)[None] for each in images]
+    flows = [each.known[None] for each in (pair.forward, pair.backward)]
+    (frame,) = model(*given, (0.5,), height, width, *flows)
+    levels: np.ndarray = np.rint(255 * frame[0].permute(1, 2, 0).clamp(0, 1).numpy())
+    return levels.astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_along_a_flow(along: Path, clip: Path, images: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    dis = ("--model", along, "--flow", "dis", "--device", "cpu")
+    run(clip, *dis, "--fps", "x2", "--out", "out/", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["flow"]) == ("synthesis-random", {"model": "dis", "weights": None})
+    made = shown("out")
+    for number in range(3):
+        np.testing.assert_array_equal(made[2 * number], images[number])
+    near(made[1], synthesised(along, images[:2], 33, 50))
+    run(clip, *dis, "--fps", "x2", "--size", "x2", "--out", "large/")
+    large = shown("large")
+    assert all(image.shape == (66, 100, 3) for image in large)
+    near(large[1], synthesised(along, images[:2], 66, 100))
+    # In a still, no other frame has a say.
+    near(large[5], large[4])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from flowcli.cli.main import main
-from flowcli.train import frames, loop, textures, validation
+from flowcli.train import loop, textures, validation, videoinr
 from flowcli.train.options import TrainOptions
 from flowcli.weights import entries
 
@@ -144,7 +144,7 @@ def test_settings_and_a_picture_that_is_no_square() -> None:
 def test_a_network_that_makes_frames(
     small_videoinr: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(frames, "VALIDATION_SCENES", 2)
+    monkeypatch.setattr(videoinr, "VALIDATION_SCENES", 2)
     few = ["--steps", "1", "--batch", "1", "--crop", "64", "--device", "cpu"]
     assert main(["train", "run", "--network", "videoinr", "--loss", "mean", *few]) == 0
     out, err = capsys.readouterr()
@@ -165,7 +165,10 @@ def test_a_network_that_makes_frames(
         ("--network videoinr --easy 3", "--easy is for networks of flow, videoinr makes frames"),
         ("--network videoinr --precision fp32", "--precision is for networks of flow, videoinr makes frames"),
         ("--network videoinr --kinds walls", "--kinds is for networks of flow, videoinr makes frames"),
+        ("--network videoinr --scenes 3", "--scenes is not for videoinr"),
+        ("--network videoinr --videos .", "--videos is not for videoinr"),
         ("--loss sum", "--loss is for networks that make frames"),
+        ("--videos .", "--videos is for networks that make frames"),
     ],
 )
 def test_options_of_the_other_kind(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,9 +16,11 @@ from flowcli import models
 from flowcli.errors import InputError, WeightsError
 from flowcli.models.base import FrameModel
 from flowcli.train import frames
-from flowcli.train.frames import FrameProgress, charbonnier, draw_clips, falling, train_frames
+from flowcli.train.clips import VALIDATION_SEED
+from flowcli.train.frames import FrameProgress, charbonnier, train_frames
 from flowcli.train.options import FrameTrainOptions
 from flowcli.train.textures import load_bank
+from flowcli.train.videoinr import Enlarging, _clips, draw_clips, falling
 from flowcli.weights import entries, loading
 
 TINY = {"channels": 8, "groups": 2, "front": 1, "trunk": 1}
@@ -182,7 +184,7 @@ def test_validation_is_the_mean_of_the_scenes(monkeypatch: pytest.MonkeyPatch) -
         def forward(self, first: torch.Tensor, *asked: object) -> list[torch.Tensor]:
             return [torch.full((len(first), 3, 32, 32), 0.5)]
 
-    psnr = frames.validate(Grey(), bank, SMALL)  # type: ignore[arg-type]
-    truth = frames._clips(bank, frames.VALIDATION_SEED, range(8), 8, 32, (0.5,)).frames[0].double()
+    psnr = frames.validate(Grey(), Enlarging(bank, SMALL))  # type: ignore[arg-type]
+    truth = _clips(bank, VALIDATION_SEED, range(8), 8, 32, (0.5,)).frames[0].double()
     errors = [float((scene - 0.5).square().mean()) for scene in truth]
     assert psnr == pytest.approx(sum(-10 * math.log10(error) for error in errors) / 8, abs=1e-4)

@@ -71,7 +71,7 @@ class VideoINR(FrameModel):
         self.encoder = Encoder(channels, groups, front, trunk)
         self.decoder = Decoder(3 * channels, channels)
 
-    def encode(self, first: Tensor, second: Tensor) -> Features:
+    def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
         """Sums of the decoder's first layers, (N, C, h, w) with padding, then both pictures (N, 6, h, w) without."""
         pair = torch.cat([first, second], 1)
         padded = _padded(pair)

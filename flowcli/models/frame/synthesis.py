@@ -1,0 +1,224 @@
+"""A small network that makes frames between two frames, moved along the flow between them, at any time and of any size.
+
+The flow of both frames is carried to the wanted time and corrected at a quarter of the size; both frames and their
+features are moved along it. From these the network makes features of each pixel, from which a decoder makes any point:
+how much each frame counts there, and what neither has.
+Sources: carrying, Niklaus and Liu 2020, arXiv:2003.05534; correcting and mixing, Huang et al. 2022, arXiv:2011.06294;
+the decoder of points and sizes, Chen et al. 2021, arXiv:2012.09161. The network is smaller than any of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowcli.geometry import backward_warp, grid, lies_inside, resize_image, sample
+from flowcli.models.base import Features, FrameModel
+from flowcli.models.conv import Conv
+from flowcli.ops import warp
+from flowcli.retiming import LEAST, carried, trusted
+
+STRIDE = 4
+"""Height and width of the features are multiples of it."""
+POINTS = 1 << 19
+"""So many are decoded at a time, in whole rows: memory does not grow with the size of the frame."""
+AROUND = 3
+"""Side of the squares over which densities are averaged, in pixels of half the size."""
+OUTSIDE = 6.0
+"""How strongly, as a logit, it speaks against a frame that a point lies outside it."""
+PACE = 8.0
+"""Pixels of motion that the network sees as 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Moment:
+    """What the flow says of one time, at half the size."""
+
+    time: float
+    """0 to 1."""
+    motion: Tensor
+    """(N, 2, h, w): from the first frame to the second through each place, pixels."""
+    apart: Tensor
+    """(N, 2, h, w): by how much both flows differ there."""
+    covers: Tensor
+    """(N, 2, h, w): how densely pixels of either frame arrive, 0 to 1."""
+
+    @property
+    def prior(self) -> Tensor:
+        """(N, 1, h, w): the logit of the first frame's share, if nothing else is known."""
+        shares = (self.covers + LEAST).log()
+        return shares[:, :1] - shares[:, 1:] + math.log(max(1 - self.time, 1e-3) / max(self.time, 1e-3))
+
+
+class Synthesis(FrameModel):
+    """half, quarter: channels of the features at that share of the size; fine: at full size; hidden: of the decoder."""
+
+    needs_flow = True
+
+    def __init__(self, half: int = 24, quarter: int = 48, fine: int = 12, hidden: int = 32) -> None:
+        super().__init__()
+        self.at_half = nn.Sequential(Conv(12, half, relu=True), Conv(half, half, relu=True))
+        self.at_quarter = nn.Sequential(Conv(half, quarter, stride=2, relu=True), Conv(quarter, quarter, relu=True))
+        self.meet = nn.Sequential(Conv(2 * quarter + 7, quarter, relu=True), *_blocks(quarter))
+        self.correct = Conv(quarter, 4, precise=True)
+        self.hand_on = Conv(quarter, half, 1)
+        self.join = nn.Sequential(Conv(3 * half + 27, half, relu=True), *_blocks(half))
+        self.spread = Conv(half, 4 * fine)
+        self.decoder = nn.Sequential(Conv(fine + 4, hidden, 1, relu=True), Conv(hidden, 4, 1))
+        # At first the frames are mixed as the flow says.
+        for last in (self.correct, self.decoder[-1]):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+
+    def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
+        """Of each frame: the picture, its features at a half and a quarter, the flow at a half, and its trust."""
+        pictures = torch.cat((first, second))
+        wide, flow = _padded(pictures), _padded(torch.cat(flows).nan_to_num())
+        half = self.at_half(_unshuffled(wide))
+        small, motion = F.avg_pool2d(wide, 2), F.avg_pool2d(flow, 2) / 2
+        trust = trusted(small, torch.cat(small.chunk(2)[::-1]), motion)
+        of_both = pictures, half, self.at_quarter(half), motion, trust
+        return tuple(part for each in of_both for part in each.chunk(2))
+
+    def decode(
+        self, features: Features, times: Sequence[Fraction | float], height: int, width: int
+    ) -> Iterator[Tensor]:
+        for time in times:
+            yield self._frame(features, float(time), height, width)
+
+    def _frame(self, features: Features, time: float, height: int, width: int) -> Tensor:
+        pictures, halves, quarters, flows, trusts = (features[place : place + 2] for place in range(0, 10, 2))
+        moment = _moment(flows, trusts, time)
+        ways, passed = self._corrected(moment, quarters)
+        wide = [2 * _doubled(way) for way in ways]
+        moved = [_moved(picture, way) for picture, way in zip(pictures, wide, strict=True)]
+        near = [_moved(half, way) for half, way in zip(halves, ways, strict=True)]
+        joined = self.join(_together(*near, *map(_unshuffled, moved), moment.covers, time, _doubled(passed)))
+        fine, prior = F.pixel_shuffle(self.spread(joined).float(), 2), _doubled(moment.prior)
+        if (height, width) == pictures[0].shape[-2:]:
+            fine, prior, *moved = (each[..., :height, :width] for each in (fine, prior, *moved))
+            here = grid(height, width, fine.device)
+            inside = [lies_inside(here + way[..., :height, :width], height, width, 0.5) for way in wide]
+            return self._coloured(fine, prior + _odds(inside), moved, fine.new_tensor((0, 0, 1, 1)).view(1, 4, 1, 1))
+        return self._resized(fine, prior, pictures, wide, height, width)
+
+    def _corrected(self, moment: _Moment, quarters: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """The ways from each place to either frame, (N, 2, h, w) at a half; and what is handed on, at a quarter."""
+        motion, apart, covers = (F.avg_pool2d(each, 2) for each in (moment.motion, moment.apart, moment.covers))
+        shares = -moment.time, 1 - moment.time
+        near = [_moved(quarter, share * motion / 2) for quarter, share in zip(quarters, shares, strict=True)]
+        met = self.meet(_together(*near, motion / PACE, apart / PACE, covers, moment.time))
+        changes = _doubled(self.correct(met).float()).chunk(2, 1)
+        ways = [share * moment.motion + change for share, change in zip(shares, changes, strict=True)]
+        return ways, self.hand_on(met)
+
+    def _coloured(self, fine: Tensor, prior: Tensor, colours: Sequence[Tensor], place: Tensor) -> Tensor:
+        """(N, 3, h, w): what points with these features show; colours: what either picture has there.
+
+        place: (1, 4, h or 1, w or 1): how far each point is from the centre of its features' pixel, and its own size,
+        in such pixels, x and y.
+        """
+        points = torch.cat((fine, place.expand(len(fine), -1, *fine.shape[-2:])), 1)
+        share, change = self.decoder(points).float().split((1, 3), 1)
+        mixed: Tensor = torch.lerp(colours[1], colours[0], (prior + share).sigmoid()) + change
+        return mixed
+
+    def _resized(
+        self, fine: Tensor, prior: Tensor, pictures: Sequence[Tensor], ways: Sequence[Tensor], height: int, width: int
+    ) -> Tensor:
+        """The frame in another size: each point is made from each of the four nearest pixels, the nearer the more."""
+        old = pictures[0].shape[-2:]
+        cell = fine.new_tensor((old[1] / width, old[0] / height)).view(1, 2, 1, 1)
+        across = (torch.arange(width, device=fine.device) + 0.5) * (old[1] / width) - 0.5
+        rows, parts = max(1, POINTS // width), []
+        for top in range(0, height, rows):
+            down = (torch.arange(top, min(top + rows, height), device=fine.device) + 0.5) * (old[0] / height) - 0.5
+            position = torch.stack(torch.meshgrid(down, across, indexing="ij")[::-1])[None]
+            whole = position.expand(len(fine), -1, -1, -1)
+            samples = [
+                sample(picture, whole + sample(way, whole)[0], 0.5, "bicubic")
+                for picture, way in zip(pictures, ways, strict=True)
+            ]
+            colours = [colour for colour, _ in samples]
+            share = sample(prior, whole)[0] + _odds([inside for _, inside in samples])
+            part = torch.zeros_like(colours[0])
+            for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
+                corner = position.floor() + position.new_tensor((right, below)).view(1, 2, 1, 1)
+                away = position - corner
+                weight = (1 - away.abs()).prod(1, keepdim=True)
+                x, y = corner[0, 0, 0].clamp(0, old[1] - 1).long(), corner[0, 1, :, 0].clamp(0, old[0] - 1).long()
+                place = torch.cat((away, cell.expand_as(away)), 1)
+                part = part + weight * self._coloured(fine[..., y, :][..., x], share, colours, place)
+            parts.append(part)
+        return torch.cat(parts, 2)
+
+
+def _odds(inside: Sequence[Tensor]) -> Tensor:
+    """What speaks for the first of two pictures, as a logit: whether points (N, 1, h, w) bool lie in each of them."""
+    return OUTSIDE * (inside[0].float() - inside[1].float())
+
+
+def _blocks(channels: int) -> list[nn.Module]:
+    """Two residual blocks."""
+    return [_Block(channels) for _ in range(2)]
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = Conv(channels, channels, relu=True), Conv(channels, channels, relu=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.second(self.first(features), plus=features)
+        return out
+
+
+def _moment(flows: Sequence[Tensor], trusts: Sequence[Tensor], time: float) -> _Moment:
+    """flows: (N, 2, h, w) from either frame to the other; trusts: (N, 1, h, w), as of `trusted`."""
+    there, first_cover = carried(flows[0], trusts[0], time, AROUND)
+    back, second_cover = carried(flows[1], trusts[1], 1 - time, AROUND)
+    covers = torch.cat((first_cover, second_cover), 1)
+    one, other = ((covers + LEAST) * covers.new_tensor((1 - time, time)).view(1, 2, 1, 1)).split(1, 1)
+    motion = (one * there - other * back) / (one + other)
+    return _Moment(time, motion, there + back, covers)
+
+
+def _padded(image: Tensor) -> Tensor:
+    """(N, C, H, W), at the right and below, to multiples of STRIDE; the border is repeated."""
+    return F.pad(image, (0, -image.shape[-1] % STRIDE, 0, -image.shape[-2] % STRIDE), mode="replicate")
+
+
+def _unshuffled(image: Tensor) -> Tensor:
+    """(N, 4 C, H / 2, W / 2), of a picture: four pixels become one with four times the channels."""
+    return F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _doubled(maps: Tensor) -> Tensor:
+    """Twice as high and wide; vectors in it stay as long as they are."""
+    return resize_image(maps.float(), 2 * maps.shape[-2], 2 * maps.shape[-1])
+
+
+def _moved(maps: Tensor, way: Tensor) -> Tensor:
+    """(N, C, h, w) float32: the maps, where the way leads to from each place."""
+    if torch.is_grad_enabled():
+        return backward_warp(maps, way)[0]
+    return torch.stack([warp(image.float().contiguous(), flow) for image, flow in zip(maps, way, strict=True)])
+
+
+def _together(*maps: Tensor | float) -> Tensor:
+    """One map of several, of which numbers are the same everywhere."""
+    like = next(each for each in maps if isinstance(each, Tensor))
+    wide = [
+        each.float() if isinstance(each, Tensor) else like.new_full((len(like), 1, *like.shape[-2:]), each).float()
+        for each in maps
+    ]
+    return torch.cat(wide, 1).contiguous(memory_format=torch.channels_last)
+
+
+MODEL = Synthesis
