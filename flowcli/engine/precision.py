@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import nn
 
 from flowcli.errors import DeviceError
-from flowcli.models.base import FlowModel
+from flowcli.models.base import Network
 from flowcli.models.conv import Int8Conv, int8_works, to_int8
 from flowcli.types import Precision
+
+Model = TypeVar("Model", bound=Network)
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -83,7 +85,7 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def converted(model: FlowModel, device: torch.device, precision: str) -> FlowModel:
+def converted(model: Model, device: torch.device, precision: str) -> Model:
     """A copy of the model for inference, on the device and in the precision; the model itself is not changed.
 
     Weights that are already on the device in that precision are shared, not copied.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowcli.engine.precision import choose_precision, converted
 from flowcli.errors import InputError
 from flowcli.interpolation.pixels import as_image, as_tensor
 from flowcli.models.base import FrameModel
@@ -20,10 +21,12 @@ class Network:
 
     resizes = True
 
-    def __init__(self, model: FrameModel, device: torch.device) -> None:
+    def __init__(self, model: FrameModel, device: torch.device, precision: str = "auto") -> None:
+        """precision: as for an engine."""
         self.device = device
         self.flow = model.needs_flow
-        self._model = model.to(device).eval()
+        self.precision = choose_precision(precision, device, model.precisions)
+        self._model = model.to(device).eval() if self.precision == "fp32" else converted(model, device, self.precision)
 
     def between(
         self, first: Frame, second: Frame, flow: FlowPair | None, places: Sequence[Fraction], height: int, width: int

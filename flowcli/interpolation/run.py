@@ -45,13 +45,16 @@ class Tools:
     engine: Engine | None
 
     def described(self) -> dict[str, str]:
-        """Device, precision, and which kernels ran so far, where there is a network."""
+        """Device, precision, and which kernels ran so far, where there is a network: that for frames, else for flow."""
         from flowcli.ops import native
 
-        device = getattr(self.synthesiser, "device", None) if self.engine is None else self.engine.device
-        if device is None:
+        tools = (self.synthesiser, self.engine)
+        device, precision = (
+            next((found for each in tools if (found := getattr(each, name, None))), None)
+            for name in ("device", "precision")
+        )
+        if device is None or precision is None:
             return {}
-        precision = "fp32" if self.engine is None else self.engine.precision
         return {"device": str(device), "precision": precision, "kernel": native.status(device.type).kernel}
 
 
@@ -98,7 +101,7 @@ def open_method(method: Method, options: EngineOptions, model: FlowModel | None 
 
     engine = None if method.flow is None else open_engine(method.flow, options, model)
     if method.weights is not None:
-        return Tools(_network(method.weights, options.device), engine)
+        return Tools(_network(method.weights, options), engine)
     if engine is not None:
         from flowcli.interpolation.splat import Splat
 
@@ -106,16 +109,17 @@ def open_method(method: Method, options: EngineOptions, model: FlowModel | None 
     return Tools(Blend() if method.name == "blend" else Nearest(), None)
 
 
-def _network(entry: entries.Entry, device: str) -> Synthesiser:
+def _network(entry: entries.Entry, options: EngineOptions) -> Synthesiser:
     from flowcli.engine.precision import choose_device
     from flowcli.interpolation.networks import Network
     from flowcli.models.base import FrameModel
     from flowcli.weights import loading, recognition
 
-    chosen = choose_device(device)
     if entry.network or entry.file is None:
-        return Network(loading.load_as(FrameModel, entry), chosen)
-    return Network(recognition.recognise(entry.file).build(FrameModel), chosen)
+        model = loading.load_as(FrameModel, entry)
+    else:
+        model = recognition.recognise(entry.file).build(FrameModel)
+    return Network(model, choose_device(options.device), options.precision)
 
 
 def mark_frames(frames: Iterable[Frame], duplicates: Duplicates) -> Iterator[Frame]:

@@ -21,6 +21,10 @@ class Network(nn.Module):
     """What it makes, as messages call it."""
     stride: int = 1
     """Height and width of the pictures given to the network are multiples of it."""
+    precisions: tuple[str, ...] = ("fp32",)
+    """Those in which its result is as good as in fp32; fp32 is taken instead of others."""
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    """Lowest and highest input of each convolution, by its name: known where "int8" is among `precisions`."""
 
     def result(self, first: Tensor, second: Tensor) -> Tensor:
         """What the network makes of two pictures, (N, C, h, w); `first` and `second`: (N, 3, H, W) RGB in [0, 1]."""
@@ -40,8 +44,6 @@ class FlowModel(Network):
     """Smallest height and width that the network takes; smaller images are padded up to it."""
     precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
     """Precisions in which the flow changes by less than 0.05 px on average; the engine takes fp32 instead of others."""
-    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
-    """Lowest and highest input of each convolution, by its name: known where "int8" is among `precisions`."""
     tiles: bool = False
     """Whether it can process large pictures tile by tile, which takes less memory and gives the same flow."""
     together: int = 0
@@ -87,8 +89,6 @@ class FrameModel(Network):
     """Whether `encode` is given the flow between the two frames, too."""
 
     makes = "frames"
-    precisions: tuple[str, ...] = ("fp32",)
-    """Those in which its frames are as good as in fp32."""
 
     def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
         """What all frames of a pair have in common. first, second: (N, 3, h, w) float32 RGB in [0, 1].

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from flowcli import models
 from flowcli.atomic import Part
 from flowcli.models.base import FrameModel
+from flowcli.models.conv import Ranges, measure_ranges
 from flowcli.train.checkpoints import read_checkpoint, write_checkpoint
 from flowcli.train.clips import Clips, Recipe
 from flowcli.train.options import FrameTrainOptions
@@ -88,9 +90,9 @@ def train_frames(
             last = stopped or step >= options.steps or limit.is_near()
             psnr = None
             if not stopped and (last or step % validate_every == 0):
-                psnr = validate(model, recipe)
+                psnr, ranges = measure_ranges(model, partial(validate, model, recipe))
                 limit.check = limit.elapsed - now
-                _publish(folder / WEIGHTS, options, model, step, seconds, psnr)
+                _publish(folder / WEIGHTS, options, model, step, seconds, psnr, ranges)
             if psnr is not None or step % 20 == 0:
                 progress = FrameProgress(step, seconds, rate, loss, psnr)
                 log(step=step, seconds=seconds, rate=rate, loss=loss, validation_psnr=psnr)
@@ -151,7 +153,15 @@ def validate(model: FrameModel, recipe: Recipe) -> float:
     return float(torch.cat(found).mean())
 
 
-def _publish(path: Path, options: FrameTrainOptions, model: FrameModel, step: int, seconds: float, psnr: float) -> None:
+def _publish(
+    path: Path,
+    options: FrameTrainOptions,
+    model: FrameModel,
+    step: int,
+    seconds: float,
+    psnr: float,
+    ranges: Ranges,
+) -> None:
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     trained = {
         "step": step,
@@ -163,6 +173,7 @@ def _publish(path: Path, options: FrameTrainOptions, model: FrameModel, step: in
         "network": options.network,
         "settings": json.dumps(dict(options.settings)),
         "trained": json.dumps(trained),
+        "ranges": json.dumps(ranges),
     }
     with Part(path, overwrite=True) as part:
         save_file(tensors, part.path, metadata)

@@ -27,21 +27,17 @@ def load(entry: Entry, **settings: Any) -> FlowModel:
 
     Raises WeightsError if the file is damaged, unsafe, or of another network.
     """
-    path = verified_file(entry)
-    model = _load(FlowModel, entry, path, settings)
-    if ranges := _ranges(path, model):
-        model.ranges, model.precisions = ranges, ("int8", *model.precisions)
-    return model
+    return load_as(FlowModel, entry, **settings)
 
 
 def load_as(kind: type[Kind], entry: Entry, **settings: Any) -> Kind:
     """As `load`, for networks that are derived from `kind`, whatever they make."""
-    return _load(kind, entry, verified_file(entry), settings)
-
-
-def _load(kind: type[Kind], entry: Entry, path: Path, settings: dict[str, Any]) -> Kind:
+    path = verified_file(entry)
     state = _read(entry, path)
-    return build(kind, entry.network, {**entry.settings, **settings}, state, path, f"network {entry.network}")
+    model = build(kind, entry.network, {**entry.settings, **settings}, state, path, f"network {entry.network}")
+    if ranges := _ranges(path, model):
+        model.ranges, model.precisions = ranges, ("int8", *model.precisions)
+    return model
 
 
 def read(entry: Entry) -> dict[str, Tensor]:
@@ -95,7 +91,7 @@ def _check_fit(path: Path, network: str, state: dict[str, Tensor], wanted: dict[
         )
 
 
-def _ranges(path: Path, model: FlowModel) -> dict[str, tuple[float, float]]:
+def _ranges(path: Path, model: Network) -> dict[str, tuple[float, float]]:
     """What goes into the convolutions of the model, by their names; empty where the file does not say."""
     stated = read_header(path).metadata.get("ranges", "{}")
     try:

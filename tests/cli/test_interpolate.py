@@ -293,7 +293,7 @@ def test_pipes(clip: Path) -> None:
         (
             ("--fps", "60", "--model", "nearest", "--tile", "off"),
             2,
-            "--tile says how flow is estimated, nearest uses flow",
+            "--tile says how flow is estimated, nearest uses none",
         ),
     ],
 )

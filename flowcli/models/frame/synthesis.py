@@ -60,15 +60,16 @@ class Synthesis(FrameModel):
     """half, quarter: channels of the features at that share of the size; fine: at full size; hidden: of the decoder."""
 
     needs_flow = True
+    precisions = ("fp32", "bf16")
 
-    def __init__(self, half: int = 24, quarter: int = 48, fine: int = 12, hidden: int = 32) -> None:
+    def __init__(self, half: int = 16, quarter: int = 48, fine: int = 8, hidden: int = 24) -> None:
         super().__init__()
         self.at_half = nn.Sequential(Conv(12, half, relu=True), Conv(half, half, relu=True))
         self.at_quarter = nn.Sequential(Conv(half, quarter, stride=2, relu=True), Conv(quarter, quarter, relu=True))
-        self.meet = nn.Sequential(Conv(2 * quarter + 7, quarter, relu=True), *_blocks(quarter))
+        self.meet, self.met = Conv(2 * quarter + 7, quarter, relu=True), nn.Sequential(*_blocks(quarter))
         self.correct = Conv(quarter, 4, precise=True)
         self.hand_on = Conv(quarter, half, 1)
-        self.join = nn.Sequential(Conv(3 * half + 27, half, relu=True), *_blocks(half))
+        self.join, self.joined = Conv(3 * half + 27, half, relu=True), nn.Sequential(*_blocks(half))
         self.spread = Conv(half, 4 * fine)
         self.decoder = nn.Sequential(Conv(fine + 4, hidden, 1, relu=True), Conv(hidden, 4, 1))
         # At first the frames are mixed as the flow says.
@@ -76,11 +77,16 @@ class Synthesis(FrameModel):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which the features are."""
+        return self.correct.weight.dtype
+
     def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
         """Of each frame: the picture, its features at a half and a quarter, the flow at a half, and its trust."""
         pictures = torch.cat((first, second))
         wide, flow = _padded(pictures), _padded(torch.cat(flows).nan_to_num())
-        half = self.at_half(_unshuffled(wide))
+        half = self.at_half(_unshuffled(wide).to(self.dtype))
         small, motion = F.avg_pool2d(wide, 2), F.avg_pool2d(flow, 2) / 2
         trust = trusted(small, torch.cat(small.chunk(2)[::-1]), motion)
         of_both = pictures, half, self.at_quarter(half), motion, trust
@@ -99,8 +105,9 @@ class Synthesis(FrameModel):
         wide = [2 * _doubled(way) for way in ways]
         moved = [_moved(picture, way) for picture, way in zip(pictures, wide, strict=True)]
         near = [_moved(half, way) for half, way in zip(halves, ways, strict=True)]
-        joined = self.join(_together(*near, *map(_unshuffled, moved), moment.covers, time, _doubled(passed)))
-        fine, prior = F.pixel_shuffle(self.spread(joined).float(), 2), _doubled(moment.prior)
+        maps = (*near, *map(_unshuffled, moved), moment.covers, _flat(time, moment.covers), _doubled(passed))
+        joined = self.joined(self.join(*(each.to(self.dtype) for each in maps)))
+        fine, prior = F.pixel_shuffle(self.spread(joined), 2), _doubled(moment.prior)
         if (height, width) == pictures[0].shape[-2:]:
             fine, prior, *moved = (each[..., :height, :width] for each in (fine, prior, *moved))
             here = grid(height, width, fine.device)
@@ -113,7 +120,8 @@ class Synthesis(FrameModel):
         motion, apart, covers = (F.avg_pool2d(each, 2) for each in (moment.motion, moment.apart, moment.covers))
         shares = -moment.time, 1 - moment.time
         near = [_moved(quarter, share * motion / 2) for quarter, share in zip(quarters, shares, strict=True)]
-        met = self.meet(_together(*near, motion / PACE, apart / PACE, covers, moment.time))
+        maps = (*near, motion / PACE, apart / PACE, covers, _flat(moment.time, covers))
+        met = self.met(self.meet(*(each.to(self.dtype) for each in maps)))
         changes = _doubled(self.correct(met).float()).chunk(2, 1)
         ways = [share * moment.motion + change for share, change in zip(shares, changes, strict=True)]
         return ways, self.hand_on(met)
@@ -124,8 +132,8 @@ class Synthesis(FrameModel):
         place: (1, 4, h or 1, w or 1): how far each point is from the centre of its features' pixel, and its own size,
         in such pixels, x and y.
         """
-        points = torch.cat((fine, place.expand(len(fine), -1, *fine.shape[-2:])), 1)
-        share, change = self.decoder(points).float().split((1, 3), 1)
+        points = self.decoder(torch.cat((fine, place.to(fine.dtype).expand(len(fine), -1, *fine.shape[-2:])), 1))
+        share, change = points.float().split((1, 3), 1)
         mixed: Tensor = torch.lerp(colours[1], colours[0], (prior + share).sigmoid()) + change
         return mixed
 
@@ -211,14 +219,9 @@ def _moved(maps: Tensor, way: Tensor) -> Tensor:
     return torch.stack([warp(image.float().contiguous(), flow) for image, flow in zip(maps, way, strict=True)])
 
 
-def _together(*maps: Tensor | float) -> Tensor:
-    """One map of several, of which numbers are the same everywhere."""
-    like = next(each for each in maps if isinstance(each, Tensor))
-    wide = [
-        each.float() if isinstance(each, Tensor) else like.new_full((len(like), 1, *like.shape[-2:]), each).float()
-        for each in maps
-    ]
-    return torch.cat(wide, 1).contiguous(memory_format=torch.channels_last)
+def _flat(number: float, like: Tensor) -> Tensor:
+    """(N, 1, h, w): the number everywhere."""
+    return torch.full_like(like[:, :1], number)
 
 
 MODEL = Synthesis

@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowcli.engine.precision import converted
+from flowcli.models.conv import int8_works, measure_ranges
 from flowcli.models.frame import synthesis
 from flowcli.models.frame.synthesis import Synthesis
 
 HEIGHT, WIDTH = 41, 66
+int8 = pytest.mark.skipif(not int8_works(), reason="no instructions for numbers of 8 bits")
 
 
 def scene(x: float, y: float, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
@@ -109,3 +112,18 @@ def test_moving_is_the_same_with_gradients() -> None:
         (without,) = model(*given)
     (learning,) = model(*given)
     torch.testing.assert_close(without, learning.detach(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=int8)])
+@torch.inference_mode()
+def test_fast_precisions_change_little(precision: str) -> None:
+    torch.manual_seed(0)
+    model = Synthesis().eval()
+    for parameter in model.parameters():
+        parameter.add_(0.02 * torch.randn_like(parameter))
+    given = (scene(0, 0), scene(4, 2), (0.5,), HEIGHT, WIDTH, *panned(-4, -2))
+    ((exact,), model.ranges) = measure_ranges(model, lambda: model(*given))
+    (made,) = converted(model, torch.device("cpu"), precision)(*given)
+    assert made.dtype == torch.float32
+    assert (made - exact).abs().mean() < 2e-3
+    assert not torch.equal(made, exact)
