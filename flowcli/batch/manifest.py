@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +25,9 @@ from flowcli.types import Closes
 
 Status = Literal["writing", "done", "damaged", "skipped", "failed", "left out"]
 Values = TypeVar("Values", "Record", "Written")
+
+_PATIENCE, _POLL = 2.0, 0.05
+"""Seconds for which another run may hold the manifest, and between looks."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,18 @@ class Manifest(Closes):
         self._file.close()
 
     def _lock(self, folder: Path) -> None:
-        try:
-            lock(self._file.fileno())
-        except BlockingIOError:
-            raise OutputError(
-                f"another run is writing into {folder}", "wait for it, or give each run a --shard of its own"
-            ) from None
+        """Waits a little for a run that was killed: what it had just started still holds its files for a moment."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                lock(self._file.fileno())
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise OutputError(
+                        f"another run is writing into {folder}", "wait for it, or give each run a --shard of its own"
+                    ) from None
+            time.sleep(_POLL)
 
     def _own(self, record: Record) -> None:
         for output in record.outputs:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowcli.batch import manifest as manifest_module
 from flowcli.batch.items import Stamp
 from flowcli.batch.manifest import Manifest, Record, Written
 from flowcli.errors import OutputError
@@ -203,8 +206,9 @@ def test_shards_read_each_other_and_the_latest_counts(tmp_path: Path) -> None:
         assert manifest.path == tmp_path / "manifest.jsonl"
 
 
-def test_one_run_at_a_time(tmp_path: Path) -> None:
+def test_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fcntl", reason="there are no locks on this system")
+    monkeypatch.setattr(manifest_module, "_PATIENCE", 0.1)
     with Manifest(tmp_path), Manifest(tmp_path, (1, 2)):
         for share in (None, (1, 2)):
             with pytest.raises(OutputError) as caught:
@@ -212,6 +216,17 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
             assert caught.value.message == f"another run is writing into {tmp_path}"
             assert caught.value.hint == "wait for it, or give each run a --shard of its own"
     Manifest(tmp_path).close()
+
+
+def test_what_a_killed_run_holds_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="there are no locks on this system")
+    first = Manifest(tmp_path)
+    ends = threading.Timer(0.3, first.close)
+    ends.start()
+    began = time.monotonic()
+    Manifest(tmp_path).close()
+    assert time.monotonic() - began >= 0.25
+    ends.join()
 
 
 def test_a_manifest_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
