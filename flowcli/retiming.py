@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import backward_warp, resize_image
+from flowcli.geometry import backward_warp, blurred, resize_image
 from flowcli.ops import forward_splat
 
 TRUST = 20.0
@@ -49,16 +49,3 @@ def _filled(sums: Tensor, weights: Tensor) -> Tensor:
     half = [F.interpolate(each, (-(-height // 2), -(-width // 2)), mode="area") for each in (sums, weights)]
     coarse = resize_image(_filled(*half), height, width)
     return torch.where(hole, coarse, sums / weights.clamp(min=1e-12))
-
-
-def blurred(values: Tensor, side: int) -> Tensor:
-    """The means over squares of `side` pixels, an odd number; the border is repeated."""
-    # Sums of slices take a quarter of the time of torch's pooling.
-    wide = F.pad(values, (side // 2,) * 4, mode="replicate")
-    for dimension in (2, 3):
-        count = wide.shape[dimension] - side + 1
-        total = wide.narrow(dimension, 0, count).clone()
-        for start in range(1, side):
-            total += wide.narrow(dimension, start, count)
-        wide = total
-    return wide / side**2

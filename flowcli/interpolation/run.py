@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from flowcli import models
 from flowcli.errors import InputError, WeightsError
 from flowcli.interpolation.options import ALONG_FLOW, Duplicates, InterpolationOptions, Rule
 from flowcli.options import EngineOptions
 from flowcli.run import find_weights, open_engine
-from flowcli.sequences import shifted
 from flowcli.types import Frame, FrameSource, StreamInfo
 from flowcli.weights import entries
 
@@ -48,14 +47,11 @@ class Tools:
         """Device, precision, and which kernels ran so far, where there is a network: that for frames, else for flow."""
         from flowcli.ops import native
 
-        tools = (self.synthesiser, self.engine)
-        device, precision = (
-            next((found for each in tools if (found := getattr(each, name, None))), None)
-            for name in ("device", "precision")
-        )
-        if device is None or precision is None:
+        found: Any = next((each for each in (self.synthesiser, self.engine) if hasattr(each, "precision")), None)
+        if found is None:
             return {}
-        return {"device": str(device), "precision": precision, "kernel": native.status(device.type).kernel}
+        kernel = native.status(found.device.type).kernel
+        return {"device": str(found.device), "precision": found.precision, "kernel": kernel}
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +150,7 @@ def _retimed(
 ) -> Iterator[Frame]:
     from flowcli.interpolation.gaps import regular
     from flowcli.interpolation.making import make_frames
+    from flowcli.video import numbered
 
     rest = iter(frames)
     first = next(rest, None)
@@ -174,12 +171,11 @@ def _retimed(
         shutter=options.shutter,
         hold=None if step is None else 1 / info.rate,
     )
-    for frame in made:
-        if offsets is None:
-            yield replace(frame, name=names.popleft())
-        else:
-            # Two pictures are the ends of a row that has no numbers yet.
-            yield replace(frame, name=None if pair or first.name is None else shifted(first.name, frame.index))
+    if offsets is None:
+        yield from (replace(frame, name=names.popleft()) for frame in made)
+    else:
+        # Two pictures are the ends of a row that has no numbers yet.
+        yield from made if pair or first.name is None else numbered(made, first.name)
 
 
 def _noting_names(frames: Iterable[Frame], names: deque[str | None]) -> Iterator[Frame]:

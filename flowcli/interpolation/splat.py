@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import grid, sample
+from flowcli.geometry import blurred, grid, sample
 from flowcli.interpolation.pixels import as_image, as_tensor
 from flowcli.pictures import resized
-from flowcli.retiming import LEAST, blurred, carried, trusted
+from flowcli.retiming import LEAST, carried, trusted
 from flowcli.types import FlowPair, Frame
 
 AGREEMENT = 30.0

@@ -26,6 +26,11 @@ class Network(nn.Module):
     ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
     """Lowest and highest input of each convolution, by its name: known where "int8" is among `precisions`."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights, in which the network computes unless it says otherwise."""
+        return next((each.dtype for each in self.parameters()), torch.float32)
+
     def result(self, first: Tensor, second: Tensor) -> Tensor:
         """What the network makes of two pictures, (N, C, h, w); `first` and `second`: (N, 3, H, W) RGB in [0, 1]."""
         raise NotImplementedError
@@ -53,11 +58,6 @@ class FlowModel(Network):
 
     def vary(self, generator: torch.Generator) -> None:
         """Draw anew what a user may choose later, such as the number of iterations, so that all of it is trained."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the weights, in which the network computes unless it says otherwise."""
-        return next((each.dtype for each in self.parameters()), torch.float32)
 
     def encode(self, image: Tensor) -> Features:
         """Features of each image. `image`: (N, 3, H, W) float32 RGB in [0, 1]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -186,16 +186,13 @@ class CachedScenes(Dataset[Pairs]):
 
     def scene(self, index: int) -> Pairs:
         """Scene `index` as a batch of one, from the disk if it has been rendered before."""
-        path = self.folder / f"{index:06d}.safetensors"
-        if path.exists():
-            stored = load_file(path)
-        else:
-            pairs = self._rendered(index)
-            # Half precision keeps 0.03 px at 64 px and far less below: the cache is half as large.
-            stored = {**vars(pairs), "flow": pairs.flow.half()}
-            with Part(path, overwrite=True) as part:
-                save_file(stored, part.path)
+        stored = kept(self.folder / f"{index:06d}.safetensors", lambda: self._stored(index))
         return Pairs(**{**stored, "flow": stored["flow"].float()})
+
+    def _stored(self, index: int) -> dict[str, Tensor]:
+        pairs = self._rendered(index)
+        # Half precision keeps 0.03 px at 64 px and far less below: the cache is half as large.
+        return {**vars(pairs), "flow": pairs.flow.half()}
 
     def _rendered(self, index: int) -> Pairs:
         pairs = make_pairs(self.bank, self.seed, [index], *self.size, self.kinds)
@@ -206,6 +203,16 @@ class CachedScenes(Dataset[Pairs]):
         from flowcli.train.codec import through_h264
 
         return through_h264(pairs, chance.integer(*QUALITY))
+
+
+def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in a file; if there is none, they are made and written first."""
+    if not path.exists():
+        made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Part(path, overwrite=True) as part:
+            save_file(made, part.path)
+    return load_file(path)
 
 
 def fingerprint(bank: Tensor, *more: ModuleType) -> str:

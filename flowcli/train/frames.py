@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,7 @@ def train_frames(
     if step >= options.steps:
         return folder / WEIGHTS
     cut_table(folder / LOG, step)
+    unseen = recipe.unseen()
     saved = limit.elapsed
     with table(folder / LOG, LOG_FIELDS) as log:
         for clips in recipe.batches(step):
@@ -90,7 +91,7 @@ def train_frames(
             last = stopped or step >= options.steps or limit.is_near()
             psnr = None
             if not stopped and (last or step % validate_every == 0):
-                psnr, ranges = measure_ranges(model, partial(validate, model, recipe))
+                psnr, ranges = measure_ranges(model, partial(validate, model, unseen))
                 limit.check = limit.elapsed - now
                 _publish(folder / WEIGHTS, options, model, step, seconds, psnr, ranges)
             if psnr is not None or step % 20 == 0:
@@ -141,11 +142,11 @@ def _train_step(
 
 
 @torch.inference_mode()
-def validate(model: FrameModel, recipe: Recipe) -> float:
-    """Mean PSNR, dB, of frames of scenes that training does not see."""
+def validate(model: FrameModel, unseen: Sequence[Clips]) -> float:
+    """Mean PSNR, dB, of the frames of clips that training does not see."""
     model.eval()
     found = []
-    for clips in recipe.unseen():
+    for clips in unseen:
         made = model(clips.first, clips.second, clips.times, *clips.frames[0].shape[-2:], *clips.flows)
         for frame, truth in zip(made, clips.frames, strict=True):
             found.append(-10 * (frame.clamp(0, 1) - truth).square().mean((1, 2, 3)).log10())

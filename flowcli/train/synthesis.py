@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from flowcli.atomic import Part
 from flowcli.geometry import crop, pad_to
 from flowcli.models.base import FlowModel
 from flowcli.train.clips import VALIDATION_SCENES, VALIDATION_SEED, Clips
-from flowcli.train.data import fingerprint
+from flowcli.train.data import fingerprint, kept
 from flowcli.train.dice import Dice
 from flowcli.train.footage import CLIP, draw_footage
 from flowcli.train.kinds import draw_scene
@@ -73,7 +72,8 @@ class Moving:
             yield self._with_flow(clips)
 
     def unseen(self) -> list[Clips]:
-        return [self._with_flow(self._clips.unseen(factor)) for factor in (1.0, 2.0)]
+        frames = self._clips.unseen()
+        return [self._with_flow(_clips(frames, 0.5, factor)) for factor in (1.0, 2.0)]
 
     def rate(self, step: int) -> float:
         share = step / self._options.steps
@@ -97,7 +97,7 @@ class _DrawnClips(Dataset[Clips]):
     def __init__(self, bank: Tensor, options: FrameTrainOptions, folder: Path) -> None:
         self._bank, self._options = bank, options
         self._side = options.crop + MARGIN
-        self._folder = folder / f"clips-seed{options.seed}-size{self._side}-{fingerprint(bank)}"
+        self._folder = folder / f"clips-seed{options.seed}-size{self._side}-{fingerprint(bank, sys.modules[__name__])}"
         self._footage: Tensor | None = None
 
     def __getitem__(self, number: int) -> Clips:
@@ -113,39 +113,33 @@ class _DrawnClips(Dataset[Clips]):
             cuts.append(_cut(frames[[first, middle, second]], options.crop, dice))
         return _clips(torch.stack(cuts), (middle - first) / (second - first), factor)
 
-    def unseen(self, factor: float) -> Clips:
-        """In the middle between two frames of scenes that no run is trained on."""
+    def unseen(self) -> Tensor:
+        """(B, CLIP, 3, H, W) uint8: of scenes that no run is trained on; the second frame is in the middle."""
         side = self._options.crop
         frames = _rendered(self._bank, VALIDATION_SEED, range(VALIDATION_SCENES), side, (0.0, 0.5, 1.0))
-        return _clips(torch.stack(frames, 1), 0.5, factor)
+        return torch.stack(frames, 1)
 
     def _scene(self, index: int) -> Tensor:
         """(5, 3, S, S) uint8: the scene, from the disk if it has been rendered before."""
-        path = self._folder / f"{index:06d}.safetensors"
-        if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            frames = torch.cat(_rendered(self._bank, self._options.seed, range(index, index + 1), self._side, TIMES))
-            dice = Dice(self._options.seed * 1_000_003 + index)
-            if dice.chance(CODED):
-                from flowcli.train.codec import coded
+        return kept(self._folder / f"{index:06d}.safetensors", lambda: {"frames": self._recorded(index)})["frames"]
 
-                frames = coded(frames, dice.integer(*QUALITY))
-            with Part(path, overwrite=True) as part:
-                save_file({"frames": frames}, part.path)
-        return load_file(path)["frames"]
+    def _recorded(self, index: int) -> Tensor:
+        frames = torch.cat(_rendered(self._bank, self._options.seed, range(index, index + 1), self._side, TIMES))
+        dice = Dice(self._options.seed * 1_000_003 + index)
+        if not dice.chance(CODED):
+            return frames
+        from flowcli.train.codec import coded
+
+        return coded(frames, dice.integer(*QUALITY))
 
     def _from_video(self, dice: Dice) -> Tensor:
         """(3, 3, S, S) uint8: three frames of a video that follow each other."""
         if self._footage is None:
-            assert self._options.videos is not None
-            name = hashlib.sha256(f"{self._options.videos} {self._options.seed} {self._side}".encode()).hexdigest()[:12]
+            videos, seed, side = self._options.videos, self._options.seed, self._side
+            assert videos is not None
+            name = hashlib.sha256(f"{videos} {seed} {side}".encode()).hexdigest()[:12]
             path = self._folder.parent / f"footage-{name}.safetensors"
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                clips = draw_footage(Path(self._options.videos), self._side, self._options.seed)
-                with Part(path, overwrite=True) as part:
-                    save_file({"clips": clips}, part.path)
-            self._footage = load_file(path)["clips"]
+            self._footage = kept(path, lambda: {"clips": draw_footage(Path(videos), side, seed)})["clips"]
         return self._footage[dice.integer(0, len(self._footage))]
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from flowcli.atomic import Part
 from flowcli.models.base import FlowModel
-from flowcli.train.data import fingerprint
+from flowcli.train.data import fingerprint, kept
 from flowcli.train.kinds import draw_scene
 from flowcli.train.options import KINDS
 from flowcli.train.recording import exposed
@@ -68,12 +66,12 @@ def validation_pairs(
     """
     own = sys.modules[__name__]
     path = folder / f"validation-size{width}x{height}-{SCENES}-{HARD_SCENES}-{fingerprint(bank, own)}.safetensors"
-    if not path.exists():
+
+    def rendered() -> dict[str, Tensor]:
         announce(f"rendering {SCENES + HARD_SCENES} scenes to validate on, once")
-        folder.mkdir(parents=True, exist_ok=True)
-        with Part(path, overwrite=True) as part:
-            save_file(vars(_rendered(bank, height, width)), part.path)
-    return ValidationPairs(**load_file(path))
+        return vars(_rendered(bank, height, width))
+
+    return ValidationPairs(**kept(path, rendered))
 
 
 def _rendered(bank: Tensor, height: int, width: int) -> ValidationPairs:

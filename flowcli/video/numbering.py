@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from flowcli.errors import UsageError
+from flowcli.sequences import shifted
 from flowcli.types import Closes, Frame, FrameSource
 from flowcli.video.sequence import PictureSource
 
@@ -38,6 +39,9 @@ def number_frames(source: FrameSource, first: str) -> NumberedSource:
 
 
 def numbered(frames: Iterable[Frame], first: str) -> Iterator[Frame]:
-    """The frames, called by numbers: that with index 0 is `first`, and all have as many digits at least."""
+    """The frames, called by numbers: that with index 0 is `first`, and all have as many digits at least.
+
+    first: a number, or a name with one; a name without leaves the frames their indices.
+    """
     for frame in frames:
-        yield replace(frame, name=f"{int(first) + frame.index:0{len(first)}d}")
+        yield replace(frame, name=shifted(first, frame.index))

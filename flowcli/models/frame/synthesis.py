@@ -77,11 +77,6 @@ class Synthesis(FrameModel):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """In which the features are."""
-        return self.correct.weight.dtype
-
     def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
         """Of each frame: the picture, its features at a half and a quarter, the flow at a half, and its trust."""
         pictures = torch.cat((first, second))
