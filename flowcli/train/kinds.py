@@ -25,6 +25,7 @@ from flowcli.train.layers import (
     patterned,
     pierced,
     shape,
+    straightened,
     veil,
 )
 from flowcli.train.options import KINDS
@@ -79,17 +80,19 @@ def _walls(dice: Dice, canvas: Canvas) -> Drawn:
     """Large areas without texture, whose motion only their borders, few marks and shadows tell."""
     pace = _draw_pace(dice)
     still = dice.chance(0.2)
-    camera = Motion.none() if still else _camera(dice, canvas, 4.0 * pace, 80.0)
+    camera = Motion.none() if still else _camera(dice, canvas, 4.0 * pace, 80.0, wild=0.5)
     camera = dataclasses.replace(camera, tilt=torch.zeros(2))
     back = background(dice, canvas, camera)
     layers = [back]
     if dice.chance(0.55):
         layers = [flattened(dice, canvas, back) if dice.chance(0.8) else patterned(dice, canvas, back)]
-        layers += [mark(dice, canvas, layers[0]) for _ in range(dice.integer(2, 5))]
+        layers += [mark(dice, canvas, layers[0]) for _ in range(dice.integer(3, 7))]
         # A wall ends somewhere: at the floor, at a door, at the horizon.
         layers += [shape(dice, canvas, camera, canvas.size * dice.scale(0.1, 0.4)) for _ in range(dice.integer(0, 2))]
     for _ in range(dice.integer(1, 4)):
-        wall = shape(dice, canvas, camera, canvas.size * dice.scale(0.1, 0.6), 1.6 * pace)
+        wall = shape(dice, canvas, camera, canvas.size * dice.scale(0.1, 0.45), 1.6 * pace)
+        if dice.chance(0.5):
+            wall = straightened(wall)
         wall = patterned(dice, canvas, wall) if dice.chance(0.2) else flattened(dice, canvas, wall)
         wall = dataclasses.replace(wall, hole=wall.hole * float(dice.chance(0.3)))
         layers += [wall, *(mark(dice, canvas, wall) for _ in range(dice.integer(0, 3)))]
@@ -98,6 +101,8 @@ def _walls(dice: Dice, canvas: Canvas) -> Drawn:
     look = draw_look(dice)
     if dice.chance(0.5):
         look = dataclasses.replace(look, noise=dice.uniform(0, 0.04).expand(2))
+    # On walls, shadows are all that is seen to move; stronger ones would drown what moves indeed.
+    look = dataclasses.replace(look, shadow=look.shadow * torch.tensor([0.4, 1, 1, 1, 1]))
     return layers[: MOST_LAYERS - 2], look
 
 
@@ -122,8 +127,10 @@ def _whips(dice: Dice, canvas: Canvas) -> Drawn:
         layers = [background(dice, canvas, camera)]
         layers += [shape(dice, canvas, camera, canvas.size * dice.scale(0.05, 0.3), 1.0) for _ in range(2)]
         for _ in range(dice.integer(1, 5)):
-            each = shape(dice, canvas, camera, dice.scale(6, 90))
-            speed = heading(dice, min(dice.scale(20, 250), longest))
+            radius = dice.scale(6, 90)
+            each = shape(dice, canvas, camera, radius)
+            # What crosses more than a few times its own size leaves no trace in a frame with an open shutter.
+            speed = heading(dice, min(dice.scale(20, 250), longest, 6 * radius))
             # At the middle of the way it is in the picture.
             inside = torch.stack([dice.uniform(0.1, 0.9) * canvas.width, dice.uniform(0.1, 0.9) * canvas.height])
             place = inside - speed / 2
@@ -132,7 +139,8 @@ def _whips(dice: Dice, canvas: Canvas) -> Drawn:
             )
             layers.append(dataclasses.replace(each, place=place, motion=motion))
     if dice.chance(0.3):
-        layers = [flattened(dice, canvas, each) if dice.chance(0.3) else each for each in layers]
+        # Not the ground: without a mark, nothing tells how it moves.
+        layers[1:] = [flattened(dice, canvas, each) if dice.chance(0.4) else each for each in layers[1:]]
     # Waves cost most of the time, and what moves so fast shows none.
     layers = [dataclasses.replace(each, wave=torch.zeros_like(each.wave)) for each in layers]
     shutter = dice.uniform(0.15, 1.0) * float(dice.chance(0.75))

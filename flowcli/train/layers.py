@@ -13,6 +13,9 @@ from flowcli.train.dice import Dice
 from flowcli.train.scenes import HARMONICS, WAVES, Layer, Look, Motion
 from flowcli.train.textures import PATTERNS, SMOOTH, TEXTURE_SIZE
 
+LOOSE = 4.0
+"""Pixels by which turning and zooming may move the rim of a wall: on a smooth border, more could be seen by nobody."""
+
 
 @dataclass(frozen=True)
 class Canvas:
@@ -137,15 +140,29 @@ def carried(layer: Layer, carrier: Motion) -> Layer:
 
 
 def flattened(dice: Dice, canvas: Canvas, layer: Layer) -> Layer:
-    """The same layer as a wall: one colour, or a soft gradient."""
+    """The same layer as a wall: one colour, or a soft gradient. It moves as one, up to LOOSE."""
+    most = LOOSE / min(float(layer.radius.amax()), canvas.size / 2)
+    motion = dataclasses.replace(
+        layer.motion,
+        turn=layer.motion.turn.clamp(-most, most),
+        zoom=layer.motion.zoom.clamp(-most, most),
+        stretch=torch.zeros(2),
+        tilt=torch.zeros(2),
+    )
     return dataclasses.replace(
         layer,
+        motion=motion,
         texture=canvas.smooth(dice),
         contrast=torch.tensor(0.0 if dice.chance(0.3) else dice.scale(0.02, 0.5)),
         tint=dice.number(0.1, 1.9) * dice.uniform(0.8, 1.2, 3),
         # Nothing would tell them.
         wave=torch.zeros_like(layer.wave),
     )
+
+
+def straightened(layer: Layer) -> Layer:
+    """The same layer with straight sides and corners, as vans, doors and screens have."""
+    return dataclasses.replace(layer, smooth=torch.tensor(0.0), outline=0.2 * layer.outline)
 
 
 def patterned(dice: Dice, canvas: Canvas, layer: Layer) -> Layer:
@@ -176,7 +193,7 @@ def mark(dice: Dice, canvas: Canvas, on: Layer) -> Layer:
         cos, sin = torch.cos(on.angle), torch.sin(on.angle)
         turn = torch.stack([torch.stack([cos, -sin]), torch.stack([sin, cos])])
         place = on.place + turn @ (dice.uniform(-0.7, 0.7, 2) * on.radius)
-    longer = dice.scale(1.5, 24)
+    longer = canvas.size * dice.scale(0.003, 0.05)
     axes = torch.tensor([longer, max(longer * dice.scale(0.05, 1), 0.8)])
     return dataclasses.replace(
         layer,

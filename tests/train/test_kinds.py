@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from flowcli.train.kinds import DRAWN, draw_scene
+from flowcli.train.layers import LOOSE
 from flowcli.train.options import KINDS
 from flowcli.train.rendering import render, true_flow
 from flowcli.train.scenes import MOST_LAYERS, Layer
 from flowcli.train.synthetic import make_pairs
-from flowcli.train.textures import load_bank
+from flowcli.train.textures import SMOOTH, load_bank
 from flowcli.train.validation import flat_areas
 
 pytestmark = pytest.mark.slow
@@ -81,6 +83,22 @@ def is_mark(layers: Sequence[Layer], number: int, scene: int) -> bool:
         and torch.equal(mine.motion.shift[scene], other.motion.shift[scene])
         for other in layers[:number]
     )
+
+
+def test_borders_tell_how_walls_move(bank: Tensor) -> None:
+    """Turning and zooming about itself moves no part of a wall by more than LOOSE: nobody could see it."""
+    drawn = draw_scene(3, range(60), HEIGHT, WIDTH, len(bank), ("walls",))
+    first_smooth = len(bank) - SMOOTH
+    walls = 0
+    for layer in drawn.layers:
+        radius = layer.radius.amax(1).clamp(max=math.hypot(HEIGHT, WIDTH) / 2)
+        flat = (layer.texture >= first_smooth) & (radius > 24) & (layer.opacity == 1)
+        walls += int(flat.sum())
+        for amount in (layer.motion.turn, layer.motion.zoom):
+            assert ((radius * amount).abs()[flat] <= LOOSE + 1e-4).all()
+        assert not layer.motion.tilt[flat].any()
+        assert not layer.motion.stretch[flat].any()
+    assert walls > 60
 
 
 def test_whips_are_fast(bank: Tensor) -> None:
