@@ -5,17 +5,14 @@ All is at a fraction of full size: what is decided by colours and motion needs n
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from flowcli.geometry import blurred, consistency, grid, lies_inside
-from flowcli.ops import crowded_out, warp
+from flowcli.ops import cell_means, crowded_out, warp
 from flowcli.ops.alike import Neighbourhood, neighbourhood
 from flowcli.types import Frame
 
@@ -68,28 +65,7 @@ def look_at(frame: Frame, device: torch.device) -> Look:
     """The frame, reduced so that its shorter side is about SIDE."""
     image = torch.tensor(np.ascontiguousarray(frame.image), device=device)
     cell = max(1, round(min(image.shape[:2]) / SIDE))
-    return Look(frame, reduced(image.permute(2, 0, 1).float().contiguous(), cell), cell)
-
-
-def reduced(image: Tensor, cell: int) -> Tensor:
-    """(C, h, w): means of (C, H, W) over cells; the last ones may be smaller."""
-    if cell == 1:
-        return image
-    height, width = image.shape[1:]
-    whole = F.pad(image, (0, -width % cell, 0, -height % cell)) if height % cell or width % cell else image
-    # Sums of whole slices are eight times as fast as avg_pool2d.
-    rows = _sum(whole[:, first::cell] for first in range(cell))
-    cells = _sum(rows[..., first::cell] for first in range(cell))
-    return cells / (_sides(height, cell, image.device)[:, None] * _sides(width, cell, image.device))
-
-
-def _sum(tensors: Iterable[Tensor]) -> Tensor:
-    return functools.reduce(torch.add, tensors)
-
-
-def _sides(length: int, cell: int, device: torch.device) -> Tensor:
-    """(ceil(length / cell),): pixels of each cell along one side."""
-    return (length - torch.arange(0, length, cell, device=device)).clamp(max=cell)
+    return Look(frame, cell_means(image.permute(2, 0, 1), cell), cell)
 
 
 def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> Evidence:
@@ -97,7 +73,7 @@ def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> 
 
     With it, what it does not lead back from counts as hidden, too.
     """
-    small = reduced(torch.nan_to_num(flow), look.cell) / look.cell
+    small = cell_means(flow, look.cell) / look.cell
     error = blurred((warp(other.small, small) - look.small).abs_().mean(0)[None, None], WINDOW)[0, 0]
     height, width = error.shape
     inside = lies_inside((grid(height, width, small.device) + small)[None], height, width, margin=0.5)[0, 0]
@@ -105,6 +81,6 @@ def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> 
     seen = inside & (~crowded_out(small, error, CROWDED, BETTER) | same)
     trust = torch.exp(-error / UNSURE) * seen
     if back is not None:
-        there = reduced(torch.nan_to_num(back), look.cell) / look.cell
+        there = cell_means(back, look.cell) / look.cell
         trust *= ~consistency(small[None], there[None])[0, 0] | same
     return Evidence(look, small, trust, same, seen)

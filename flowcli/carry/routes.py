@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.carry.evidence import Evidence, reduced
-from flowcli.ops import warp
+from flowcli.carry.evidence import Evidence
+from flowcli.ops import cell_means, warp
 
 _LEAST = 1e-3
 """Weight of alike cells, in all, below which there are none."""
@@ -32,7 +32,7 @@ class Route:
         hidden = evidence.trust == 0
         if bool(hidden.any()):
             cell = evidence.look.cell
-            filled, alike = _filled(reduced(shift, cell), hidden, evidence)
+            filled, alike = _filled(cell_means(shift, cell), hidden, evidence)
             shift = torch.where(enlarged(alike[None], cell, shift) > 0.5, enlarged(filled, cell, shift), shift)
         return Route(shift)
 

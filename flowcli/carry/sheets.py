@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.carry.evidence import Evidence, reduced
+from flowcli.carry.evidence import Evidence
 from flowcli.carry.routes import Route, enlarged
 from flowcli.geometry import backward_warp, grid, sample
-from flowcli.ops import forward_splat
+from flowcli.ops import cell_means, forward_splat
 
 SAME = 2
 """Levels of 255 by which a picture without alpha may differ from its frame, and not be painted."""
@@ -132,7 +132,7 @@ def _error(image: np.ndarray, other: Tensor, flow: Tensor) -> tuple[Tensor, Tens
 def _taken(route: Route, evidence: Evidence) -> Tensor:
     """(H, W), 0 to 1: whether pixels far away come from the same place on the key frame."""
     cell = evidence.look.cell
-    shift, known = reduced(route.shift, cell) / cell, (evidence.trust > 0)[None].float()
+    shift, known = cell_means(route.shift, cell) / cell, (evidence.trust > 0)[None].float()
     here = grid(shift.shape[1], shift.shape[2], shift.device)
     total, weight = forward_splat(here[None], shift[None], known[None])
     # Their neighbours' places too: what has become smaller leaves gaps.

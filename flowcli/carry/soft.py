@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.carry.evidence import Evidence, reduced
+from flowcli.carry.evidence import Evidence
 from flowcli.carry.labels import WIDE, near, own_weight
 from flowcli.carry.routes import enlarged
+from flowcli.ops import cell_means
 
 _EDGE = 0.05
 """By how much neighbours differ at a border, of a range from 0 to 1."""
@@ -20,7 +21,7 @@ def settle_planes(carried: Tensor, evidence: Evidence) -> Tensor:
     elections.
     """
     cell = evidence.look.cell
-    small = reduced(carried, cell)
+    small = cell_means(carried, cell)
     change = _mean_of_alike(small, evidence) - small
     return (carried + enlarged(change, cell, carried)).clamp_(0, 1)
 

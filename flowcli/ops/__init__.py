@@ -8,6 +8,7 @@ from flowcli.ops.deform import deform_conv
 from flowcli.ops.gate import gated_update
 from flowcli.ops.labels import sample_labels
 from flowcli.ops.lucas_kanade import lucas_kanade
+from flowcli.ops.means import cell_means
 from flowcli.ops.paint import paint_flow
 from flowcli.ops.pixels import unpack_pixels, unshuffle_pixels
 from flowcli.ops.quantise import quantise
@@ -16,6 +17,7 @@ from flowcli.ops.upsample import convex_upsample
 from flowcli.ops.warp import warp
 
 __all__ = [
+    "cell_means",
     "convex_upsample",
     "correlation",
     "crowded_out",

@@ -2,29 +2,33 @@
 
 #include "native.h"
 #include "parallel.h"
+#include "places.h"
 
 #include <ATen/ops/empty_like.h>
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
+#include <vector>
 
 namespace {
 
-// Where a place lies between two pixels of a row or a column of `count`.
-struct Place {
-  int64_t low, high;
-  float part;
-};
-
-Place place(int64_t pixel, float flow, int64_t count) {
-  const float last = static_cast<float>(count - 1);
-  const float there = std::clamp(static_cast<float>(pixel) + (std::isnan(flow) ? 0.0f : flow), 0.0f, last);
-  const float low = std::floor(there);
-  const auto index = static_cast<int64_t>(low);
-  return {index, std::min(index + 1, count - 1), there - low};
+// Writes the first of the four labels at each place of a row, and whether another one is unlike it.
+void take_first(const int32_t* from, const Row& row, int64_t count, int32_t* to, int32_t* unlike) {
+  const auto *corner = row.corner.data(), *right = row.right.data(), *below = row.below.data();
+#pragma omp simd
+  for (int32_t x = 0; x < static_cast<int32_t>(count); ++x) {
+    const int32_t top = corner[x], bottom = top + below[x], label = from[top];
+    to[x] = label;
+    unlike[x] = (from[top + right[x]] ^ label) | (from[bottom] ^ label) | (from[bottom + right[x]] ^ label);
+  }
 }
 
-int32_t elect_of_four(const int32_t (&labels)[4], const float (&weights)[4]) {
+// The label with most weight of the four at place x of a row, the first of equals.
+int32_t elect(const int32_t* from, const Row& row, int64_t x) {
+  const int32_t top = row.corner[x], bottom = top + row.below[x], right = row.right[x];
+  const int32_t labels[] = {from[top], from[top + right], from[bottom], from[bottom + right]};
+  const float across = row.share_x[x], down = row.share_y[x], left = 1 - across, above = 1 - down;
+  const float weights[] = {left * above, across * above, left * down, across * down};
   int best = 0;
   float most = -1;
   for (int k = 0; k < 4; ++k) {
@@ -36,8 +40,9 @@ int32_t elect_of_four(const int32_t (&labels)[4], const float (&weights)[4]) {
 }
 
 Tensor sample_labels(const Tensor& labels, const Tensor& flow) {
-  TORCH_CHECK(labels.dim() == 2 && labels.numel() && labels.scalar_type() == at::kInt, "labels are ",
-              labels.scalar_type(), " of ", labels.sizes());
+  TORCH_CHECK(labels.dim() == 2 && labels.numel() && labels.numel() < std::numeric_limits<int32_t>::max() &&
+                  labels.scalar_type() == at::kInt,
+              "labels are ", labels.scalar_type(), " of ", labels.sizes());
   const int64_t height = labels.size(0), width = labels.size(1);
   TORCH_CHECK(flow.dim() == 3 && flow.size(0) == 2 && flow.size(1) == height && flow.size(2) == width &&
                   flow.scalar_type() == at::kFloat,
@@ -48,20 +53,14 @@ Tensor sample_labels(const Tensor& labels, const Tensor& flow) {
   const float *u = motion.const_data_ptr<float>(), *v = u + height * width;
   int32_t* to = sampled.mutable_data_ptr<int32_t>();
   parallel_for(0, height, std::max<int64_t>(1, 16384 / width), [&](int64_t begin, int64_t end) {
-    for (int64_t y = begin; y < end; ++y)
-      for (int64_t x = 0; x < width; ++x) {
-        const int64_t pixel = y * width + x;
-        const Place across = place(x, u[pixel], width), down = place(y, v[pixel], height);
-        const int32_t *top = from + down.low * width, *bottom = from + down.high * width;
-        const int32_t four[] = {top[across.low], top[across.high], bottom[across.low], bottom[across.high]};
-        if (four[0] == four[1] && four[0] == four[2] && four[0] == four[3]) {
-          to[pixel] = four[0];
-          continue;
-        }
-        const float left = 1 - across.part, above = 1 - down.part;
-        to[pixel] = elect_of_four(
-            four, {left * above, across.part * above, left * down.part, across.part * down.part});
-      }
+    Row row(width);
+    std::vector<int32_t> unlike(width);
+    for (int64_t y = begin; y < end; ++y) {
+      find_places(u + y * width, v + y * width, y, width, height, width, row);
+      take_first(from, row, width, to + y * width, unlike.data());
+      for (int64_t x = 0; x < width; ++x)
+        if (unlike[x]) to[y * width + x] = elect(from, row, x);
+    }
   });
   return sampled;
 }

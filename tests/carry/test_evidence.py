@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import numpy as np
-import pytest
 import torch
 
-from flowcli.carry.evidence import look_at, reduced
+from flowcli.carry.evidence import look_at
 from tests.carry.known import HEIGHT, WIDTH, Scene, evidence
 
 
@@ -31,15 +29,3 @@ def test_what_comes_from_outside_is_not_trusted() -> None:
     assert not seen.same[:, :5].any()
     assert seen.same[:, 10:].all()
     assert (seen.trust[:, 10:] > 0.999).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", [1, 2, 3, 7])
-def test_cells_are_means_of_their_pixels_even_if_they_are_cut_off(cell: int) -> None:
-    image = torch.from_numpy(np.random.default_rng(0).random((2, 13, 20), np.float32))
-    small = reduced(image, cell)
-    assert small.shape == (2, -(-13 // cell), -(-20 // cell))
-    for row in range(small.shape[1]):
-        for column in range(small.shape[2]):
-            part = image[:, cell * row : cell * (row + 1), cell * column : cell * (column + 1)]
-            torch.testing.assert_close(small[:, row, column], part.mean((1, 2)))
