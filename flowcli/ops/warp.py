@@ -12,11 +12,12 @@ from flowcli.ops.library import define
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """(C, h, w) float32: `image` sampled bilinearly at the place that the flow leads each pixel to.
+    """(C, h, w): `image` sampled bilinearly at the place that the flow leads each pixel to, in the layout of the image.
 
-    image: (C, H, W) float32, H and W at least 1; flow: (2, h, w) float32, pixels. Beyond the frame its border counts;
-    where the flow is unknown (NaN) a pixel stays where it is. As `geometry.backward_warp`, without gradients, and three
-    times as fast on a CPU. Raises ValueError if the shapes do not fit.
+    image: (C, H, W) float32 or bfloat16, H and W at least 1; flow: (2, h, w) float32, pixels. Beyond the frame its
+    border counts; where the flow is unknown (NaN) a pixel stays where it is. As `geometry.backward_warp`, without
+    gradients, and three times as fast on a CPU; faster still where the channels of a pixel lie together
+    (channels_last). Raises ValueError if the shapes do not fit.
     """
     if image.dim() != 3 or flow.dim() != 3 or flow.shape[0] != 2 or not image.shape[1:].numel():
         raise ValueError(f"image {tuple(image.shape)} and flow {tuple(flow.shape)} do not fit")
@@ -26,17 +27,26 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
 
 def _warp_torch(image: Tensor, flow: Tensor) -> Tensor:
     moved = torch.where(flow.isnan(), 0.0, flow)
-    return backward_warp(image[None], moved[None])[0][0]
+    return _laid_out(backward_warp(image[None], moved[None])[0][0].to(image.dtype), image)
 
 
 def _warp_fake(image: Tensor, flow: Tensor) -> Tensor:
-    return image.new_empty(image.shape[0], *flow.shape[1:])
+    return _laid_out(image.new_empty(image.shape[0], *flow.shape[1:]), image)
+
+
+def _laid_out(warped: Tensor, like: Tensor) -> Tensor:
+    """The same, with the channels of each pixel together if those of `like` are."""
+    if like.is_contiguous() or not like.permute(1, 2, 0).is_contiguous():
+        return warped.contiguous()
+    return warped.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def _trials() -> list[tuple[Any, ...]]:
     image = torch.arange(3.0 * 7 * 11).sin().view(3, 7, 11)
     y, x = torch.meshgrid(torch.arange(9.0), torch.arange(37.0), indexing="ij")
-    return [(image, torch.stack((0.7 * y - 1.31 * x, 2.3 - 0.6 * y)))]
+    flow = torch.stack((0.7 * y - 1.31 * x, 2.3 - 0.6 * y))
+    together = torch.arange(7.0 * 11 * 16).sin().view(7, 11, 16).permute(2, 0, 1)
+    return [(each, flow) for each in (image, together, together.bfloat16())]
 
 
 define("warp(Tensor image, Tensor flow) -> Tensor", _warp_torch, _warp_fake, trials=_trials)

@@ -69,10 +69,30 @@ def test_wrong_input_is_refused(library: object) -> None:
     for wrong in ((image[0], flow), (image, flow[:1]), (image, flow[0]), (image[:, :0], flow)):
         with pytest.raises(ValueError, match=r"^image \(.*\) and flow \(.*\) do not fit$"):
             warp(*wrong)
-    with pytest.raises(RuntimeError, match="do not fit, or are not float32"):
+    with pytest.raises(RuntimeError, match="do not fit, or are not float32 or bfloat16"):
         torch.ops.flowcli.warp(image.double(), flow)
+
+
+@pytest.mark.parametrize("channels", [2, 16, 37])
+def test_channels_that_lie_together_stay_so(device: str, channels: int) -> None:
+    flow = given(device)[1]
+    image = random(7, 11, channels).float().to(device).permute(2, 0, 1)
+    for each in (image, image.bfloat16()):
+        found = warp(each, flow)
+        assert found.dtype == each.dtype
+        assert found.permute(1, 2, 0).is_contiguous()
+        expected = warp(each.float().contiguous(), flow).to(each.dtype)
+        # Sums are in another order, which may round to the next number.
+        torch.testing.assert_close(
+            found, expected.contiguous(), rtol=0.008 if each.dtype == torch.bfloat16 else 0, atol=1e-5
+        )
+    planes = image.bfloat16().contiguous()
+    assert torch.equal(warp(planes, flow), warp(planes.float(), flow).bfloat16())
 
 
 @pytest.mark.slow
 def test_opcheck(device: str) -> None:
-    torch.library.opcheck(torch.ops.flowcli.warp, given(device))
+    image, flow = given(device)
+    torch.library.opcheck(torch.ops.flowcli.warp, (image, flow))
+    together = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    torch.library.opcheck(torch.ops.flowcli.warp, (together.bfloat16(), flow))

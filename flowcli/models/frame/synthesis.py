@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from flowcli.geometry import backward_warp, grid, lies_inside, resize_image, sample
 from flowcli.models.base import Features, FrameModel
 from flowcli.models.conv import Conv
-from flowcli.ops import warp
+from flowcli.ops import cell_means, unshuffle_pixels, warp
 from flowcli.retiming import LEAST, carried, trusted
 
 STRIDE = 4
@@ -68,7 +68,7 @@ class Synthesis(FrameModel):
         self.at_quarter = nn.Sequential(Conv(half, quarter, stride=2, relu=True), Conv(quarter, quarter, relu=True))
         self.meet, self.met = Conv(2 * quarter + 7, quarter, relu=True), nn.Sequential(*_blocks(quarter))
         self.correct = Conv(quarter, 4, precise=True)
-        self.hand_on = Conv(quarter, half, 1)
+        self.hand_on = Conv(quarter, 4 * half, 1)
         self.join, self.joined = Conv(3 * half + 27, half, relu=True), nn.Sequential(*_blocks(half))
         self.spread = Conv(half, 4 * fine)
         self.decoder = nn.Sequential(Conv(fine + 4, hidden, 1, relu=True), Conv(hidden, 4, 1))
@@ -81,8 +81,8 @@ class Synthesis(FrameModel):
         """Of each frame: the picture, its features at a half and a quarter, the flow at a half, and its trust."""
         pictures = torch.cat((first, second))
         wide, flow = _padded(pictures), _padded(torch.cat(flows).nan_to_num())
-        half = self.at_half(_unshuffled(wide).to(self.dtype))
-        small, motion = F.avg_pool2d(wide, 2), F.avg_pool2d(flow, 2) / 2
+        half = self.at_half(unshuffle_pixels(wide, 2, self.dtype))
+        small, motion = _halved(wide), _halved(flow) / 2
         trust = trusted(small, torch.cat(small.chunk(2)[::-1]), motion)
         of_both = pictures, half, self.at_quarter(half), motion, trust
         return tuple(part for each in of_both for part in each.chunk(2))
@@ -100,7 +100,8 @@ class Synthesis(FrameModel):
         wide = [2 * _doubled(way) for way in ways]
         moved = [_moved(picture, way) for picture, way in zip(pictures, wide, strict=True)]
         near = [_moved(half, way) for half, way in zip(halves, ways, strict=True)]
-        maps = (*near, *map(_unshuffled, moved), moment.covers, _flat(time, moment.covers), _doubled(passed))
+        unshuffled = (unshuffle_pixels(picture, 2, self.dtype) for picture in moved)
+        maps = (*near, *unshuffled, moment.covers, _flat(time, moment.covers), F.pixel_shuffle(passed, 2))
         joined = self.joined(self.join(*(each.to(self.dtype) for each in maps)))
         fine, prior = F.pixel_shuffle(self.spread(joined), 2), _doubled(moment.prior)
         if (height, width) == pictures[0].shape[-2:]:
@@ -111,7 +112,7 @@ class Synthesis(FrameModel):
         return self._resized(fine, prior, pictures, wide, height, width)
 
     def _corrected(self, moment: _Moment, quarters: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """The ways from each place to either frame, (N, 2, h, w) at a half; and what is handed on, at a quarter."""
+        """The ways from each place to either frame, (N, 2, h, w) at a half; and what is handed on, four in one."""
         motion, apart, covers = (F.avg_pool2d(each, 2) for each in (moment.motion, moment.apart, moment.covers))
         shares = -moment.time, 1 - moment.time
         near = [_moved(quarter, share * motion / 2) for quarter, share in zip(quarters, shares, strict=True)]
@@ -197,9 +198,10 @@ def _padded(image: Tensor) -> Tensor:
     return F.pad(image, (0, -image.shape[-1] % STRIDE, 0, -image.shape[-2] % STRIDE), mode="replicate")
 
 
-def _unshuffled(image: Tensor) -> Tensor:
-    """(N, 4 C, H / 2, W / 2), of a picture: four pixels become one with four times the channels."""
-    return F.pixel_unshuffle(image, 2).contiguous(memory_format=torch.channels_last)
+def _halved(maps: Tensor) -> Tensor:
+    """(N, C, H / 2, W / 2): means of four pixels each, without gradients."""
+    means: Tensor = cell_means(maps.flatten(0, 1), 2).unflatten(0, maps.shape[:2])
+    return means
 
 
 def _doubled(maps: Tensor) -> Tensor:
@@ -208,10 +210,11 @@ def _doubled(maps: Tensor) -> Tensor:
 
 
 def _moved(maps: Tensor, way: Tensor) -> Tensor:
-    """(N, C, h, w) float32: the maps, where the way leads to from each place."""
+    """(N, C, h, w): the maps, where the way leads to from each place."""
     if torch.is_grad_enabled():
         return backward_warp(maps, way)[0]
-    return torch.stack([warp(image.float().contiguous(), flow) for image, flow in zip(maps, way, strict=True)])
+    moved = [warp(image, flow) for image, flow in zip(maps, way, strict=True)]
+    return moved[0][None] if len(moved) == 1 else torch.stack(moved)
 
 
 def _flat(number: float, like: Tensor) -> Tensor:
