@@ -16,8 +16,8 @@ from flowcli.ops.library import define
 def cell_means(image: Tensor, cell: int) -> Tensor:
     """(C, h, w) float32: means of `image` over cells of `cell` x `cell` pixels; the last ones may be smaller.
 
-    image: (C, H, W) uint8, or anything read as float32, H and W at least 1; what is not finite counts as 0. h = ceil(H / cell), likewise
-    w. Raises ValueError if there is no picture, or cell is below 1.
+    image: (C, H, W) uint8, or of numbers that are read as float32, H and W at least 1; what is not finite counts as 0.
+    h = ceil(H / cell), likewise w. Raises ValueError if there is no picture, or cell is below 1.
     """
     if image.dim() != 3 or not image.shape[1:].numel() or cell < 1:
         raise ValueError(f"an image {tuple(image.shape)} has no cells of {cell} pixels")
