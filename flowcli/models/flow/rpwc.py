@@ -212,7 +212,7 @@ class Rpwc(FlowModel):
         nn.init.zeros_(self.update.step.weight)
         nn.init.zeros_(self.fine_update.step.weight)
         if self.reach is not None:
-            nn.init.zeros_(self.reach.tell.weight)
+            self.reach.start()
 
     def vary(self, generator: torch.Generator) -> None:
         """Draw how many iterations each level does from now on: mostly one to three, at 1/8 up to eight."""
@@ -260,11 +260,13 @@ class Rpwc(FlowModel):
                 flow = flow.detach()
                 costs = lookup_correlation(matching, target.matching, flow, update.radius)
                 steps = lucas_kanade(brightness, target.brightness, flow, WINDOWS, DAMPING)
-                told = context
-                if self.reach is not None and level >= REACHING:
-                    told = context + self.reach(hidden, flow)
-                known = costs, steps, flow, hidden, told
-                residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
+                known = costs, steps, flow, hidden
+                if self.reach is None or level < REACHING:
+                    residual, hidden = in_tiles(update, (*known, context), tile, UPDATE_REACH)
+                else:
+                    told, carried = self.reach(hidden, flow)
+                    residual, hidden = in_tiles(update, (*known, context + told), tile, UPDATE_REACH)
+                    residual = residual + self.reach.taken(carried, flow, hidden)
                 flow = flow + residual
                 if level:
                     flows.append(flow)

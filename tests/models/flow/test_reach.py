@@ -26,8 +26,9 @@ def given(height: int, width: int, channels: int = 8, count: int = 1) -> tuple[T
     return hidden, flow
 
 
-def loop(part: Reach, hidden: Tensor, flow: Tensor, factor: int) -> np.ndarray:
+def loop(part: Reach, hidden: Tensor, flow: Tensor, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """The same, one cell and one head at a time, with keys that are means of factor x factor cells."""
+    moves = flow[0].double().numpy()
     known = torch.cat([hidden, flow / 4], 1)[0].numpy().astype(np.float64)
     numbers = {name: tensor.double().numpy() for name, tensor in part.state_dict().items()}
     matrix, bias = numbers["look.weight"][..., 0, 0], numbers["look.bias"]
@@ -39,7 +40,7 @@ def loop(part: Reach, hidden: Tensor, flow: Tensor, factor: int) -> np.ndarray:
         for y in range(0, height, factor)
         for x in range(0, width, factor)
     ]
-    told = np.zeros((8, height, width))
+    told, carried = np.zeros((8, height, width)), np.zeros((HEADS, 2, height, width))
     for head in range(HEADS):
         part_of = slice(head * 8 // HEADS, (head + 1) * 8 // HEADS)
         for y in range(height):
@@ -50,11 +51,12 @@ def loop(part: Reach, hidden: Tensor, flow: Tensor, factor: int) -> np.ndarray:
                     alike = query[part_of, y, x] @ key[part_of, rows, columns].mean((1, 2)) / math.sqrt(8 / HEADS)
                     logits.append(alike - shares[head] * ((y - near_y) ** 2 + (x - near_x) ** 2))
                 share = np.exp(np.array(logits) - max(logits))
-                values = np.stack([value[part_of, rows, columns].mean((1, 2)) for rows, columns in cells], 1)
-                told[part_of, y, x] = values @ share / share.sum()
+                for target, source in ((told[part_of], value[part_of]), (carried[head], moves)):
+                    values = np.stack([source[:, rows, columns].mean((1, 2)) for rows, columns in cells], 1)
+                    target[:, y, x] = values @ share / share.sum()
     result: np.ndarray = np.einsum("oc,chw->ohw", numbers["tell.weight"][..., 0, 0], told)
     result += numbers["tell.bias"][:, None, None]
-    return result
+    return result, carried
 
 
 @pytest.mark.parametrize(("most", "factor"), [(1024, 1), (12, 2)])
@@ -62,7 +64,21 @@ def loop(part: Reach, hidden: Tensor, flow: Tensor, factor: int) -> np.ndarray:
 def test_against_a_loop(most: int, factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_reach, "MOST_KEYS", most)
     part, (hidden, flow) = reach(), given(5, 7)
-    np.testing.assert_allclose(part(hidden, flow)[0].numpy(), loop(part, hidden, flow, factor), rtol=1e-4, atol=1e-4)
+    for found, expected in zip(part(hidden, flow), loop(part, hidden, flow, factor), strict=True):
+        np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_what_a_head_carries_is_taken_as_far_as_it_is_trusted() -> None:
+    part, (hidden, flow) = reach(), given(5, 7)
+    _, carried = part(hidden, flow)
+    torch.nn.init.zeros_(part.trust.weight)
+    for head in range(HEADS):
+        part.trust.bias.copy_(torch.full((HEADS + 1,), -50.0))
+        part.trust.bias[head] = 50
+        torch.testing.assert_close(flow + part.taken(carried, flow, hidden), carried[:, head])
+    part.trust.bias.copy_(torch.tensor([-50.0] * HEADS + [50.0]))
+    assert part.taken(carried, flow, hidden).abs().max() < 1e-6
 
 
 @torch.inference_mode()
@@ -72,7 +88,8 @@ def test_each_picture_is_worked_on_alone() -> None:
     together = part(hidden, flow)
     for number in range(3):
         one = slice(number, number + 1)
-        assert torch.equal(part(hidden[one], flow[one]), together[one])
+        for alone, all_of_them in zip(part(hidden[one], flow[one]), together, strict=True):
+            assert torch.equal(alone, all_of_them[one])
 
 
 @pytest.mark.parametrize(("size", "halvings"), [((14, 32), 0), ((28, 64), 1), ((68, 120), 2), ((1, 1025), 1)])
@@ -97,10 +114,9 @@ def moved(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def test_before_training_it_changes_nothing() -> None:
+def test_before_training_it_changes_little() -> None:
     plain = loading.load(entries.resolve("rpwc"), levels=4, reach=False)
-    for expected, got in zip(plain(*moved(96, 160)), grown()(*moved(96, 160)), strict=True):
-        assert torch.equal(got, expected)
+    assert (grown()(*moved(96, 160))[-1] - plain(*moved(96, 160))[-1]).norm(dim=1).median() < 0.1
 
 
 @pytest.mark.slow
