@@ -185,13 +185,15 @@ def _depth(dice: Dice, canvas: Canvas) -> Drawn:
 
 
 def _bodies(dice: Dice, canvas: Canvas) -> Drawn:
-    """Bodies whose limbs turn about joints of a moving trunk, cloth, and things in the air before them."""
+    """Bodies whose limbs turn about joints of a moving trunk, things with thin legs, cloth, and what is in the air."""
     pace = _draw_pace(dice)
     camera = _camera(dice, canvas, 2.0 * pace, 40.0)
     layers = [background(dice, canvas, camera)]
     for _ in range(dice.integer(1, 3)):
         length = canvas.size * dice.scale(0.06, 0.2)
-        trunk = shape(dice, canvas, camera, length, 1.5 * pace)
+        # A chair, a tripod: thrown rather than walking.
+        stiff = dice.chance(0.4)
+        trunk = shape(dice, canvas, camera, length, (3.0 if stiff else 1.5) * pace)
         body = dataclasses.replace(
             camera,
             shift=camera.shift + trunk.motion.shift,
@@ -203,12 +205,15 @@ def _bodies(dice: Dice, canvas: Canvas) -> Drawn:
         if dice.chance(0.4):
             trunk = dataclasses.replace(trunk, wave=draw_waves(dice, 0.15 * min(pace, 1.0)))
         layers.append(trunk)
-        for _ in range(dice.integer(2, 5)):
+        for _ in range(dice.integer(2, 6 if stiff else 5)):
             limb = shape(dice, canvas, body, length * dice.number(0.4, 0.9))
-            angle, across = dice.uniform(0, 2 * math.pi), torch.tensor([1.0, dice.number(0.1, 0.3)])
+            thickness = dice.scale(0.02, 0.08) if stiff else dice.number(0.1, 0.3)
+            angle, across = dice.uniform(0, 2 * math.pi), torch.tensor([1.0, thickness])
             joint = trunk.place + dice.uniform(-0.6, 0.6, 2) * trunk.radius.amin()
             reach = torch.stack([torch.cos(angle), torch.sin(angle)]) * limb.radius[0]
-            swing = dataclasses.replace(Motion.none(), center=joint, turn=dice.normal(0.35) * min(pace, 1.5))
+            swing = dataclasses.replace(
+                Motion.none(), center=joint, turn=dice.normal(0.0 if stiff else 0.35) * min(pace, 1.5)
+            )
             limb = dataclasses.replace(
                 limb, place=joint + 0.9 * reach, angle=angle, radius=limb.radius[0] * across, motion=swing
             )

@@ -123,7 +123,9 @@ def test_limbs_turn_about_joints_of_their_body() -> None:
     trunk, limb = drawn.layers[1], drawn.layers[2]
     assert torch.equal(trunk.carrier.shift, limb.carrier.shift)
     assert not trunk.motion.turn.any()
-    assert limb.motion.turn.abs().median() > 0.05
+    turning = limb.motion.turn != 0
+    assert 4 < turning.sum() < COUNT, "some legs are stiff"
+    assert limb.motion.turn[turning].abs().median() > 0.05
     assert ((limb.motion.center - trunk.place).norm(dim=1) < trunk.radius.amax(1)).all()
 
 
