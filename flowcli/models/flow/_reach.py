@@ -24,6 +24,9 @@ CAUTION = 4.0
 """Before training: the logit of keeping a flow, beside 0 for what each head carries."""
 NEARNESS = (0.0, 0.005, 0.03, 0.15)
 """Before training: what each head loses of its logarithm with the square of the distance in cells."""
+QUICK = 8.0
+"""Makes logarithms of the numbers that say how far and how much is carried. An optimizer would else hardly change them:
+it moves each number by less than a thousandth at a time."""
 
 
 class Reach(nn.Module):
@@ -35,16 +38,16 @@ class Reach(nn.Module):
     def __init__(self, hidden: int, outputs: int) -> None:
         super().__init__()
         self.look = Conv(hidden + 2, 3 * hidden, 1)
-        self.nearness = nn.Parameter(torch.tensor(NEARNESS).clamp_min(1e-3).log())
+        self.nearness = nn.Parameter(torch.tensor(NEARNESS).clamp_min(1e-3).log() / QUICK)
         self.tell = Conv(hidden, outputs, 1)
-        self.trust = Conv(hidden, HEADS + 1, 1)
+        self.trust = Conv(hidden, HEADS + 1, 1, precise=True)
 
     def start(self) -> None:
         """Begin as if nothing were carried."""
         for conv in (self.tell, self.trust):
             nn.init.zeros_(conv.weight)
         if self.trust.bias is not None:
-            nn.init.constant_(self.trust.bias[HEADS:], CAUTION)
+            nn.init.constant_(self.trust.bias[HEADS:], CAUTION / QUICK)
 
     def forward(self, hidden: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         """(N, outputs, h, w), of the state (N, C, h, w) and the flow (N, 2, h, w) before an iteration, both whole.
@@ -56,7 +59,7 @@ class Reach(nn.Module):
         height, width = flow.shape[-2:]
         places = geometry.grid(height, width, flow.device)[None].expand(len(flow), -1, -1, -1)
         # Nearness comes out of the same product: -|a - b|^2 is 2 a b - |b|^2, but for what all keys share.
-        shares = self.nearness.float().exp().view(1, HEADS, 1, 1)
+        shares = (QUICK * self.nearness.float()).exp().view(1, HEADS, 1, 1)
         factor = 2 ** _halvings(height, width)
         key, value, near, moves = (_smaller(each, factor) for each in (key, value, places, flow))
         centre = near.mean((2, 3), keepdim=True)
@@ -76,7 +79,7 @@ class Reach(nn.Module):
 
     def taken(self, carried: Tensor, flow: Tensor, hidden: Tensor) -> Tensor:
         """(N, 2, h, w): what is added to the flow of what the heads carry; hidden: the state after the iteration."""
-        shares = torch.softmax(self.trust(hidden).float(), 1)[:, :HEADS, None]
+        shares = torch.softmax(QUICK * self.trust(hidden).float(), 1)[:, :HEADS, None]
         step: Tensor = (shares * (carried - flow[:, None])).sum(1)
         return step
 

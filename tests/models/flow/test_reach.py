@@ -34,7 +34,7 @@ def loop(part: Reach, hidden: Tensor, flow: Tensor, factor: int) -> tuple[np.nda
     matrix, bias = numbers["look.weight"][..., 0, 0], numbers["look.bias"]
     query, key, value = np.split(np.einsum("oc,chw->ohw", matrix, known) + bias[:, None, None], 3)
     height, width = known.shape[1:]
-    shares = np.exp(numbers["nearness"])
+    shares = np.exp(_reach.QUICK * numbers["nearness"])
     cells = [
         (slice(y, min(y + factor, height)), slice(x, min(x + factor, width)))
         for y in range(0, height, factor)
