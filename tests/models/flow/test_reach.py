@@ -73,11 +73,13 @@ def test_what_a_head_carries_is_taken_as_far_as_it_is_trusted() -> None:
     part, (hidden, flow) = reach(), given(5, 7)
     _, carried = part(hidden, flow)
     torch.nn.init.zeros_(part.trust.weight)
+    bias = part.trust.bias
+    assert bias is not None
     for head in range(HEADS):
-        part.trust.bias.copy_(torch.full((HEADS + 1,), -50.0))
-        part.trust.bias[head] = 50
+        bias.copy_(torch.full((HEADS + 1,), -50.0))
+        bias[head] = 50
         torch.testing.assert_close(flow + part.taken(carried, flow, hidden), carried[:, head])
-    part.trust.bias.copy_(torch.tensor([-50.0] * HEADS + [50.0]))
+    bias.copy_(torch.tensor([-50.0] * HEADS + [50.0]))
     assert part.taken(carried, flow, hidden).abs().max() < 1e-6
 
 
