@@ -57,8 +57,8 @@ FLOPS: dict[str, Callable[..., float]] = {
 }
 """Floating point operations of each operator for its arguments; a function of one number counts as one operation.
 
-`quantise` is missing: it is measured with the network, as a part of convolutions. So are `crowded_out`, `elect`,
-`sample_labels`, `splat`, `sum_alike` and `warp`, which no network has.
+`quantise` is missing: it is measured with the network, as a part of convolutions. So are `cell_means`, `crowded_out`,
+`elect`, `sample_labels`, `splat`, `sum_alike` and `warp`, which no network that estimates flow has.
 """
 OTHERS = ("pwcnet", "flownetc")
 """Networks that are measured too, since they have other operators; with random weights."""

@@ -167,7 +167,7 @@ def test_settings_of_the_network_go_with_the_weights(tmp_path: Path) -> None:
     path = train(grown, tmp_path, workers=0, init=entries.resolve("rpwc").file)
     entry = entries.resolve(str(path))
     model = loading.load(entry)
-    assert len(model.get_submodule("reach").state_dict()) == 5
+    assert len(model.get_submodule("reach").state_dict()) == 7
     assert entry.settings == grown.settings
 
 
