@@ -208,7 +208,7 @@ def command(
         if path is not None and not path.exists():
             raise InputError(f"no such {what}: {path}", "check the name")
     if options["network"] in models.frame_names():
-        _tell(train_frames.train(folder, minutes, device, talk), talk)
+        _tell(train_frames.train(folder, minutes, init, device, talk), talk)
         return
     train_frames.refuse()
     del options["loss"]

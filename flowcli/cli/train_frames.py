@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 COMMON = ("steps", "batch", "rate", "seed", "loss")
 """Options that are also of these networks, with defaults of their own."""
-FLOW_ONLY = ("warm", "hold", "vary", "easy", "kinds", "workers", "real", "init", "precision")
+FLOW_ONLY = ("warm", "hold", "vary", "easy", "kinds", "workers", "real", "precision")
 ALONG_FLOW_ONLY = ("videos", "scenes")
 
 
-def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -> Path:
+def train(folder: Path, minutes: float | None, init: Path | None, device: str, talk: TalkOptions) -> Path:
     """The path of the weights. Raises UsageError for options that these networks do not have."""
     params = click.get_current_context().params
     given = {name: value for name, value in params.items() if is_given(name)}
@@ -53,6 +53,7 @@ def train(folder: Path, minutes: float | None, device: str, talk: TalkOptions) -
             device=str(choose_device(device)),
             minutes=math.inf if minutes is None else minutes,
             stop=stop,
+            init=init,
             report=lambda progress: None if talk.quiet else _show(progress),
         )
         stopped = stop()

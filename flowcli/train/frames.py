@@ -24,6 +24,7 @@ from flowcli.train.checkpoints import read_checkpoint, write_checkpoint
 from flowcli.train.clips import Clips, Recipe
 from flowcli.train.options import FrameTrainOptions
 from flowcli.train.record import cut_table, table
+from flowcli.train.start import start_from
 from flowcli.train.synthesis import Moving
 from flowcli.train.textures import load_bank
 from flowcli.train.timing import Limit
@@ -58,6 +59,7 @@ def train_frames(
     device: str = "cpu",
     minutes: float = math.inf,
     stop: Callable[[], bool] = lambda: False,
+    init: Path | None = None,
     checkpoint_every: float = 180.0,
     validate_every: int = 500,
     report: Callable[[FrameProgress], None] = lambda progress: None,
@@ -65,16 +67,21 @@ def train_frames(
     """Path of the weights after training in `folder`; a checkpoint that lies there is resumed.
 
     minutes: stop after so long, with validation, even if steps are left; the checkpoint takes up there. stop: asked
-    after each step, for an end without validation. checkpoint_every: seconds.
+    after each step, for an end without validation. init: weights to start from, or a checkpoint (.pt) of the same
+    network. checkpoint_every: seconds.
     Raises InputError if the folder holds a run with other options, or options do not fit the network; WeightsError for
-    a damaged checkpoint.
+    a damaged checkpoint, or `init` that is damaged or of another network.
     """
     limit = Limit(minutes, stop)
     torch.manual_seed(options.seed)
-    model = models.create_frame(options.network, **options.settings).to(device).train()
+    model = models.create_frame(options.network, **options.settings)
+    momentum = None if init is None else start_from(init, options.network, model)
+    model.to(device).train()
     recipe = _recipe(options, folder / "cache", torch.device(device))
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.rate, betas=(0.9, 0.99))
+    if momentum is not None:
+        optimizer.load_state_dict(momentum)
     step, spent = _resume(folder / CHECKPOINT, options, model, optimizer)
     if step >= options.steps:
         return folder / WEIGHTS

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from flowcli import models
 from flowcli.atomic import Part
 from flowcli.engine.engine import Engine
-from flowcli.errors import InputError, WeightsError
+from flowcli.errors import InputError
 from flowcli.evaluation.datasets import Example
 from flowcli.evaluation.scores import evaluate, network, summarise
 from flowcli.metrics import endpoint_error
@@ -30,11 +29,10 @@ from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_bat
 from flowcli.train.loss import robust_loss
 from flowcli.train.options import TrainOptions
 from flowcli.train.record import Series, cut_table, draw_curves, read_series, table
+from flowcli.train.start import start_from
 from flowcli.train.textures import load_bank
 from flowcli.train.timing import Limit
 from flowcli.train.validation import Errors, validate, validation_pairs
-from flowcli.weights import entries, loading
-from flowcli.weights.unpickling import unpickle
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -98,7 +96,7 @@ def train(
     limit = Limit(minutes, stop)
     torch.manual_seed(options.seed)
     model = models.create(options.network, **options.settings)
-    momentum = None if init is None else _start_from(init, options.network, model)
+    momentum = None if init is None else start_from(init, options.network, model)
     for side in options.crop:
         if side % model.stride:
             less = side - side % model.stride
@@ -170,29 +168,6 @@ def _row(progress: Progress) -> dict[str, float | None]:
     validation = {} if progress.validation is None else asdict(progress.validation)
     values = {**vars(progress), **{f"validation_{name}": value for name, value in validation.items()}}
     return {name: value for name, value in values.items() if name in LOG_FIELDS}
-
-
-def _start_from(path: Path, network: str, model: FlowModel) -> dict[str, Any] | None:
-    """Take over the weights in that file; parts of the network that they do not have, or of other size, stay new.
-
-    Of a checkpoint these are the weights as trained, not their average; returns the optimizer's state then.
-    Raises WeightsError if the file is damaged, of another network, or fits nowhere.
-    """
-    momentum = None
-    if path.suffix == ".pt":
-        saved: dict[str, Any] = unpickle(path, "checkpoint", "start from another")
-        theirs, state, momentum = saved["options"]["network"], saved["model"], saved["optimizer"]
-    else:
-        entry = entries.resolve(str(path))
-        theirs, state = entry.network, loading.read(entry)
-    if theirs != network:
-        raise WeightsError(f"weights are of the network {theirs}: {path}", f"choose some of {network}")
-    own = model.state_dict()
-    kept = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if not kept:
-        raise WeightsError(f"no part of {network} is in the weights {path}", f"choose some of {network}")
-    model.load_state_dict(own | kept)
-    return momentum
 
 
 class _Average:

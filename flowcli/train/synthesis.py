@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from flowcli.engine.precision import choose_precision, converted
 from flowcli.geometry import crop, pad_to
 from flowcli.models.base import FlowModel
 from flowcli.train.clips import VALIDATION_SCENES, VALIDATION_SEED, Clips
@@ -61,7 +62,8 @@ class Moving:
     def __init__(self, bank: Tensor, options: FrameTrainOptions, folder: Path, device: torch.device) -> None:
         self._options, self._device = options, device
         self._clips = _DrawnClips(bank, options, folder)
-        self._flow: FlowModel = loading.load(entries.resolve(FLOW)).to(device).eval()
+        flow = loading.load(entries.resolve(FLOW))
+        self._flow: FlowModel = converted(flow, device, choose_precision("auto", device, flow.precisions))
 
     def batches(self, start: int) -> Iterator[Clips]:
         numbers = range(start, 2**62)
@@ -85,8 +87,7 @@ class Moving:
     def _with_flow(self, clips: Clips) -> Clips:
         first, second, *frames = (each.to(self._device) for each in (clips.first, clips.second, *clips.frames))
         given, part = pad_to(torch.cat((first, second)), self._flow.stride, self._flow.least)
-        with torch.autocast(self._device.type, torch.bfloat16):
-            flow = self._flow.result(given, torch.cat(given.chunk(2)[::-1]))
+        flow = self._flow.result(given, torch.cat(given.chunk(2)[::-1]))
         forward, backward = crop(flow.float(), part).chunk(2)
         return Clips(first, second, clips.times, frames, (forward, backward))
 

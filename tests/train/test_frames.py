@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from flowcli import models
 from flowcli.errors import InputError, WeightsError
@@ -148,6 +149,17 @@ def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
     before = (tmp_path / "whole/weights.safetensors").read_bytes()
     assert train_frames(SMALL, tmp_path / "whole") == tmp_path / "whole/weights.safetensors"
     assert (tmp_path / "whole/weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_weights(tmp_path: Path) -> None:
+    first = train_frames(dataclasses.replace(SMALL, steps=2), tmp_path / "first")
+    still = dataclasses.replace(SMALL, steps=1, rate=1e-12)
+    more = load_file(train_frames(still, tmp_path / "more", init=first))
+    for name, tensor in load_file(first).items():
+        torch.testing.assert_close(more[name], tensor, rtol=0, atol=1e-9)
+    with pytest.raises(WeightsError, match=r"^weights are of the network rpwc: "):
+        train_frames(still, tmp_path / "other", init=entries.resolve("rpwc").file)
 
 
 @pytest.mark.slow

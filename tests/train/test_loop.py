@@ -16,6 +16,7 @@ from flowcli.train import loop, textures, validation
 from flowcli.train.data import rendered_batches
 from flowcli.train.loop import Progress, schedule, train
 from flowcli.train.options import TrainOptions
+from flowcli.train.start import start_from
 from flowcli.train.validation import Errors
 from flowcli.weights import entries, loading
 from tests.pairs import write_pair
@@ -143,13 +144,13 @@ def test_parts_that_do_not_fit_start_anew(tmp_path: Path) -> None:
     save_file(state, tmp_path / "old.safetensors", {"network": "rpwc"})
     fresh = models.create("rpwc")
     before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
-    loop._start_from(tmp_path / "old.safetensors", "rpwc", fresh)
+    start_from(tmp_path / "old.safetensors", "rpwc", fresh)
     for name, tensor in fresh.state_dict().items():
         new = name.startswith("fine_") or name == "up.detail.bias"
         assert torch.equal(tensor, before[name] if new else state[name]), name
     save_file({"other": torch.zeros(1)}, tmp_path / "none.safetensors", {"network": "rpwc"})
     with pytest.raises(WeightsError, match=r"^no part of rpwc is in the weights "):
-        loop._start_from(tmp_path / "none.safetensors", "rpwc", fresh)
+        start_from(tmp_path / "none.safetensors", "rpwc", fresh)
 
 
 @pytest.mark.slow
