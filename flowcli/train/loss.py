@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EXPONENT = 0.7
+EXPONENT = 0.5
 EPSILON = 0.01
 DECAY = 0.85
 """Weight of an iteration relative to the one after it."""
@@ -17,7 +17,7 @@ LONGEST = 400.0
 
 
 def robust_loss(flows: Sequence[Tensor], truth: Tensor) -> Tensor:
-    """Weighted mean over all flows of (endpoint error + 0.01)^0.7, in pixels of the full size; a scalar.
+    """Weighted mean over all flows of (endpoint error + 0.01)^0.5, in pixels of the full size; a scalar.
 
     flows: (N, 2, h, w), coarse to fine, each compared with `truth` (N, 2, H, W) averaged to its size;
     H / h = W / w, whole.

@@ -27,6 +27,7 @@ from flowcli.geometry import in_tiles, resize_flow, resize_image
 from flowcli.models.base import Features, FlowModel
 from flowcli.models.conv import Conv
 from flowcli.models.flow._reach import Reach
+from flowcli.models.flow._wide import far_costs
 from flowcli.ops import (
     convex_upsample,
     gated_update,
@@ -129,14 +130,15 @@ class Update(nn.Module):
         self.step = Conv(hidden, 2 + len(WINDOWS))
 
     def forward(
-        self, costs: Tensor, steps: Tensor, flow: Tensor, hidden: Tensor, context: Tensor
+        self, costs: Tensor, steps: Tensor, flow: Tensor, hidden: Tensor, context: Tensor, far: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The residual flow (float32) and the new hidden state.
 
-        steps: as `lucas_kanade` gives them for WINDOWS; context: what `self.context` made of it.
+        steps: as `lucas_kanade` gives them for WINDOWS; context: what `self.context` made of it; far: what is known of
+        costs far around.
         """
         known = torch.cat([flow / self.radius, steps], 1).to(hidden.dtype, memory_format=torch.channels_last)
-        motion = self.motion(self.costs(costs), self.flow(known))
+        motion = self.motion(self.costs(costs, plus=far), self.flow(known))
         mixed = self.spread(self.mix(hidden, motion, plus=context))
         hidden = gated_update(hidden, self.gate(mixed))
         residual, trust = self.step(self.head(hidden)).float().split((2, len(WINDOWS)), 1)
@@ -163,8 +165,8 @@ class Rpwc(FlowModel):
 
     refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine: iterations at 1/4.
     coarse: at each level from 1/16 on. levels: 4, or 5 with one at 1/64. reach: whether motion is carried over the
-    whole picture at all of those. hidden, width: channels of the decoder; stem, channels: of the encoder; fine_hidden,
-    fine_width: of the decoder and encoder at 1/4.
+    whole picture at all of those. wide: whether at the finest of them costs far around count too. hidden, width:
+    channels of the decoder; stem, channels: of the encoder; fine_hidden, fine_width: of the decoder and encoder at 1/4.
     """
 
     stride = 32
@@ -179,6 +181,7 @@ class Rpwc(FlowModel):
         coarse: int = 2,
         levels: int = 4,
         reach: bool = False,
+        wide: bool = False,
         hidden: int = 64,
         width: int = 96,
         stem: int = 48,
@@ -204,6 +207,7 @@ class Rpwc(FlowModel):
         self.fine_update = Update(fine_hidden, fine_width, FINE_RADIUS)
         self.up = ConvexUp(fine_hidden)
         self.reach = Reach(hidden, width) if reach else None
+        self.wide = Costs((2 * RADIUS + 1) ** 2, hidden, 1) if wide else None
         for module in self.modules():
             if isinstance(module, Conv) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -213,6 +217,8 @@ class Rpwc(FlowModel):
         nn.init.zeros_(self.fine_update.step.weight)
         if self.reach is not None:
             self.reach.start()
+        if self.wide is not None:
+            nn.init.zeros_(self.wide.weight)
 
     def vary(self, generator: torch.Generator) -> None:
         """Draw how many iterations each level does from now on: mostly one to three, at 1/8 up to eight."""
@@ -239,8 +245,12 @@ class Rpwc(FlowModel):
         return *chain(*levels), self.up.detail(pixels)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
-        """Flows (N, 2, h, w) of each iteration; those at 1/4 at full size: each of them in training, else the last."""
+        """Flows (N, 2, h, w) of each iteration; those at 1/4 at full size: each of them in training, else the last.
+
+        In training, in front of them, also what each head of `reach` carries.
+        """
         flows: list[Tensor] = []
+        guesses: list[Tensor] = []
         tile = -(-self.tile // UP)
         levels, targets, detail = _levels(first), _levels(second), first[-1]
         count, _, height, width = levels[-1].matching.shape
@@ -260,19 +270,25 @@ class Rpwc(FlowModel):
                 flow = flow.detach()
                 costs = lookup_correlation(matching, target.matching, flow, update.radius)
                 steps = lucas_kanade(brightness, target.brightness, flow, WINDOWS, DAMPING)
-                known = costs, steps, flow, hidden
-                if self.reach is None or level < REACHING:
-                    residual, hidden = in_tiles(update, (*known, context), tile, UPDATE_REACH)
-                else:
+                known: tuple[Tensor, ...] = (costs, steps, flow, hidden, context)
+                carried: Tensor | None = None
+                if self.reach is not None and level >= REACHING:
                     told, carried = self.reach(hidden, flow)
-                    residual, hidden = in_tiles(update, (*known, context + told), tile, UPDATE_REACH)
+                    known = (*known[:-1], context + told)
+                    # What each head carries is judged for itself: what is not taken yet could not learn otherwise.
+                    guesses += carried.unbind(1)
+                if self.wide is not None and level == REACHING:
+                    far = far_costs(matching, target.matching, flow, RADIUS)
+                    known = (*known, self.wide(far.contiguous(memory_format=torch.channels_last)))
+                residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
+                if self.reach is not None and carried is not None:
                     residual = residual + self.reach.taken(carried, flow, hidden)
                 flow = flow + residual
                 if level:
                     flows.append(flow)
                 elif self.training or iteration == self.iterations[level]:
                     flows += in_tiles(lambda *known: (self.up(*known),), (hidden, detail, flow), tile, 1)
-        return flows
+        return [*guesses, *flows] if self.training else flows
 
 
 def _levels(features: Features) -> list[Level]:
