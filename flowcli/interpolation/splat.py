@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.geometry import blurred, grid, sample
+from flowcli.geometry import blurred, grid, lies_inside
 from flowcli.interpolation.pixels import as_image, as_tensor
+from flowcli.ops import warp
 from flowcli.pictures import resized
 from flowcli.retiming import LEAST, carried, trusted
 from flowcli.types import FlowPair, Frame
@@ -98,9 +99,14 @@ class _Pair:
 
     def _sampled(self, motion: Tensor, place: float, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Both pictures along the motion through each pixel, mixed, and how they differ there, (1, 1, H, W), 0 to 1."""
-        one, one_inside = sample(self._pictures[0], self._grid - place * motion, 0.5, "bicubic")
-        other, other_inside = sample(self._pictures[1], self._grid + (1 - place) * motion, 0.5, "bicubic")
-        one_weight, other_weight = (seen[0] * one_inside, seen[1] * other_inside)
+        ways = -place * motion, (1 - place) * motion
+        one, other = (
+            warp(picture[0], way[0], "bicubic")[None] for picture, way in zip(self._pictures, ways, strict=True)
+        )
+        one_weight, other_weight = (
+            weight * lies_inside(self._grid + way, picture.shape[-2], picture.shape[-1], 0.5)
+            for weight, way, picture in zip(seen, ways, self._pictures, strict=True)
+        )
         # Where neither is inside, both count alike.
         mixed = (one_weight * one + other_weight * other + 1e-6 * (one + other)) / (one_weight + other_weight + 2e-6)
         return mixed, blurred((one - other).abs().mean(1, keepdim=True), 3)

@@ -15,7 +15,14 @@ struct Row {
   std::vector<float> share_x, share_y;
 };
 
-// Those of row y of a flow (u, v), `count` pixels wide, on an image of height x width; NaN leaves a pixel where it is.
+// Where a pixel lies that moves from `here`, between the pixels 0 and `most`; NaN leaves it where it is.
+inline float placed(float here, float move, float most) {
+  const float there = here + (move == move ? move : 0.0f);
+  const float high = there > 0 ? there : 0;
+  return high < most ? high : most;
+}
+
+// The places of row y of a flow (u, v), `count` pixels wide, on an image of height x width.
 inline void find_places(const float* u, const float* v, std::int64_t y, std::int64_t count, std::int64_t height,
                         std::int64_t width, Row& row) {
   const auto last_x = static_cast<std::int32_t>(width - 1), last_y = static_cast<std::int32_t>(height - 1);
@@ -25,10 +32,7 @@ inline void find_places(const float* u, const float* v, std::int64_t y, std::int
   auto *share_x = row.share_x.data(), *share_y = row.share_y.data();
 #pragma omp simd
   for (std::int32_t x = 0; x < static_cast<std::int32_t>(count); ++x) {
-    const float there_x = static_cast<float>(x) + (u[x] == u[x] ? u[x] : 0.0f);
-    const float there_y = here + (v[x] == v[x] ? v[x] : 0.0f);
-    const float high_x = there_x > 0 ? there_x : 0, high_y = there_y > 0 ? there_y : 0;
-    const float place_x = high_x < most_x ? high_x : most_x, place_y = high_y < most_y ? high_y : most_y;
+    const float place_x = placed(static_cast<float>(x), u[x], most_x), place_y = placed(here, v[x], most_y);
     const auto left = static_cast<std::int32_t>(place_x), top = static_cast<std::int32_t>(place_y);
     corner[x] = top * stride + left;
     right[x] = left < last_x ? 1 : 0, below[x] = top < last_y ? stride : 0;

@@ -41,57 +41,167 @@ void sample_pixels(const T* from, const Row& row, int64_t count, int64_t channel
   }
 }
 
-// Calls body(places of a row, its number) for all rows of the flow.
-template <typename Body>
+// The places of a row for bicubic samples: the pixel before each, and the way from there to the next one.
+struct Cubic {
+  explicit Cubic(int64_t count) : left(count), top(count), share_x(count), share_y(count) {}
+
+  int32_t last_x = 0, last_y = 0;
+  std::vector<int32_t> left, top;
+  std::vector<float> share_x, share_y;
+};
+
+// As `_linear` in geometry.py: ramps stay ramps.
+inline float straightened(float share) {
+  const float u = share - 0.5f, rest = 0.25f - u * u;
+  return 0.5f + u * (1 + rest * (0.733f + rest * (10.732f * rest - 0.417f)));
+}
+
+void find_cubic(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Cubic& row) {
+  row.last_x = static_cast<int32_t>(width - 1), row.last_y = static_cast<int32_t>(height - 1);
+  const auto most_x = static_cast<float>(width - 1), most_y = static_cast<float>(height - 1);
+  const auto here = static_cast<float>(y);
+  auto *left = row.left.data(), *top = row.top.data();
+  auto *share_x = row.share_x.data(), *share_y = row.share_y.data();
+#pragma omp simd
+  for (int32_t x = 0; x < static_cast<int32_t>(count); ++x) {
+    const float place_x = placed(static_cast<float>(x), u[x], most_x), place_y = placed(here, v[x], most_y);
+    left[x] = static_cast<int32_t>(place_x), top[x] = static_cast<int32_t>(place_y);
+    share_x[x] = straightened(place_x - static_cast<float>(left[x]));
+    share_y[x] = straightened(place_y - static_cast<float>(top[x]));
+  }
+}
+
+// The weights of four pixels in a row, of which the second and the third are around the sample, at a share of the way
+// between them: Keys 1981, with the parameter that torch has.
+struct Weights {
+  explicit Weights(float t) {
+    constexpr float A = -0.75f;
+    const float o = 1 - t;
+    before = A * t * o * o;
+    first = ((A + 2) * t - (A + 3)) * t * t + 1;
+    second = ((A + 2) * o - (A + 3)) * o * o + 1;
+    after = A * o * t * t;
+  }
+
+  float before, first, second, after;
+};
+
+// The four pixels, of 0 to `last`: those beyond repeat the border.
+struct Four {
+  Four(int32_t place, int32_t last)
+      : before(place > 0 ? place - 1 : 0),
+        first(place),
+        second(place < last ? place + 1 : last),
+        after(place + 1 < last ? place + 2 : last) {}
+
+  int32_t before, first, second, after;
+};
+
+void sample(const float* from, const Cubic& row, int64_t count, float* to) {
+  const auto *left = row.left.data(), *top = row.top.data();
+  const auto *share_x = row.share_x.data(), *share_y = row.share_y.data();
+  const int32_t last_x = row.last_x, last_y = row.last_y, stride = last_x + 1;
+#pragma omp simd
+  for (int32_t x = 0; x < static_cast<int32_t>(count); ++x) {
+    const Weights across(share_x[x]), down(share_y[x]);
+    const Four columns(left[x], last_x), lines(top[x], last_y);
+    const auto line = [&](int32_t number) {
+      const int32_t start = number * stride;
+      return across.before * from[start + columns.before] + across.first * from[start + columns.first] +
+             across.second * from[start + columns.second] + across.after * from[start + columns.after];
+    };
+    to[x] = down.before * line(lines.before) + down.first * line(lines.first) + down.second * line(lines.second) +
+            down.after * line(lines.after);
+  }
+}
+
+template <typename T>
+void sample_pixels(const T* from, const Cubic& row, int64_t count, int64_t channels, T* to) {
+  const int64_t stride = (row.last_x + 1) * channels;
+  for (int64_t x = 0; x < count; ++x, to += channels) {
+    const Weights across(row.share_x[x]), down(row.share_y[x]);
+    const Four columns(row.left[x], row.last_x), lines(row.top[x], row.last_y);
+    const T *before = from + columns.before * channels, *first = from + columns.first * channels;
+    const T *second = from + columns.second * channels, *after = from + columns.after * channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const auto line = [&](int64_t number) {
+        const int64_t place = number * stride + c;
+        return across.before * widened<float>(before[place]) + across.first * widened<float>(first[place]) +
+               across.second * widened<float>(second[place]) + across.after * widened<float>(after[place]);
+      };
+      to[c] = narrowed<T>(down.before * line(lines.before) + down.first * line(lines.first) +
+                          down.second * line(lines.second) + down.after * line(lines.after));
+    }
+  }
+}
+
+inline void find(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Row& row) {
+  find_places(u, v, y, count, height, width, row);
+}
+
+inline void find(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Cubic& row) {
+  find_cubic(u, v, y, count, height, width, row);
+}
+
+// Calls body(places of a row, its number) for all rows of the flow. Places: a Row, or Cubic.
+template <typename Places, typename Body>
 void for_rows(const Tensor& flow, int64_t height, int64_t width, int64_t channels, const Body& body) {
   const int64_t rows = flow.size(1), columns = flow.size(2);
   const float *u = flow.const_data_ptr<float>(), *v = u + rows * columns;
   const int64_t grain = std::max<int64_t>(1, 49152 / std::max<int64_t>(columns * channels, 1));
   parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
-    Row row(columns);
+    Places places(columns);
     for (int64_t y = begin; y < end; ++y) {
-      find_places(u + y * columns, v + y * columns, y, columns, height, width, row);
-      body(row, y);
+      find(u + y * columns, v + y * columns, y, columns, height, width, places);
+      body(places, y);
     }
   });
 }
 
+template <typename Places>
 Tensor warp_planes(const Tensor& image, const Tensor& flow) {
   const int64_t channels = image.size(0), height = image.size(1), width = image.size(2);
   const int64_t rows = flow.size(1), columns = flow.size(2);
   const Tensor warped = at::empty({channels, rows, columns}, image.options());
   const float* from = image.const_data_ptr<float>();
   float* to = warped.mutable_data_ptr<float>();
-  for_rows(flow, height, width, channels, [&](const Row& row, int64_t y) {
+  for_rows<Places>(flow, height, width, channels, [&](const Places& places, int64_t y) {
     for (int64_t c = 0; c < channels; ++c)
-      sample(from + c * height * width, row, columns, to + (c * rows + y) * columns);
+      sample(from + c * height * width, places, columns, to + (c * rows + y) * columns);
   });
   return warped;
 }
 
-template <typename T>
+template <typename Places, typename T>
 Tensor warp_pixels(const Tensor& image, const Tensor& flow) {
   const int64_t channels = image.size(0), columns = flow.size(2);
   const Tensor warped = at::empty({flow.size(1), columns, channels}, image.options());
   const T* from = image.const_data_ptr<T>();
   T* to = warped.mutable_data_ptr<T>();
-  for_rows(flow, image.size(1), image.size(2), channels, [&](const Row& row, int64_t y) {
-    sample_pixels(from, row, columns, channels, to + y * columns * channels);
+  for_rows<Places>(flow, image.size(1), image.size(2), channels, [&](const Places& places, int64_t y) {
+    sample_pixels(from, places, columns, channels, to + y * columns * channels);
   });
   return warped.permute({2, 0, 1});
 }
 
-Tensor warp(const Tensor& image, const Tensor& flow) {
+template <typename Places>
+Tensor warp_as(const Tensor& image, const Tensor& flow) {
+  const bool half = image.scalar_type() == at::kBFloat16;
+  if (!image.is_contiguous() && image.permute({1, 2, 0}).is_contiguous())
+    return half ? warp_pixels<Places, c10::BFloat16>(image, flow) : warp_pixels<Places, float>(image, flow);
+  const Tensor warped = warp_planes<Places>(image.to(at::kFloat).contiguous(), flow);
+  return warped.to(image.scalar_type());
+}
+
+Tensor warp(const Tensor& image, const Tensor& flow, bool bicubic) {
   const bool half = image.scalar_type() == at::kBFloat16;
   TORCH_CHECK(image.dim() == 3 && flow.dim() == 3 && flow.size(0) == 2 && image.size(1) * image.size(2) > 0 &&
                   image.size(1) * image.size(2) < std::numeric_limits<int32_t>::max() &&
                   (half || image.scalar_type() == at::kFloat) && flow.scalar_type() == at::kFloat,
               "image ", image.sizes(), " and flow ", flow.sizes(), " do not fit, or are not float32 or bfloat16");
   const Tensor motion = flow.contiguous();
-  if (!image.is_contiguous() && image.permute({1, 2, 0}).is_contiguous())
-    return half ? warp_pixels<c10::BFloat16>(image, motion) : warp_pixels<float>(image, motion);
-  const Tensor warped = warp_planes(image.to(at::kFloat).contiguous(), motion);
-  return warped.to(image.scalar_type());
+  return bicubic ? warp_as<Cubic>(image, motion) : warp_as<Row>(image, motion);
 }
 
 }  // namespace

@@ -13,12 +13,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowcli.geometry import backward_warp, grid, lies_inside, resize_image, sample
+from flowcli.geometry import grid, lies_inside, resize_image, sample
 from flowcli.models.base import Features, FrameModel
 from flowcli.models.conv import Conv
 from flowcli.ops import cell_means, unshuffle_pixels, warp
@@ -32,6 +33,8 @@ AROUND = 3
 """Side of the squares over which densities are averaged, in pixels of half the size."""
 OUTSIDE = 6.0
 """How strongly, as a logit, it speaks against a frame that a point lies outside it."""
+MEAN = 0.5
+"""What is taken away from pictures: their numbers are then as often below zero as above."""
 PACE = 8.0
 """Pixels of motion that the network sees as 1."""
 
@@ -72,6 +75,10 @@ class Synthesis(FrameModel):
         self.join, self.joined = Conv(3 * half + 27, half, relu=True), nn.Sequential(*_blocks(half))
         self.spread = Conv(half, 4 * fine)
         self.decoder = nn.Sequential(Conv(fine + 4, hidden, 1, relu=True), Conv(hidden, 4, 1))
+        for module in self.modules():
+            if isinstance(module, Conv) and module.bias is not None:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
         # At first the frames are mixed as the flow says.
         for last in (self.correct, self.decoder[-1]):
             for parameter in last.parameters():
@@ -79,7 +86,7 @@ class Synthesis(FrameModel):
 
     def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
         """Of each frame: the picture, its features at a half and a quarter, the flow at a half, and its trust."""
-        pictures = torch.cat((first, second))
+        pictures = torch.cat((first, second)) - MEAN
         wide, flow = _padded(pictures), _padded(torch.cat(flows).nan_to_num())
         half = self.at_half(unshuffle_pixels(wide, 2, self.dtype))
         small, motion = _halved(wide), _halved(flow) / 2
@@ -98,7 +105,7 @@ class Synthesis(FrameModel):
         moment = _moment(flows, trusts, time)
         ways, passed = self._corrected(moment, quarters)
         wide = [2 * _doubled(way) for way in ways]
-        moved = [_moved(picture, way) for picture, way in zip(pictures, wide, strict=True)]
+        moved = [_moved(picture, way, "bicubic") for picture, way in zip(pictures, wide, strict=True)]
         near = [_moved(half, way) for half, way in zip(halves, ways, strict=True)]
         unshuffled = (unshuffle_pixels(picture, 2, self.dtype) for picture in moved)
         maps = (*near, *unshuffled, moment.covers, _flat(time, moment.covers), F.pixel_shuffle(passed, 2))
@@ -130,7 +137,7 @@ class Synthesis(FrameModel):
         """
         points = self.decoder(torch.cat((fine, place.to(fine.dtype).expand(len(fine), -1, *fine.shape[-2:])), 1))
         share, change = points.float().split((1, 3), 1)
-        mixed: Tensor = torch.lerp(colours[1], colours[0], (prior + share).sigmoid()) + change
+        mixed: Tensor = torch.lerp(colours[1], colours[0], (prior + share).sigmoid()) + (change + MEAN)
         return mixed
 
     def _resized(
@@ -209,11 +216,11 @@ def _doubled(maps: Tensor) -> Tensor:
     return resize_image(maps.float(), 2 * maps.shape[-2], 2 * maps.shape[-1])
 
 
-def _moved(maps: Tensor, way: Tensor) -> Tensor:
+def _moved(maps: Tensor, way: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
     """(N, C, h, w): the maps, where the way leads to from each place."""
     if torch.is_grad_enabled():
-        return backward_warp(maps, way)[0]
-    moved = [warp(image, flow) for image, flow in zip(maps, way, strict=True)]
+        return sample(maps, grid(way.shape[-2], way.shape[-1], way.device) + way, mode=mode)[0]
+    moved = [warp(image, flow, mode) for image, flow in zip(maps, way, strict=True)]
     return moved[0][None] if len(moved) == 1 else torch.stack(moved)
 
 

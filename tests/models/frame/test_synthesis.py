@@ -117,13 +117,15 @@ def test_moving_is_the_same_with_gradients() -> None:
 @pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=int8)])
 @torch.inference_mode()
 def test_fast_precisions_change_little(precision: str) -> None:
+    """Beside what the network changes in the mixed frames, before training and after."""
     torch.manual_seed(0)
     model = Synthesis().eval()
+    given = (scene(0, 0), scene(4, 2), (0.5,), HEIGHT, WIDTH, *panned(-4, -2))
+    (before,) = model(*given)
     for parameter in model.parameters():
         parameter.add_(0.02 * torch.randn_like(parameter))
-    given = (scene(0, 0), scene(4, 2), (0.5,), HEIGHT, WIDTH, *panned(-4, -2))
     ((exact,), model.ranges) = measure_ranges(model, lambda: model(*given))
     (made,) = converted(model, torch.device("cpu"), precision)(*given)
     assert made.dtype == torch.float32
-    assert (made - exact).abs().mean() < 2e-3
+    assert (made - exact).abs().mean() < 0.05 * (exact - before).abs().mean()
     assert not torch.equal(made, exact)
