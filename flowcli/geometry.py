@@ -16,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Interpolation = Literal["bilinear", "bicubic"]
+"""How a picture is sampled between its pixels."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -45,16 +48,18 @@ def constants(numbers: Sequence[float], like: Tensor) -> Tensor:
     return torch.cat([like.new_full((1, 1, 1), number) for number in numbers])
 
 
-def backward_warp(image: Tensor, flow: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
-    """`image` sampled bilinearly at x + flow(x), (N, C, h, w) float32, and where that lies inside, (N, 1, h, w) bool.
+def backward_warp(
+    image: Tensor, flow: Tensor, margin: float = 0.0, mode: Interpolation = "bilinear"
+) -> tuple[Tensor, Tensor]:
+    """`image` sampled at x + flow(x), (N, C, h, w) float32, and where that lies inside, (N, 1, h, w) bool.
 
     image: (N, C, H, W) floating; flow: (N, 2, h, w) float32, any value. Otherwise as `sample`.
     """
-    return sample(image, grid(flow.shape[-2], flow.shape[-1], flow.device) + flow.float(), margin)
+    return sample(image, grid(flow.shape[-2], flow.shape[-1], flow.device) + flow.float(), margin, mode)
 
 
 def sample(
-    image: Tensor, position: Tensor, margin: float = 0.0, mode: Literal["bilinear", "bicubic"] = "bilinear"
+    image: Tensor, position: Tensor, margin: float = 0.0, mode: Interpolation = "bilinear"
 ) -> tuple[Tensor, Tensor]:
     """`image` sampled at `position`, (N, C, h, w) float32, and whether that lies inside, (N, 1, h, w) bool.
 

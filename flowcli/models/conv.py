@@ -70,6 +70,17 @@ class Conv(nn.Conv2d):
         return out.relu_() if self.relu else out
 
 
+def start_for_relu(network: nn.Module) -> None:
+    """Draw the weights of its convolutions so that signals stay as strong from layer to layer.
+
+    Source: He et al. 2015, arXiv:1502.01852.
+    """
+    for module in network.modules():
+        if isinstance(module, Conv) and module.bias is not None:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+
+
 class Int8Conv(nn.Module):
     """A Conv with inputs and weights quantised to 8 bits.
 

@@ -56,7 +56,7 @@ inline float straightened(float share) {
   return 0.5f + u * (1 + rest * (0.733f + rest * (10.732f * rest - 0.417f)));
 }
 
-void find_cubic(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Cubic& row) {
+void find_places(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Cubic& row) {
   row.last_x = static_cast<int32_t>(width - 1), row.last_y = static_cast<int32_t>(height - 1);
   const auto most_x = static_cast<float>(width - 1), most_y = static_cast<float>(height - 1);
   const auto here = static_cast<float>(y);
@@ -136,14 +136,6 @@ void sample_pixels(const T* from, const Cubic& row, int64_t count, int64_t chann
   }
 }
 
-inline void find(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Row& row) {
-  find_places(u, v, y, count, height, width, row);
-}
-
-inline void find(const float* u, const float* v, int64_t y, int64_t count, int64_t height, int64_t width, Cubic& row) {
-  find_cubic(u, v, y, count, height, width, row);
-}
-
 // Calls body(places of a row, its number) for all rows of the flow. Places: a Row, or Cubic.
 template <typename Places, typename Body>
 void for_rows(const Tensor& flow, int64_t height, int64_t width, int64_t channels, const Body& body) {
@@ -153,7 +145,7 @@ void for_rows(const Tensor& flow, int64_t height, int64_t width, int64_t channel
   parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
     Places places(columns);
     for (int64_t y = begin; y < end; ++y) {
-      find(u + y * columns, v + y * columns, y, columns, height, width, places);
+      find_places(u + y * columns, v + y * columns, y, columns, height, width, places);
       body(places, y);
     }
   });

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from flowcli.geometry import in_tiles, resize_flow, resize_image
 from flowcli.models.base import Features, FlowModel
-from flowcli.models.conv import Conv
+from flowcli.models.conv import Conv, start_for_relu
 from flowcli.models.flow._reach import Reach
 from flowcli.models.flow._wide import far_costs
 from flowcli.ops import (
@@ -208,10 +208,7 @@ class Rpwc(FlowModel):
         self.up = ConvexUp(fine_hidden)
         self.reach = Reach(hidden, width) if reach else None
         self.wide = Costs((2 * RADIUS + 1) ** 2, hidden, 1) if wide else None
-        for module in self.modules():
-            if isinstance(module, Conv) and module.bias is not None:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        start_for_relu(self)
         # Training starts from the measured steps alone, each trusted by half.
         nn.init.zeros_(self.update.step.weight)
         nn.init.zeros_(self.fine_update.step.weight)
@@ -261,6 +258,7 @@ class Rpwc(FlowModel):
             target = targets[level]
             height, width = matching.shape[-2:]
             carry, update = (self.carry, self.update) if level else (self.fine_carry, self.fine_update)
+            reach = self.reach if level >= REACHING else None
             if hidden is not None:
                 flow = resize_flow(flow, height, width)
                 state = state + resize_image(carry(hidden), height, width)
@@ -271,18 +269,17 @@ class Rpwc(FlowModel):
                 costs = lookup_correlation(matching, target.matching, flow, update.radius)
                 steps = lucas_kanade(brightness, target.brightness, flow, WINDOWS, DAMPING)
                 known: tuple[Tensor, ...] = (costs, steps, flow, hidden, context)
-                carried: Tensor | None = None
-                if self.reach is not None and level >= REACHING:
-                    told, carried = self.reach(hidden, flow)
-                    known = (*known[:-1], context + told)
+                if reach is not None:
+                    told, carried = reach(hidden, flow)
+                    known = (costs, steps, flow, hidden, context + told)
                     # What each head carries is judged for itself: what is not taken yet could not learn otherwise.
                     guesses += carried.unbind(1)
                 if self.wide is not None and level == REACHING:
                     far = far_costs(matching, target.matching, flow, RADIUS)
                     known = (*known, self.wide(far.contiguous(memory_format=torch.channels_last)))
                 residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
-                if self.reach is not None and carried is not None:
-                    residual = residual + self.reach.taken(carried, flow, hidden)
+                if reach is not None:
+                    residual = residual + reach.taken(carried, flow, hidden)
                 flow = flow + residual
                 if level:
                     flows.append(flow)

@@ -13,15 +13,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowcli.geometry import grid, lies_inside, resize_image, sample
+from flowcli.geometry import Interpolation, backward_warp, grid, lies_inside, resize_image, sample
 from flowcli.models.base import Features, FrameModel
-from flowcli.models.conv import Conv
+from flowcli.models.conv import Conv, start_for_relu
 from flowcli.ops import cell_means, unshuffle_pixels, warp
 from flowcli.retiming import LEAST, carried, trusted
 
@@ -75,10 +74,7 @@ class Synthesis(FrameModel):
         self.join, self.joined = Conv(3 * half + 27, half, relu=True), nn.Sequential(*_blocks(half))
         self.spread = Conv(half, 4 * fine)
         self.decoder = nn.Sequential(Conv(fine + 4, hidden, 1, relu=True), Conv(hidden, 4, 1))
-        for module in self.modules():
-            if isinstance(module, Conv) and module.bias is not None:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        start_for_relu(self)
         # At first the frames are mixed as the flow says.
         for last in (self.correct, self.decoder[-1]):
             for parameter in last.parameters():
@@ -216,10 +212,10 @@ def _doubled(maps: Tensor) -> Tensor:
     return resize_image(maps.float(), 2 * maps.shape[-2], 2 * maps.shape[-1])
 
 
-def _moved(maps: Tensor, way: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+def _moved(maps: Tensor, way: Tensor, mode: Interpolation = "bilinear") -> Tensor:
     """(N, C, h, w): the maps, where the way leads to from each place."""
     if torch.is_grad_enabled():
-        return sample(maps, grid(way.shape[-2], way.shape[-1], way.device) + way, mode=mode)[0]
+        return backward_warp(maps, way, mode=mode)[0]
     moved = [warp(image, flow, mode) for image, flow in zip(maps, way, strict=True)]
     return moved[0][None] if len(moved) == 1 else torch.stack(moved)
 
