@@ -1,4 +1,4 @@
-"""Kinds of scenes: walls, whips, depth, bodies, stills, and a mixture of everything, each with its share.
+"""Kinds of scenes: walls, whips, depth, bodies, things, stills, and a mixture of everything, each with its share.
 
 `draw_scene` is a function of (seed, index) alone.
 """
@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 from flowcli.train.dice import Dice
 from flowcli.train.layers import (
@@ -223,6 +224,66 @@ def _bodies(dice: Dice, canvas: Canvas) -> Drawn:
     return layers[: MOST_LAYERS - 2], draw_look(dice)
 
 
+def _things(dice: Dice, canvas: Canvas) -> Drawn:
+    """Rigid things of flat parts and thin legs, as chairs are, that fly over a slow ground and out of view."""
+    pace = _draw_pace(dice)
+    camera = _camera(dice, canvas, 3.0 * pace, 40.0)
+    layers = [background(dice, canvas, camera)]
+    if dice.chance(0.2):
+        layers = [flattened(dice, canvas, layers[0])]
+        layers += [mark(dice, canvas, layers[0]) for _ in range(dice.integer(2, 5))]
+    for _ in range(dice.integer(2, 5)):
+        layers += _thing(dice, canvas, camera, pace)
+    return layers[: MOST_LAYERS - 2], draw_look(dice)
+
+
+def _thing(dice: Dice, canvas: Canvas, camera: Motion, pace: float) -> list[Layer]:
+    """A seat or top, perhaps a back, and legs, of one material and nearly one colour; they touch and move as one."""
+    size = canvas.size * dice.scale(0.04, 0.14)
+    seat = straightened(shape(dice, canvas, camera, size))
+    if dice.chance(0.7):
+        seat = flattened(dice, canvas, seat)
+        seat = dataclasses.replace(seat, tint=seat.tint * (0.3 if dice.chance(0.4) else 1.0))
+    body = dataclasses.replace(
+        camera,
+        center=seat.place,
+        shift=camera.shift + pace * dice.vector(14.0, 1.0, 90.0),
+        turn=camera.turn + pace * dice.normal(0.08) * float(dice.chance(0.7)),
+        zoom=camera.zoom + pace * dice.normal(0.05) * float(dice.chance(0.7)),
+    )
+    upright = 0.0 if dice.chance(0.5) else dice.number(0, 2 * math.pi)
+    turn = torch.tensor([[math.cos(upright), -math.sin(upright)], [math.sin(upright), math.cos(upright)]])
+    openwork = dice.uniform(0.5, 0.85) * float(dice.chance(0.2))
+
+    def part(x: float, y: float, wide: float, tall: float, lean: float, hole: Tensor) -> Layer:
+        """At so many sizes to the right of the seat's middle and below it, with half axes of so many sizes."""
+        return dataclasses.replace(
+            seat,
+            place=seat.place + size * turn @ torch.tensor([x, y]),
+            # Four sides reach less far than the circle around them.
+            radius=(math.sqrt(2) * size * torch.tensor([wide, tall])).clamp(min=0.8),
+            angle=torch.tensor(upright + lean),
+            tint=seat.tint * dice.number(0.75, 1.25),
+            hole=hole,
+            motion=Motion.none(),
+            carrier=body,
+            wave=torch.zeros_like(seat.wave),
+            sides=torch.tensor(4.0),
+            spin=torch.tensor(math.pi / 4),
+        )
+
+    whole = torch.tensor(0.0)
+    deep, slant = dice.number(0.2, 0.7), float(dice.normal(0.2))
+    parts = [part(0.0, 0.0, 1.0, deep, slant, whole)]
+    if dice.chance(0.7):
+        tall = dice.number(0.4, 1.0)
+        parts.append(part(dice.number(-0.2, 0.2), -deep - 0.9 * tall, dice.number(0.7, 1), tall, slant, openwork))
+    long, thick = dice.number(0.4, 0.9), dice.scale(0.01, 0.06)
+    for x in (-0.85, 0.85, -0.4, 0.4)[: dice.integer(2, 5)]:
+        parts.append(part(x, deep + 0.85 * long, long, thick, math.pi / 2 + float(dice.normal(0.1)), whole))
+    return parts
+
+
 def _stills(dice: Dice, canvas: Canvas) -> Drawn:
     """Pictures in which nothing moves, or one thing; some are black, and a lamp may flicker."""
     camera = Motion.none()
@@ -264,10 +325,11 @@ def _overlay(dice: Dice, canvas: Canvas) -> list[Layer]:
 
 DRAWN: dict[str, tuple[float, Callable[[Dice, Canvas], Drawn]]] = {
     "mixed": (0.36, _mixed),
-    "walls": (0.24, _walls),
-    "whips": (0.18, _whips),
-    "depth": (0.11, _depth),
-    "bodies": (0.07, _bodies),
+    "walls": (0.18, _walls),
+    "whips": (0.14, _whips),
+    "depth": (0.10, _depth),
+    "bodies": (0.06, _bodies),
+    "things": (0.12, _things),
     "stills": (0.04, _stills),
 }
 """Each kind, its share of all scenes, and what draws it."""

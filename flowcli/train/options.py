@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-KINDS = ("mixed", "walls", "whips", "depth", "bodies", "stills")
+KINDS = ("mixed", "walls", "whips", "depth", "bodies", "things", "stills")
 """The kinds of training scenes."""
 Precision = Literal["bf16", "fp32"]
-Loss = Literal["sum", "mean"]
+Loss = Literal["sum", "mean", "log"]
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,29 @@ def test_limbs_turn_about_joints_of_their_body() -> None:
     assert ((limb.motion.center - trunk.place).norm(dim=1) < trunk.radius.amax(1)).all()
 
 
+def test_parts_of_a_thing_touch_and_move_as_one() -> None:
+    drawn = draw_scene(5, range(COUNT), HEIGHT, WIDTH, 60, ("things",))
+    legs = 0
+    for scene in range(COUNT):
+        things: dict[tuple[float, ...], list[Layer]] = {}
+        for layer in drawn.layers[1:]:
+            ground = torch.equal(layer.carrier.center[scene], drawn.layers[0].carrier.center[scene])
+            if layer.radius[scene].any() and not ground:
+                things.setdefault(tuple(layer.carrier.center[scene].tolist()), []).append(layer)
+        whole = [parts for parts in things.values() if len(parts) > 2]
+        assert whole
+        for parts in whole:
+            seat = parts[0]
+            for part in parts[1:]:
+                assert torch.equal(part.carrier.shift[scene], seat.carrier.shift[scene])
+                assert not part.motion.shift[scene].any()
+                assert part.texture[scene] == seat.texture[scene]
+                apart = (part.place[scene] - seat.place[scene]).norm()
+                assert apart < part.radius[scene].amax() + seat.radius[scene].amax()
+                legs += int(part.radius[scene].amin() < 0.15 * part.radius[scene].amax())
+    assert legs > 2 * COUNT
+
+
 def test_stills_stand_still(bank: Tensor) -> None:
     assert (lengths(bank, "stills") == 0).float().mean() > 0.9
 
