@@ -19,9 +19,11 @@ _LOG = logging.getLogger("flowcli")
 
 CLIP = 3
 """Frames of a clip."""
-EACH = 160
+STEPS = (1, 2, 3)
+"""From one frame of a clip to the next: of videos that move slowly, too."""
+EACH = 400
 """Clips of one video, at most."""
-LEAST = 1.0
+LEAST = 2.0
 """Grey levels by which the first and the last frame of a clip differ on average, at least."""
 TRIES = 4
 """Places in a frame of which that with most motion is taken."""
@@ -59,14 +61,15 @@ def _of_video(path: Path, side: int, random: np.random.Generator) -> list[np.nda
 
 
 def _runs(frames: Iterable[Frame]) -> Iterator[list[np.ndarray]]:
-    """All CLIP frames that follow each other within a shot, of which none repeats another."""
+    """All CLIP frames that follow each other at one of STEPS within a shot, of which none repeats another."""
     run: list[np.ndarray] = []
     for change in compare(frames):
         if change.marked.cut or change.repeats:
             run = []
-        run = [*run, change.marked.image][-CLIP:]
-        if len(run) == CLIP:
-            yield run
+        run = [*run, change.marked.image][-(STEPS[-1] * (CLIP - 1) + 1) :]
+        for step in STEPS:
+            if len(run) > step * (CLIP - 1):
+                yield run[::-step][:CLIP][::-1]
 
 
 def _cut(frames: list[np.ndarray], side: int, random: np.random.Generator) -> np.ndarray | None:

@@ -20,6 +20,7 @@ from flowcli import models
 from flowcli.atomic import Part
 from flowcli.models.base import FrameModel
 from flowcli.models.conv import Ranges, measure_ranges
+from flowcli.train.average import Average
 from flowcli.train.checkpoints import read_checkpoint, write_checkpoint
 from flowcli.train.clips import Clips, Recipe
 from flowcli.train.options import FrameTrainOptions
@@ -34,6 +35,8 @@ CHECKPOINT, LOG, WEIGHTS = "checkpoint.pt", "log.csv", "weights.safetensors"
 LOG_FIELDS = ("step", "seconds", "rate", "loss", "validation_psnr")
 SOFT = 1e-6
 """What rounds the tip of the loss."""
+GOOD = 2e-5
+"""A mean squared error that is small: 47 dB."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class FrameProgress:
 def charbonnier(made: Tensor, truth: Tensor) -> Tensor:
     """sqrt(d^2 + SOFT) of each difference d, summed."""
     return (made - truth).square().add(SOFT).sqrt().sum()
+
+
+def logarithmic(made: Tensor, truth: Tensor) -> Tensor:
+    """log(e + GOOD) of the mean squared errors e of pictures (B, C, H, W), summed."""
+    return (made - truth).square().mean((1, 2, 3)).add(GOOD).log().sum()
 
 
 def train_frames(
@@ -77,12 +85,13 @@ def train_frames(
     model = models.create_frame(options.network, **options.settings)
     momentum = None if init is None else start_from(init, options.network, model)
     model.to(device).train()
+    average = Average(model)
     recipe = _recipe(options, folder / "cache", torch.device(device))
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.rate, betas=(0.9, 0.99))
     if momentum is not None:
         optimizer.load_state_dict(momentum)
-    step, spent = _resume(folder / CHECKPOINT, options, model, optimizer)
+    step, spent = _resume(folder / CHECKPOINT, options, model, average, optimizer)
     if step >= options.steps:
         return folder / WEIGHTS
     cut_table(folder / LOG, step)
@@ -93,14 +102,15 @@ def train_frames(
             rate = options.rate * recipe.rate(step)
             loss = _train_step(model, optimizer, clips, rate, options.loss, recipe.autocast)
             step += 1
+            average.update(model, step)
             now = limit.elapsed
             seconds, stopped = spent + now, limit.stop()
             last = stopped or step >= options.steps or limit.is_near()
             psnr = None
             if not stopped and (last or step % validate_every == 0):
-                psnr, ranges = measure_ranges(model, partial(validate, model, unseen))
+                psnr, ranges = measure_ranges(average.model, partial(validate, average.model, unseen))
                 limit.check = limit.elapsed - now
-                _publish(folder / WEIGHTS, options, model, step, seconds, psnr, ranges)
+                _publish(folder / WEIGHTS, options, average.model, step, seconds, psnr, ranges)
             if psnr is not None or step % 20 == 0:
                 progress = FrameProgress(step, seconds, rate, loss, psnr)
                 log(step=step, seconds=seconds, rate=rate, loss=loss, validation_psnr=psnr)
@@ -110,6 +120,7 @@ def train_frames(
                     "step": step,
                     "seconds": seconds,
                     "model": model.state_dict(),
+                    "average": average.model.state_dict(),
                     "optimizer": optimizer.state_dict(),
                 }
                 write_checkpoint(folder / CHECKPOINT, options, state)
@@ -140,24 +151,27 @@ def _train_step(
     height, width = clips.frames[0].shape[-2:]
     with torch.autocast(clips.first.device.type, torch.bfloat16, enabled=autocast):
         made = model(clips.first, clips.second, clips.times, height, width, *clips.flows)
-    total = torch.stack([charbonnier(*pair) for pair in zip(made, clips.frames, strict=True)]).sum()
+    pairs = list(zip(made, clips.frames, strict=True))
+    total = torch.stack([charbonnier(*pair) for pair in pairs]).sum()
     mean = total / (len(made) * made[0].numel())
+    if loss == "log":
+        aim = torch.stack([logarithmic(*pair) for pair in pairs]).sum() / (len(made) * len(made[0]))
+    else:
+        aim = total if loss == "sum" else mean
     optimizer.zero_grad(set_to_none=True)
-    (total if loss == "sum" else mean).backward()
+    aim.backward()
     optimizer.step()
     return float(mean.detach())
 
 
 @torch.inference_mode()
 def validate(model: FrameModel, unseen: Sequence[Clips]) -> float:
-    """Mean PSNR, dB, of the frames of clips that training does not see."""
-    model.eval()
+    """Mean PSNR, dB, of the frames of clips that training does not see; of a model that is set to evaluation."""
     found = []
     for clips in unseen:
         made = model(clips.first, clips.second, clips.times, *clips.frames[0].shape[-2:], *clips.flows)
         for frame, truth in zip(made, clips.frames, strict=True):
             found.append(-10 * (frame.clamp(0, 1) - truth).square().mean((1, 2, 3)).log10())
-    model.train()
     return float(torch.cat(found).mean())
 
 
@@ -188,12 +202,17 @@ def _publish(
 
 
 def _resume(
-    path: Path, options: FrameTrainOptions, model: FrameModel, optimizer: torch.optim.Optimizer
+    path: Path,
+    options: FrameTrainOptions,
+    model: FrameModel,
+    average: Average[FrameModel],
+    optimizer: torch.optim.Optimizer,
 ) -> tuple[int, float]:
     """Step and seconds spent so far: zero without a checkpoint."""
     state = read_checkpoint(path, options)
     if state is None:
         return 0, 0.0
     model.load_state_dict(state["model"])
+    average.model.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["seconds"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from flowcli.metrics import endpoint_error
 from flowcli.models.base import FlowModel
 from flowcli.models.conv import Ranges, measure_ranges
 from flowcli.pictures import write_picture
+from flowcli.train.average import Average
 from flowcli.train.checkpoints import read_checkpoint, write_checkpoint
 from flowcli.train.data import Batch, CachedScenes, cached_batches, rendered_batches
 from flowcli.train.loss import robust_loss
@@ -106,7 +106,7 @@ def train(
     where = torch.device(device)
     # Takes memory_format by keyword only, which the annotations of nn.Module.to leave out.
     model.to(where, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    average = _Average(model)
+    average = Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=options.decay)
     if momentum is not None:
         optimizer.load_state_dict(momentum)
@@ -170,20 +170,6 @@ def _row(progress: Progress) -> dict[str, float | None]:
     return {name: value for name, value in values.items() if name in LOG_FIELDS}
 
 
-class _Average:
-    """Exponential moving average of a model's weights: what is validated and shipped."""
-
-    def __init__(self, model: FlowModel, keep: float = 0.999) -> None:
-        self.model = copy.deepcopy(model).eval()
-        self.keep = keep
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        keep = min(self.keep, step / (step + 10))
-        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - keep)
-
-
 def _batches(
     options: TrainOptions, bank: Tensor, device: torch.device, folder: Path, start: int, workers: int
 ) -> Iterator[Batch]:
@@ -237,7 +223,7 @@ def _publish(
     step: int,
     seconds: float,
     validation: Errors,
-    average: _Average,
+    average: Average[FlowModel],
     ranges: Ranges,
 ) -> None:
     tensors = {name: tensor.contiguous().cpu() for name, tensor in average.model.state_dict().items()}
@@ -255,7 +241,7 @@ def _publish(
 
 
 def _resume(
-    path: Path, options: TrainOptions, model: FlowModel, average: _Average, optimizer: torch.optim.Optimizer
+    path: Path, options: TrainOptions, model: FlowModel, average: Average[FlowModel], optimizer: torch.optim.Optimizer
 ) -> tuple[int, float, float]:
     """Step and seconds spent so far, best validation EPE: zero and infinity without a checkpoint."""
     state = read_checkpoint(path, options)

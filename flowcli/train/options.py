@@ -50,7 +50,7 @@ class TrainOptions:
 
 
 FRAME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "synthesis": {"steps": 20_000, "batch": 8, "crop": 192, "rate": 4e-4, "loss": "mean"}
+    "synthesis": {"steps": 20_000, "batch": 8, "crop": 192, "rate": 4e-4, "loss": "log"}
 }
 """What FrameTrainOptions are for networks of our own."""
 
@@ -70,7 +70,8 @@ class FrameTrainOptions:
     """Highest learning rate."""
     seed: int = 7
     loss: Loss = "sum"
-    """Over pixels: "sum", as the authors have it, or "mean", as they would have it now."""
+    """Charbonnier's, over pixels: "sum", as the authors have it, or "mean", as they would have it now; or "log": the
+    logarithm of each frame's mean squared error, for which frames count alike, whether they are easy or not."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the network."""
     videos: str | None = None

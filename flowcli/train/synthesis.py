@@ -7,6 +7,7 @@ are a clip. In a part of the steps the two frames that are given are smaller tha
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from flowcli.engine.precision import choose_precision, converted
 from flowcli.geometry import crop, pad_to
 from flowcli.models.base import FlowModel
+from flowcli.train import footage
 from flowcli.train.clips import VALIDATION_SCENES, VALIDATION_SEED, Clips
 from flowcli.train.data import fingerprint, kept
 from flowcli.train.dice import Dice
@@ -35,7 +37,7 @@ TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """At which scenes are rendered."""
 SPANS = ((0, 1, 4), (0, 2, 4), (0, 3, 4), (0, 1, 2), (1, 2, 3), (2, 3, 4))
 """Places in a scene's frames: the first, the one that is wanted, and the second."""
-KINDS = ("mixed", "walls", "depth", "bodies")
+KINDS = ("mixed", "walls", "depth", "bodies", "things")
 """Of scenes. What whips do, no frame between two shows."""
 MARGIN = 32
 """By how much frames are larger than what is cut of them."""
@@ -103,14 +105,14 @@ class _DrawnClips(Dataset[Clips]):
 
     def __getitem__(self, number: int) -> Clips:
         options, dice = self._options, Dice(self._options.seed * 1_000_003 + number)
-        footage = options.videos is not None and dice.chance(FOOTAGE)
+        filmed = options.videos is not None and dice.chance(FOOTAGE)
         factor = dice.number(1, MOST) if dice.chance(LARGER) else 1.0
-        first, middle, second = (0, 1, 2) if footage else SPANS[dice.integer(0, len(SPANS))]
+        first, middle, second = (0, 1, 2) if filmed else SPANS[dice.integer(0, len(SPANS))]
         if factor > 1 and dice.chance(STILL):
             middle = first
         cuts = []
         for _ in range(options.batch):
-            frames = self._from_video(dice) if footage else self._scene(dice.integer(0, options.scenes))
+            frames = self._from_video(dice) if filmed else self._scene(dice.integer(0, options.scenes))
             cuts.append(_cut(frames[[first, middle, second]], options.crop, dice))
         return _clips(torch.stack(cuts), (middle - first) / (second - first), factor)
 
@@ -138,7 +140,7 @@ class _DrawnClips(Dataset[Clips]):
         if self._footage is None:
             videos, seed, side = self._options.videos, self._options.seed, self._side
             assert videos is not None
-            name = hashlib.sha256(f"{videos} {seed} {side}".encode()).hexdigest()[:12]
+            name = hashlib.sha256(f"{videos} {seed} {side} {inspect.getsource(footage)}".encode()).hexdigest()[:12]
             path = self._folder.parent / f"footage-{name}.safetensors"
             self._footage = kept(path, lambda: {"clips": draw_footage(Path(videos), side, seed)})["clips"]
         return self._footage[dice.integer(0, len(self._footage))]

@@ -137,6 +137,27 @@ def test_the_loss_is_summed_or_averaged() -> None:
     torch.testing.assert_close(gradients[0], numbers * gradients[1], rtol=1e-4, atol=1e-4)
 
 
+def test_the_logarithm_counts_frames_alike() -> None:
+    """Halving the error of a frame gains as much, whether it was large or small."""
+    truth = torch.zeros(2, 3, 4, 4)
+    large, small = truth.clone(), truth.clone()
+    large[0], small[0] = 0.4, 0.1
+    gains = [frames.logarithmic(each, truth) - frames.logarithmic(each / 2, truth) for each in (large, small)]
+    assert gains[0] == pytest.approx(2 * math.log(2), abs=1e-3)
+    assert gains[1] == pytest.approx(float(gains[0]), abs=0.01)
+    assert frames.logarithmic(truth, truth) == pytest.approx(2 * math.log(frames.GOOD))
+
+
+@pytest.mark.slow
+def test_a_logarithmic_loss_is_lowered_too() -> None:
+    clips = draw_clips(load_bank(None), SMALL, 0)
+    torch.manual_seed(0)
+    model = models.create_frame("videoinr", **TINY).train()
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
+    losses = [frames._train_step(model, optimizer, clips, 3e-4, "log") for _ in range(12)]
+    assert sum(losses[-4:]) / 4 < 0.7 * losses[0]
+
+
 @pytest.mark.slow
 def test_a_run_that_was_stopped_takes_the_same_course(tmp_path: Path) -> None:
     train_frames(SMALL, tmp_path / "whole")
@@ -170,7 +191,7 @@ def test_weights_name_their_network(tmp_path: Path) -> None:
     trained = json.loads(entry.trained)
     assert (trained["step"], trained["batch"]) == (1, 2)
     model = loading.load_as(FrameModel, entry)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["model"]
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["average"]
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state[name]), name
 

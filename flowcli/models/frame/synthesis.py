@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowcli.geometry import Interpolation, backward_warp, grid, lies_inside, resize_image, sample
+from flowcli.geometry import Interpolation, backward_warp, blurred, grid, lies_inside, resize_image, sample
 from flowcli.models.base import Features, FrameModel
 from flowcli.models.conv import Conv, start_for_relu
 from flowcli.ops import cell_means, unshuffle_pixels, warp
@@ -34,8 +34,14 @@ OUTSIDE = 6.0
 """How strongly, as a logit, it speaks against a frame that a point lies outside it."""
 MEAN = 0.5
 """What is taken away from pictures: their numbers are then as often below zero as above."""
+DOUBT = 0.1
+"""Difference of two pictures, of 1 from black to white, from which on what they show may be changed freely."""
 PACE = 8.0
 """Pixels of motion that the network sees as 1."""
+STRONG = 4.0
+"""A logit that it sees as 1."""
+PLACES = 3
+"""Places in a row, and rows, of pixels of half the size, at which the moved pictures are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +74,11 @@ class Synthesis(FrameModel):
         super().__init__()
         self.at_half = nn.Sequential(Conv(12, half, relu=True), Conv(half, half, relu=True))
         self.at_quarter = nn.Sequential(Conv(half, quarter, stride=2, relu=True), Conv(quarter, quarter, relu=True))
-        self.meet, self.met = Conv(2 * quarter + 7, quarter, relu=True), nn.Sequential(*_blocks(quarter))
+        self.meet = Conv(2 * quarter + 7 + PLACES**2, quarter, relu=True)
+        self.met = nn.Sequential(*_blocks(quarter))
         self.correct = Conv(quarter, 4, precise=True)
         self.hand_on = Conv(quarter, 4 * half, 1)
-        self.join, self.joined = Conv(3 * half + 27, half, relu=True), nn.Sequential(*_blocks(half))
+        self.join, self.joined = Conv(3 * half + 33, half, relu=True), nn.Sequential(*_blocks(half))
         self.spread = Conv(half, 4 * fine)
         self.decoder = nn.Sequential(Conv(fine + 4, hidden, 1, relu=True), Conv(hidden, 4, 1))
         start_for_relu(self)
@@ -81,13 +88,13 @@ class Synthesis(FrameModel):
                 nn.init.zeros_(parameter)
 
     def encode(self, first: Tensor, second: Tensor, *flows: Tensor) -> Features:
-        """Of each frame: the picture, its features at a half and a quarter, the flow at a half, and its trust."""
+        """Of each frame: the picture, its features at a half and a quarter; picture, flow and trust at a half."""
         pictures = torch.cat((first, second)) - MEAN
         wide, flow = _padded(pictures), _padded(torch.cat(flows).nan_to_num())
         half = self.at_half(unshuffle_pixels(wide, 2, self.dtype))
         small, motion = _halved(wide), _halved(flow) / 2
         trust = trusted(small, torch.cat(small.chunk(2)[::-1]), motion)
-        of_both = pictures, half, self.at_quarter(half), motion, trust
+        of_both = pictures, half, self.at_quarter(half), small, motion, trust
         return tuple(part for each in of_both for part in each.chunk(2))
 
     def decode(
@@ -97,47 +104,60 @@ class Synthesis(FrameModel):
             yield self._frame(features, float(time), height, width)
 
     def _frame(self, features: Features, time: float, height: int, width: int) -> Tensor:
-        pictures, halves, quarters, flows, trusts = (features[place : place + 2] for place in range(0, 10, 2))
+        pictures, halves, quarters, smalls, flows, trusts = (features[place : place + 2] for place in range(0, 12, 2))
         moment = _moment(flows, trusts, time)
-        ways, passed = self._corrected(moment, quarters)
+        ways, passed = self._corrected(moment, quarters, smalls)
         wide = [2 * _doubled(way) for way in ways]
         moved = [_moved(picture, way, "bicubic") for picture, way in zip(pictures, wide, strict=True)]
         near = [_moved(half, way) for half, way in zip(halves, ways, strict=True)]
-        unshuffled = (unshuffle_pixels(picture, 2, self.dtype) for picture in moved)
-        maps = (*near, *unshuffled, moment.covers, _flat(time, moment.covers), F.pixel_shuffle(passed, 2))
+        pixels = [unshuffle_pixels(picture, 2, self.dtype) for picture in moved]
+        doubts = _doubts(*pixels)
+        told = moment.covers, moment.prior / STRONG, moment.apart / PACE, _flat(time, moment.covers)
+        maps = (*near, *pixels, doubts, *told, F.pixel_shuffle(passed, 2))
         joined = self.joined(self.join(*(each.to(self.dtype) for each in maps)))
-        fine, prior = F.pixel_shuffle(self.spread(joined), 2), _doubled(moment.prior)
+        fine = F.pixel_shuffle(self.spread(joined), 2)
+        known = _doubled(torch.cat((moment.prior, doubts[:, 1:2].clamp(max=1)), 1))
         if (height, width) == pictures[0].shape[-2:]:
-            fine, prior, *moved = (each[..., :height, :width] for each in (fine, prior, *moved))
+            fine, known, *moved = (each[..., :height, :width] for each in (fine, known, *moved))
             here = grid(height, width, fine.device)
             inside = [lies_inside(here + way[..., :height, :width], height, width, 0.5) for way in wide]
-            return self._coloured(fine, prior + _odds(inside), moved, fine.new_tensor((0, 0, 1, 1)).view(1, 4, 1, 1))
-        return self._resized(fine, prior, pictures, wide, height, width)
+            return self._coloured(fine, known, inside, moved, fine.new_tensor((0, 0, 1, 1)).view(1, 4, 1, 1))
+        return self._resized(fine, known, pictures, wide, height, width)
 
-    def _corrected(self, moment: _Moment, quarters: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    def _corrected(
+        self, moment: _Moment, quarters: Sequence[Tensor], smalls: Sequence[Tensor]
+    ) -> tuple[list[Tensor], Tensor]:
         """The ways from each place to either frame, (N, 2, h, w) at a half; and what is handed on, four in one."""
-        motion, apart, covers = (F.avg_pool2d(each, 2) for each in (moment.motion, moment.apart, moment.covers))
         shares = -moment.time, 1 - moment.time
+        moved = [_moved(small, share * moment.motion) for small, share in zip(smalls, shares, strict=True)]
+        motion, apart, covers = (F.avg_pool2d(each, 2) for each in (moment.motion, moment.apart, moment.covers))
         near = [_moved(quarter, share * motion / 2) for quarter, share in zip(quarters, shares, strict=True)]
-        maps = (*near, motion / PACE, apart / PACE, covers, _flat(moment.time, covers))
+        maps = (*near, motion / PACE, apart / PACE, covers, _flat(moment.time, covers), _mismatches(*moved))
         met = self.met(self.meet(*(each.to(self.dtype) for each in maps)))
         changes = _doubled(self.correct(met).float()).chunk(2, 1)
         ways = [share * moment.motion + change for share, change in zip(shares, changes, strict=True)]
         return ways, self.hand_on(met)
 
-    def _coloured(self, fine: Tensor, prior: Tensor, colours: Sequence[Tensor], place: Tensor) -> Tensor:
-        """(N, 3, h, w): what points with these features show; colours: what either picture has there.
+    def _coloured(
+        self, fine: Tensor, known: Tensor, inside: Sequence[Tensor], colours: Sequence[Tensor], place: Tensor
+    ) -> Tensor:
+        """(N, 3, h, w): what points with these features show.
 
-        place: (1, 4, h or 1, w or 1): how far each point is from the centre of its features' pixel, and its own size,
-        in such pixels, x and y.
+        known: (N, 2, h, w): the prior and the doubt there; inside, colours: whether either picture has something there,
+        and what. place: (1, 4, h or 1, w or 1): how far each point is from the centre of its features' pixel, and its
+        own size, in such pixels, x and y.
         """
         points = self.decoder(torch.cat((fine, place.to(fine.dtype).expand(len(fine), -1, *fine.shape[-2:])), 1))
         share, change = points.float().split((1, 3), 1)
-        mixed: Tensor = torch.lerp(colours[1], colours[0], (prior + share).sigmoid()) + (change + MEAN)
+        prior, doubt = known.split(1, 1)
+        # What both pictures show alike is so, unless more detail is wanted than they have.
+        free = (doubt + 1 - place[:, 2:].amin(1, keepdim=True)).clamp(0, 1)
+        odds = prior + OUTSIDE * (inside[0].float() - inside[1].float()) + share
+        mixed: Tensor = torch.lerp(colours[1], colours[0], odds.sigmoid()) + (free * change + MEAN)
         return mixed
 
     def _resized(
-        self, fine: Tensor, prior: Tensor, pictures: Sequence[Tensor], ways: Sequence[Tensor], height: int, width: int
+        self, fine: Tensor, known: Tensor, pictures: Sequence[Tensor], ways: Sequence[Tensor], height: int, width: int
     ) -> Tensor:
         """The frame in another size: each point is made from each of the four nearest pixels, the nearer the more."""
         old = pictures[0].shape[-2:]
@@ -152,8 +172,8 @@ class Synthesis(FrameModel):
                 sample(picture, whole + sample(way, whole)[0], 0.5, "bicubic")
                 for picture, way in zip(pictures, ways, strict=True)
             ]
-            colours = [colour for colour, _ in samples]
-            share = sample(prior, whole)[0] + _odds([inside for _, inside in samples])
+            colours, inside = zip(*samples, strict=True)
+            here = sample(known, whole)[0]
             part = torch.zeros_like(colours[0])
             for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
                 corner = position.floor() + position.new_tensor((right, below)).view(1, 2, 1, 1)
@@ -161,14 +181,31 @@ class Synthesis(FrameModel):
                 weight = (1 - away.abs()).prod(1, keepdim=True)
                 x, y = corner[0, 0, 0].clamp(0, old[1] - 1).long(), corner[0, 1, :, 0].clamp(0, old[0] - 1).long()
                 place = torch.cat((away, cell.expand_as(away)), 1)
-                part = part + weight * self._coloured(fine[..., y, :][..., x], share, colours, place)
+                part = part + weight * self._coloured(fine[..., y, :][..., x], here, inside, colours, place)
             parts.append(part)
         return torch.cat(parts, 2)
 
 
-def _odds(inside: Sequence[Tensor]) -> Tensor:
-    """What speaks for the first of two pictures, as a logit: whether points (N, 1, h, w) bool lie in each of them."""
-    return OUTSIDE * (inside[0].float() - inside[1].float())
+def _doubts(first: Tensor, second: Tensor) -> Tensor:
+    """(N, 3, h, w): by how much two pictures (N, C, h, w) differ at each place, near it, and farther around."""
+    difference = (first - second).abs().mean(1, keepdim=True, dtype=torch.float32) / DOUBT
+    near = blurred(difference, 3)
+    return torch.cat((difference, near, blurred(near, 7)), 1)
+
+
+def _mismatches(first: Tensor, second: Tensor) -> Tensor:
+    """(N, PLACES^2, h / 2, w / 2): by how much two pictures differ, with the second moved a little each way.
+
+    first, second: (N, C, h, w). Where the flow is wrong, it shows which way is better.
+    """
+    reach, (height, width) = PLACES // 2, first.shape[-2:]
+    wide = F.pad(second, (reach,) * 4, mode="replicate")
+    found = []
+    for down in range(PLACES):
+        for across in range(PLACES):
+            there = wide[..., down : down + height, across : across + width]
+            found.append((first - there).abs().mean(1, keepdim=True))
+    return F.avg_pool2d(torch.cat(found, 1) / DOUBT, 4, 2, 1, count_include_pad=False)
 
 
 def _blocks(channels: int) -> list[nn.Module]:
