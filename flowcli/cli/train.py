@@ -52,14 +52,14 @@ def parse_kinds(text: str) -> tuple[str, ...]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Name and value of a network's setting: `levels=5`, `reach=true`. Raises ValueError."""
+    """Name and value of a network's setting: `levels=5`. Raises ValueError."""
     name, equals, value = text.partition("=")
     try:
         read = json.loads(value)
     except json.JSONDecodeError:
         equals = ""
     if not (name.isidentifier() and equals):
-        raise ValueError("a setting (levels=5, reach=true)")
+        raise ValueError("a setting (levels=5)")
     return name, read
 
 

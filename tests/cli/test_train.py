@@ -107,10 +107,10 @@ def test_the_defaults_of_a_run_are_those_of_the_library(monkeypatch: pytest.Monk
     [
         ("--crop", "512x", "a side, or WIDTHxHEIGHT, from 64 pixels on (256, 512x384)"),
         ("--crop", "32x96", "a side, or WIDTHxHEIGHT, from 64 pixels on (256, 512x384)"),
-        ("--kinds", "walls,doors", "some of mixed,walls,whips,depth,bodies,stills"),
-        ("--kinds", "walls,walls", "some of mixed,walls,whips,depth,bodies,stills"),
-        ("--set", "levels", "a setting (levels=5, reach=true)"),
-        ("--set", "levels=five", "a setting (levels=5, reach=true)"),
+        ("--kinds", "walls,doors", "some of mixed,walls,whips,depth,bodies,things,stills"),
+        ("--kinds", "walls,walls", "some of mixed,walls,whips,depth,bodies,things,stills"),
+        ("--set", "levels", "a setting (levels=5)"),
+        ("--set", "levels=five", "a setting (levels=5)"),
     ],
 )
 def test_values_that_cannot_be_read(option: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,14 +128,14 @@ def test_settings_and_a_picture_that_is_no_square() -> None:
         "--set",
         "levels=5",
         "--set",
-        "reach=true",
+        "fine=2",
         "--vary",
         "--hold",
         "0.5",
     ]
     assert main(["train", "run", *TINY, *options]) == 0
     trained = json.loads(entries.resolve("run/weights.safetensors").trained)
-    assert trained["settings"] == {"levels": 5, "reach": True}
+    assert trained["settings"] == {"levels": 5, "fine": 2}
     assert trained["crop"] == [64, 128]
     assert trained["kinds"] == ["walls", "whips"]
 

@@ -26,8 +26,6 @@ from torch import Tensor, nn
 from flowcli.geometry import in_tiles, resize_flow, resize_image
 from flowcli.models.base import Features, FlowModel
 from flowcli.models.conv import Conv, start_for_relu
-from flowcli.models.flow._reach import Reach
-from flowcli.models.flow._wide import far_costs
 from flowcli.ops import (
     convex_upsample,
     gated_update,
@@ -40,9 +38,6 @@ from flowcli.ops.lucas_kanade import MEASURES
 
 RADIUS = 4
 FINE_RADIUS = 3
-REACHING = 2
-"""The finest level at which motion is carried over the whole picture. They are 1/4 of full size, then 1/8, 1/16, 1/32
-and 1/64, which are a quarter of the picture at 1/2, 1/4, 1/8 and 1/16."""
 UP = 4
 """From the finest level to full size, by convex upsampling."""
 SHARPEN = 8.0
@@ -53,7 +48,7 @@ UPDATE_REACH = 7
 """The same of what `Update` sees."""
 CELL = 4
 """Side of the part of a picture that one vector of a level's flow stands for, pixels."""
-FINE_SHARES = 0.65, 0.25, 0.1
+FINE_SHARES = 0.25, 0.6, 0.15
 REFINE_SHARES = 0.15, 0.35, 0.2, 0.15, 0.0, 0.1, 0.0, 0.05
 COARSE_SHARES = 0.15, 0.5, 0.2, 0.15
 """How often training does 1, 2, 3 ... iterations, by level."""
@@ -130,15 +125,14 @@ class Update(nn.Module):
         self.step = Conv(hidden, 2 + len(WINDOWS))
 
     def forward(
-        self, costs: Tensor, steps: Tensor, flow: Tensor, hidden: Tensor, context: Tensor, far: Tensor | None = None
+        self, costs: Tensor, steps: Tensor, flow: Tensor, hidden: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The residual flow (float32) and the new hidden state.
 
-        steps: as `lucas_kanade` gives them for WINDOWS; context: what `self.context` made of it; far: what is known of
-        costs far around.
+        steps: as `lucas_kanade` gives them for WINDOWS; context: what `self.context` made of it.
         """
         known = torch.cat([flow / self.radius, steps], 1).to(hidden.dtype, memory_format=torch.channels_last)
-        motion = self.motion(self.costs(costs, plus=far), self.flow(known))
+        motion = self.motion(self.costs(costs), self.flow(known))
         mixed = self.spread(self.mix(hidden, motion, plus=context))
         hidden = gated_update(hidden, self.gate(mixed))
         residual, trust = self.step(self.head(hidden)).float().split((2, len(WINDOWS)), 1)
@@ -164,8 +158,7 @@ class Rpwc(FlowModel):
     """The default network; see the module's docstring.
 
     refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine: iterations at 1/4.
-    coarse: at each level from 1/16 on. levels: 4, or 5 with one at 1/64. reach: whether motion is carried over the
-    whole picture at all of those. wide: whether at the finest of them costs far around count too. hidden, width:
+    coarse: at each level from 1/16 on. levels: 4, at 1/4, 1/8, 1/16 and 1/32, or 5 with one at 1/64 too. hidden, width:
     channels of the decoder; stem, channels: of the encoder; fine_hidden, fine_width: of the decoder and encoder at 1/4.
     """
 
@@ -180,8 +173,6 @@ class Rpwc(FlowModel):
         fine: int = 1,
         coarse: int = 2,
         levels: int = 4,
-        reach: bool = False,
-        wide: bool = False,
         hidden: int = 64,
         width: int = 96,
         stem: int = 48,
@@ -206,16 +197,10 @@ class Rpwc(FlowModel):
         self.fine_carry = Conv(hidden, fine_hidden, 1)
         self.fine_update = Update(fine_hidden, fine_width, FINE_RADIUS)
         self.up = ConvexUp(fine_hidden)
-        self.reach = Reach(hidden, width) if reach else None
-        self.wide = Costs((2 * RADIUS + 1) ** 2, hidden, 1) if wide else None
         start_for_relu(self)
         # Training starts from the measured steps alone, each trusted by half.
         nn.init.zeros_(self.update.step.weight)
         nn.init.zeros_(self.fine_update.step.weight)
-        if self.reach is not None:
-            self.reach.start()
-        if self.wide is not None:
-            nn.init.zeros_(self.wide.weight)
 
     def vary(self, generator: torch.Generator) -> None:
         """Draw how many iterations each level does from now on: mostly one to three, at 1/8 up to eight."""
@@ -242,12 +227,8 @@ class Rpwc(FlowModel):
         return *chain(*levels), self.up.detail(pixels)
 
     def decode(self, first: Features, second: Features) -> list[Tensor]:
-        """Flows (N, 2, h, w) of each iteration; those at 1/4 at full size: each of them in training, else the last.
-
-        In training, in front of them, also what each head of `reach` carries.
-        """
+        """Flows (N, 2, h, w) of each iteration; those at 1/4 at full size: each of them in training, else the last."""
         flows: list[Tensor] = []
-        guesses: list[Tensor] = []
         tile = -(-self.tile // UP)
         levels, targets, detail = _levels(first), _levels(second), first[-1]
         count, _, height, width = levels[-1].matching.shape
@@ -258,7 +239,6 @@ class Rpwc(FlowModel):
             target = targets[level]
             height, width = matching.shape[-2:]
             carry, update = (self.carry, self.update) if level else (self.fine_carry, self.fine_update)
-            reach = self.reach if level >= REACHING else None
             if hidden is not None:
                 flow = resize_flow(flow, height, width)
                 state = state + resize_image(carry(hidden), height, width)
@@ -268,24 +248,14 @@ class Rpwc(FlowModel):
                 flow = flow.detach()
                 costs = lookup_correlation(matching, target.matching, flow, update.radius)
                 steps = lucas_kanade(brightness, target.brightness, flow, WINDOWS, DAMPING)
-                known: tuple[Tensor, ...] = (costs, steps, flow, hidden, context)
-                if reach is not None:
-                    told, carried = reach(hidden, flow)
-                    known = (costs, steps, flow, hidden, context + told)
-                    # What each head carries is judged for itself: what is not taken yet could not learn otherwise.
-                    guesses += carried.unbind(1)
-                if self.wide is not None and level == REACHING:
-                    far = far_costs(matching, target.matching, flow, RADIUS)
-                    known = (*known, self.wide(far.contiguous(memory_format=torch.channels_last)))
+                known = costs, steps, flow, hidden, context
                 residual, hidden = in_tiles(update, known, tile, UPDATE_REACH)
-                if reach is not None:
-                    residual = residual + reach.taken(carried, flow, hidden)
                 flow = flow + residual
                 if level:
                     flows.append(flow)
                 elif self.training or iteration == self.iterations[level]:
                     flows += in_tiles(lambda *known: (self.up(*known),), (hidden, detail, flow), tile, 1)
-        return [*guesses, *flows] if self.training else flows
+        return flows
 
 
 def _levels(features: Features) -> list[Level]:
