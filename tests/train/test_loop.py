@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from flowcli import models
 from flowcli.errors import InputError, WeightsError
 from flowcli.evaluation.datasets import find_examples
+from flowcli.models.flow.rpwc import Rpwc
 from flowcli.train import loop, textures, validation
 from flowcli.train.data import rendered_batches
 from flowcli.train.loop import Progress, schedule, train
@@ -164,11 +165,13 @@ def test_training_changes_every_parameter(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_settings_of_the_network_go_with_the_weights(tmp_path: Path) -> None:
-    grown = dataclasses.replace(SMALL, steps=1, settings={"levels": 5, "reach": True}, vary=True)
+    grown = dataclasses.replace(SMALL, steps=1, settings={"levels": 5, "fine_hidden": 40}, vary=True)
     path = train(grown, tmp_path, workers=0, init=entries.resolve("rpwc").file)
     entry = entries.resolve(str(path))
     model = loading.load(entry)
-    assert len(model.get_submodule("reach").state_dict()) == 7
+    assert isinstance(model, Rpwc)
+    assert len(model.iterations) == 5
+    assert model.fine_matching.weight.shape[0] == 40
     assert entry.settings == grown.settings
 
 
