@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from flowcli.carry.islands import nearest
 from flowcli.carry.stream import Carried
 from flowcli.opencv import cv2
 
@@ -43,21 +44,10 @@ def snap(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
     for number, cut in cuts.items():
         old = labels == number
         if (old & ~cut).any() and not (old | lost).all():
-            result[old & ~cut] = _nearest(labels, ~(old | lost))[old & ~cut]
+            result[old & ~cut] = nearest(labels, ~(old | lost))[old & ~cut]
     for number, cut in cuts.items():
         result[cut & (labels != number)] = number
     return result
-
-
-def _nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(H, W): of each pixel the label of the nearest one that is known, (H, W) bool."""
-    _, places = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    table = np.zeros(int(places.max()) + 1, labels.dtype)
-    table[places[known]] = labels[known]
-    found: np.ndarray = table[places]
-    return found
 
 
 def _cut_out(mask: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -68,6 +68,16 @@ def look_at(frame: Frame, device: torch.device) -> Look:
     return Look(frame, cell_means(image.permute(2, 0, 1), cell), cell)
 
 
+def thinned(values: Tensor, cell: int) -> Tensor:
+    """(h, w): of (H, W) the value in the middle of each cell."""
+    if not any(0 < side % cell <= cell // 2 for side in values.shape):
+        return values[cell // 2 :: cell, cell // 2 :: cell]
+    row, column = (
+        torch.arange(0, side, cell, device=values.device).add(cell // 2).clamp(max=side - 1) for side in values.shape
+    )
+    return values[row][:, column]
+
+
 def weigh(look: Look, other: Look, flow: Tensor, back: Tensor | None = None) -> Evidence:
     """What is known of the flow (2, H, W) from the frame of `look` to that of `other`; back: the flow the other way.
 

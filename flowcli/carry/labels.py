@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from flowcli.carry.evidence import Evidence
+from flowcli.carry.colours import Colours, number_colours
+from flowcli.carry.evidence import Evidence, thinned
+from flowcli.carry.islands import VOUCHED, drown_islands
+from flowcli.ops import cell_means
 from flowcli.ops.alike import COLOUR, RADII, elect
 from flowcli.ops.labels import elect_of_four, mixed
 
@@ -18,43 +23,56 @@ OWN = 0.7
 """How many alike neighbours what is carried to a cell counts for, at a photometric error of UNSURE; more below it."""
 
 
-def settle_labels(carried: Tensor, evidence: Evidence) -> Tensor:
+def settle_labels(carried: Tensor, evidence: Evidence, colours: Sequence[Colours] = ()) -> Tensor:
     """(H, W): the labels that were carried, as the frame of `evidence` shows them.
 
     carried: (H, W) int32, each from where the frame's pixel comes from. What is hidden there, and so comes from a wrong
     place, gets the label of cells that look and move like it; so do cells near borders between labels, the more the
-    less what is found there looks like them. Where pictures agree exactly, labels stay as they are.
+    less what is found there looks like them. colours: of the key frames, which have a say in it. Specks that nothing
+    vouches for are given to what surrounds them. Where pictures agree exactly, labels stay as they are.
     """
     cell = evidence.look.cell
     small = thinned(carried, cell)
     if bool((small == small[0, 0]).all()):
         return carried
-    elected = _elect(small, evidence)
+    elected = drown_islands(_elect(small, evidence, colours), evidence.trust)
+    elected = torch.where(evidence.same, small, elected)
     changed = elected != small
     if cell == 1:
         return torch.where(changed, elected, carried)
-    return _refine(carried, elected, changed, evidence)
+    return _refine(carried, elected, changed | _stray(carried, elected, evidence), evidence)
 
 
-def thinned(values: Tensor, cell: int) -> Tensor:
-    """(h, w): of (H, W) the value in the middle of each cell."""
-    if not any(0 < side % cell <= cell // 2 for side in values.shape):
-        return values[cell // 2 :: cell, cell // 2 :: cell]
-    row, column = (
-        torch.arange(0, side, cell, device=values.device).add(cell // 2).clamp(max=side - 1) for side in values.shape
-    )
-    return values[row][:, column]
-
-
-def _elect(labels: Tensor, evidence: Evidence) -> Tensor:
+def _elect(labels: Tensor, evidence: Evidence, colours: Sequence[Colours]) -> Tensor:
     """(h, w): the labels, but those near borders, and from nowhere, elected anew."""
     trust, borders = evidence.trust, mixed(labels)
+    close = near(borders, BAND)
     # Far from all borders a cell and all its neighbours have one label.
-    todo = (((trust == 0) & near(borders, max(RADII))) | near(borders, BAND)) & ~evidence.same
+    todo = (((trust == 0) & near(borders, max(RADII))) | close) & ~evidence.same
     cells = todo.flatten().nonzero()[:, 0]
-    result = labels.flatten().clone()
-    result[cells] = elect(labels, cells, own_weight(trust).flatten()[cells], evidence.neighbourhood)
+    own, result = own_weight(trust).flatten()[cells], labels.flatten().clone()
+    index = number_colours(evidence.look.small.flatten(1)[:, cells])
+    for each in colours:
+        # A thing's colours are elsewhere, too: they tell where it ends, and not where it is.
+        said, weight = each.of(index)
+        weight = close.flatten()[cells] * weight / len(colours)
+        result[cells], own = _weighed(result[cells], own, said, weight)
+    result[cells] = elect(result.view_as(labels), cells, own, evidence.neighbourhood)
     return result.view_as(labels)
+
+
+def _weighed(labels: Tensor, own: Tensor, others: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) each: of two labels of each cell that which weighs more, and by how much; or both, if they are the same."""
+    weighed = torch.where(labels == others, own + weight, (own - weight).abs())
+    return torch.where(weight > own, others, labels), weighed.clamp(min=1e-6)
+
+
+def _stray(carried: Tensor, elected: Tensor, evidence: Evidence) -> Tensor:
+    """(h, w) bool: cells in doubt some of whose pixels have another label than the cell and all around it."""
+    cell, (height, width) = evidence.look.cell, carried.shape
+    wide = elected.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:height, :width]
+    other = cell_means((wide != carried).float()[None], cell)[0] > 0
+    return other & (evidence.trust <= VOUCHED) & ~near(mixed(elected), 1) & ~evidence.same
 
 
 def own_weight(trust: Tensor) -> Tensor:

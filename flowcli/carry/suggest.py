@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.carry.labels import WIDE, near, thinned
+from flowcli.carry.evidence import thinned
+from flowcli.carry.labels import WIDE, near
 from flowcli.carry.soft import borders
 from flowcli.carry.stream import Carried
 

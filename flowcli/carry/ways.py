@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.carry.evidence import Evidence, Look, look_at, weigh
-from flowcli.carry.labels import settle_labels, thinned
+from flowcli.carry.colours import Colours, learn_colours
+from flowcli.carry.evidence import Evidence, Look, look_at, thinned, weigh
+from flowcli.carry.labels import settle_labels
 from flowcli.carry.soft import settle_planes
 from flowcli.carry.stream import UNSEEN, Carried
 from flowcli.ops import sample_labels, warp
@@ -24,6 +25,8 @@ class Way:
     value: Tensor
     """(H, W) int32 labels of the key frame, or planes (C, H, W) float32, 0 to 1."""
     look: Look
+    """Of the key frame."""
+    colours: Colours
     """Of the key frame."""
     shift: Tensor
     """(2, H, W) float32: from each pixel of the frame to its place on the key frame, pixels."""
@@ -66,7 +69,8 @@ def begin(value: Tensor, frame: Frame) -> Ways:
     """What is carried of a key frame. value: (H, W) int32 labels, or planes (C, H, W) float32, 0 to 1."""
     look = look_at(frame, value.device)
     seen = torch.ones(look.small.shape[1:], device=value.device)
-    return Ways((Way(value, look, torch.zeros(2, *value.shape[-2:], device=value.device), seen),))
+    shift = torch.zeros(2, *value.shape[-2:], device=value.device)
+    return Ways((Way(value, look, learn_colours(value, look), shift, seen),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +102,13 @@ class Settling:
             self._last = Carried(frame.frame, ways.ways[0].value, frame.confidence, frame.key)
         else:
             said = [_say(way, ways.step, len(ways.ways)) for way in ways.ways]
+            colours = [way.colours for way in ways.ways]
             if ways.ways[0].value.is_floating_point():
-                self._last = Carried(frame.frame, *_mixed(said, ways.step))
+                self._last = Carried(frame.frame, *_mixed(said, ways.step, colours))
                 return self._last
             if self._last is not None and len(said) == 1 and ways.ways[0].look.frame.index < frame.frame.index:
                 said.append(_repeat(self._last, ways.flow.float(), ways.step))
-            self._last = Carried(frame.frame, *_elected(said, ways.step))
+            self._last = Carried(frame.frame, *_elected(said, ways.step, colours))
         return self._last
 
 
@@ -127,11 +132,11 @@ def _repeat(last: Carried[Tensor], flow: Tensor, step: Evidence) -> _Said:
     return _Said(sample_labels(last.value, flow), step.trust + UNSEEN, confidence * step.trust, step.same)
 
 
-def _elected(said: Sequence[_Said], step: Evidence) -> tuple[Tensor, Tensor]:
+def _elected(said: Sequence[_Said], step: Evidence, colours: Sequence[Colours]) -> tuple[Tensor, Tensor]:
     """Labels (H, W), and how surely they are those of key frames, (h, w).
 
     Each pixel has the label of what is said with more weight. All that say the same are counted against cells that look
-    like it, and move like it in this step.
+    like it, and move like it in this step, and against what colours say.
     """
     labels, weight = said[0].value, said[0].weight
     for other in said[1:]:
@@ -139,17 +144,17 @@ def _elected(said: Sequence[_Said], step: Evidence) -> tuple[Tensor, Tensor]:
         weight = torch.maximum(weight, other.weight)
     small = thinned(labels, step.look.cell)
     agree = [thinned(each.value, step.look.cell) == small for each in said]
-    return settle_labels(labels, _together(said, step, agree)), _surest(said)
+    return settle_labels(labels, _together(said, step, agree), colours), _surest(said)
 
 
-def _mixed(said: Sequence[_Said], step: Evidence) -> tuple[Tensor, Tensor]:
+def _mixed(said: Sequence[_Said], step: Evidence, colours: Sequence[Colours]) -> tuple[Tensor, Tensor]:
     """Planes (C, H, W), the same, mixed by weight instead."""
     planes, weight = said[0].value, said[0].weight
     for other in said[1:]:
         planes = other.value + (planes - other.value) * _share(weight, other.weight, planes)
         weight = weight + other.weight
     every = [torch.ones_like(each.same) for each in said]
-    return settle_planes(planes, _together(said, step, every)), _surest(said)
+    return settle_planes(planes, _together(said, step, every), colours), _surest(said)
 
 
 def _share(weight: Tensor, other: Tensor, like: Tensor) -> Tensor:

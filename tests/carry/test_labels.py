@@ -77,3 +77,22 @@ def test_near_is_every_cell_within_reach(size: tuple[int, int]) -> None:
         for row, column in cells.nonzero().tolist():
             expected |= torch.maximum((y - row).abs(), (x - column).abs()) <= reach
         assert torch.equal(near(cells, reach), expected)
+
+
+def test_stray_pixels_in_doubt_get_the_label_of_their_surroundings() -> None:
+    """Cells of two pixels, whose middle alone is looked at, do not hide lines of one pixel."""
+    scene = Scene(side=0)
+    image = scene.frame(0).image.repeat(8, 0).repeat(8, 1)
+    frame = replace(scene.frame(0), image=image)
+    flow = torch.zeros(2, *image.shape[:2])
+    known = weigh(look_at(frame, flow.device), look_at(frame, flow.device), flow)
+    known = replace(known, same=torch.zeros_like(known.same), trust=torch.ones_like(known.trust))
+    given = torch.zeros(image.shape[:2], dtype=torch.int32)
+    given[100:300, 100:300] = 5
+    lined = given.clone()
+    lined[400:402:2, 100:500] = 5
+    assert known.look.cell == 2
+    assert torch.equal(settle_labels(lined, known), lined)
+    doubted = known.trust.clone()
+    doubted[190:210] = 0
+    assert torch.equal(settle_labels(lined, replace(known, trust=doubted)), given)
