@@ -23,12 +23,17 @@ def drown_islands(labels: Tensor, trust: Tensor) -> Tensor:
     given, vouched = labels.cpu().numpy(), (trust > VOUCHED).cpu().numpy()
     specks = np.zeros(given.shape, bool)
     for number in np.unique(given[given != 0]):
-        count, parts, measures, _ = cv2.connectedComponentsWithStats((given == number).astype(np.uint8))
+        mask = (given == number).astype(np.uint8)
+        left, top, width, height = cv2.boundingRect(mask)
+        box = np.s_[top : top + height, left : left + width]
+        count, parts, measures, _ = cv2.connectedComponentsWithStats(mask[box])
+        if count == 2:
+            continue
         sizes = measures[:, cv2.CC_STAT_AREA]
-        support = np.bincount(parts.ravel(), vouched.ravel(), count)
+        support = np.bincount(parts.ravel(), vouched[box].ravel(), count)
         doubtful = (sizes < SMALL * sizes[1:].sum()) & (support < VOUCHED * sizes)
         doubtful[0] = False
-        specks |= doubtful[parts]
+        specks[box] |= doubtful[parts]
     if not specks.any():
         return labels
     return torch.from_numpy(np.where(specks, nearest(given, ~specks), given)).to(labels.device)

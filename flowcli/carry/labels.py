@@ -10,7 +10,6 @@ from torch import Tensor
 from flowcli.carry.colours import Colours, number_colours
 from flowcli.carry.evidence import Evidence, thinned
 from flowcli.carry.islands import VOUCHED, drown_islands
-from flowcli.ops import cell_means
 from flowcli.ops.alike import COLOUR, RADII, elect
 from flowcli.ops.labels import elect_of_four, mixed
 
@@ -40,7 +39,9 @@ def settle_labels(carried: Tensor, evidence: Evidence, colours: Sequence[Colours
     changed = elected != small
     if cell == 1:
         return torch.where(changed, elected, carried)
-    return _refine(carried, elected, changed | _stray(carried, elected, evidence), evidence)
+    # A cell was judged by one of its pixels: what strays from that in a cell in doubt, far from borders, is as wrong.
+    plain = (evidence.trust <= VOUCHED) & ~near(mixed(elected), 1) & ~evidence.same
+    return _refine(_painted(carried, elected, plain, cell), elected, changed & ~plain, evidence)
 
 
 def _elect(labels: Tensor, evidence: Evidence, colours: Sequence[Colours]) -> Tensor:
@@ -65,14 +66,6 @@ def _weighed(labels: Tensor, own: Tensor, others: Tensor, weight: Tensor) -> tup
     """(N,) each: of two labels of each cell that which weighs more, and by how much; or both, if they are the same."""
     weighed = torch.where(labels == others, own + weight, (own - weight).abs())
     return torch.where(weight > own, others, labels), weighed.clamp(min=1e-6)
-
-
-def _stray(carried: Tensor, elected: Tensor, evidence: Evidence) -> Tensor:
-    """(h, w) bool: cells in doubt some of whose pixels have another label than the cell and all around it."""
-    cell, (height, width) = evidence.look.cell, carried.shape
-    wide = elected.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:height, :width]
-    other = cell_means((wide != carried).float()[None], cell)[0] > 0
-    return other & (evidence.trust <= VOUCHED) & ~near(mixed(elected), 1) & ~evidence.same
 
 
 def own_weight(trust: Tensor) -> Tensor:
@@ -107,6 +100,18 @@ def _pixels_of(cells: Tensor, cell: int, height: int, width: int) -> Tensor:
     row, column = first[:, 0, :, None].expand(-1, -1, cell), first[:, 1, None].expand(-1, cell, -1)
     inside = (row < height) & (column < width)
     return (row * width + column)[inside]
+
+
+def _painted(carried: Tensor, elected: Tensor, plain: Tensor, cell: int) -> Tensor:
+    """(H, W): what is carried, but all pixels of plain cells have what is elected there."""
+    return torch.where(_repeated(plain, cell, carried), _repeated(elected, cell, carried), carried)
+
+
+def _repeated(cells: Tensor, cell: int, like: Tensor) -> Tensor:
+    """(H, W): of each pixel what its cell (h, w) has."""
+    height, width = cells.shape
+    whole = cells[:, None, :, None].expand(height, cell, width, cell).reshape(height * cell, width * cell)
+    return whole[: like.shape[0], : like.shape[1]]
 
 
 def _refine(carried: Tensor, elected: Tensor, changed: Tensor, evidence: Evidence) -> Tensor:
