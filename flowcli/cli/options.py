@@ -154,7 +154,8 @@ model_option = click.option(
 refine_option = count(
     "--refine",
     "N",
-    "Refinement steps at 1/8 of the full size; fewer steps are faster.  [default: 2]",
+    "Refinement steps at 1/8 of the full size; from 4 on with more steps at other sizes, too. Fewer are faster.  "
+    "[default: 2]",
     gives_way("model"),
 )
 precision_option = choice(

@@ -157,9 +157,9 @@ class ConvexUp(nn.Module):
 class Rpwc(FlowModel):
     """The default network; see the module's docstring.
 
-    refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine: iterations at 1/4.
-    coarse: at each level from 1/16 on. levels: 4, at 1/4, 1/8, 1/16 and 1/32, or 5 with one at 1/64 too. hidden, width:
-    channels of the decoder; stem, channels: of the encoder; fine_hidden, fine_width: of the decoder and encoder at 1/4.
+    refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine, coarse: iterations at 1/4,
+    and at each level from 1/16 on, if `refine` is 2 or less; they grow by one each time it doubles. levels: 4, at 1/4, 1/8, 1/16 and 1/32, or 5 with one at 1/64 too. hidden, width: channels of the decoder;
+    stem, channels: of the encoder; fine_hidden, fine_width: of the decoder and encoder at 1/4.
     """
 
     stride = 32
@@ -181,6 +181,9 @@ class Rpwc(FlowModel):
         fine_width: int = 48,
     ) -> None:
         super().__init__()
+        # More iterations at 1/8 alone find nothing more.
+        more = max(0, refine.bit_length() - 2)
+        fine, coarse = fine + more, coarse + more
         self.iterations: tuple[int, ...] = (fine, refine, *[coarse] * (levels - 2))
         self.encoder = Encoder(stem, channels)
         self.matching = Conv(channels, hidden, 1)
