@@ -157,9 +157,10 @@ class ConvexUp(nn.Module):
 class Rpwc(FlowModel):
     """The default network; see the module's docstring.
 
-    refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine, coarse: iterations at 1/4,
-    and at each level from 1/16 on, if `refine` is 2 or less; they grow by one each time it doubles. levels: 4, at 1/4, 1/8, 1/16 and 1/32, or 5 with one at 1/64 too. hidden, width: channels of the decoder;
-    stem, channels: of the encoder; fine_hidden, fine_width: of the decoder and encoder at 1/4.
+    refine: iterations at 1/8 of full size, the user's choice between speed and quality. fine, coarse: iterations at
+    1/4, and at each level from 1/16 on, if `refine` is less than 4; one more each time it doubles. levels: 4, at 1/4,
+    1/8, 1/16 and 1/32, or 5 with one at 1/64 too. hidden, width: channels of the decoder; stem, channels: of the
+    encoder; fine_hidden, fine_width: of the decoder and encoder at 1/4.
     """
 
     stride = 32
