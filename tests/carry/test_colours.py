@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowcli.carry.colours import LEVELS, Colours, learn_colours, number_colours
+from flowcli.carry.colours import LEVELS, MOST_LABELS, Colours, learn_colours, number_colours
 from flowcli.carry.evidence import look_at
 from flowcli.carry.labels import settle_labels
 from flowcli.carry.soft import settle_planes
@@ -74,6 +74,24 @@ def test_many_labels_have_their_colours() -> None:
     for number, grey in enumerate(greys):
         value, weight = said(colours, (grey, grey, grey))
         assert weight[0] == 0 if grey == 10 else (value, round(weight[0], 2)) == ([number], 1)
+
+
+def test_labels_beyond_the_largest_speak_only_against_others() -> None:
+    labels = torch.zeros(60, 100, dtype=torch.int32)
+    image = np.full((60, 100, 3), GREEN, np.uint8)
+    for number in range(MOST_LABELS + 10):
+        row, column = divmod(number, 20)
+        labels[4 * row : 4 * row + 4, 5 * column : 5 * column + 4] = number + 1
+        image[4 * row : 4 * row + 4, 5 * column : 5 * column + 4] = (255 - 3 * number, 3 * number, 128)
+    labels[40:44] = 1
+    image[40:44] = RED
+    image[labels == MOST_LABELS + 10] = RED
+    colours = learnt(image, labels)
+    assert said(colours, GREEN) == ([0], [pytest.approx(1, abs=1e-3)])
+    value, weight = said(colours, RED)
+    assert value == [1]
+    assert 0 < weight[0] < 0.3, "the last label has it, too"
+    assert set(colours.values.unique().tolist()) <= set(labels.unique().tolist())
 
 
 def coloured(scene: Scene, index: int) -> Frame:
