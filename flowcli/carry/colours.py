@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,8 @@ from flowcli.carry.evidence import Look, thinned
 from flowcli.ops import cell_means
 
 LEVELS = 64
-"""Of each channel that are told apart. 32 to 128 give the same masks on generated clips, within 0.002 of IoU."""
+"""Of each channel that are told apart. 32 to 128 give the same masks on generated clips, within 0.003 of IoU over ten
+frames."""
 CLEAR = 0.8
 """By how much more of a colour has one label than the next, as a share of all, above which the colour counts."""
 MOST_LABELS = 64
@@ -39,6 +41,17 @@ def number_colours(picture: Tensor) -> Tensor:
     red, green, blue = (picture * (LEVELS / 256)).long().clamp(0, LEVELS - 1)
     number: Tensor = (red * LEVELS + green) * LEVELS + blue
     return number
+
+
+def heard(colours: Sequence[Colours], look: Look, cells: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """What each key frame's colours say of cells (N,), row * width + column, of a frame: values and weights, (..., N).
+
+    Together, key frames weigh as much as one.
+    """
+    index = number_colours(look.small.flatten(1)[:, cells])
+    for each in colours:
+        values, weights = each.of(index)
+        yield values, weights / len(colours)
 
 
 def learn_colours(value: Tensor, look: Look) -> Colours:

@@ -9,7 +9,8 @@ from torch import Tensor
 from flowcli.opencv import cv2
 
 SMALL = 0.01
-"""Share of all pixels of a label below which a part of it is a speck. Up to 0.02 on generated clips it only gains."""
+"""Share of all pixels of a label below which a part of it is a speck. Without specks, IoU on generated clips is
+0.001 to 0.003 higher."""
 VOUCHED = 0.1
 """Trust above which a cell vouches for its label, and share of a speck's cells that have to."""
 
@@ -18,7 +19,7 @@ def drown_islands(labels: Tensor, trust: Tensor) -> Tensor:
     """(h, w): the labels (h, w) int32 without small parts, apart from others of the same label, that are in doubt.
 
     trust: (h, w), 0 to 1. They get the nearest other label, as a whole speck has come from a wrong place. What belongs
-    to no speck keeps its label, and so does a label of which there are only specks.
+    to no speck keeps its label, and so does 0: ground seen through a thing is not doubted.
     """
     given, vouched = labels.cpu().numpy(), (trust > VOUCHED).cpu().numpy()
     specks = np.zeros(given.shape, bool)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowcli.carry.colours import Colours, number_colours
+from flowcli.carry.colours import Colours, heard
 from flowcli.carry.evidence import Evidence, thinned
 from flowcli.carry.islands import VOUCHED, drown_islands
 from flowcli.ops.alike import COLOUR, RADII, elect
@@ -52,12 +52,10 @@ def _elect(labels: Tensor, evidence: Evidence, colours: Sequence[Colours]) -> Te
     todo = (((trust == 0) & near(borders, max(RADII))) | close) & ~evidence.same
     cells = todo.flatten().nonzero()[:, 0]
     own, result = own_weight(trust).flatten()[cells], labels.flatten().clone()
-    index = number_colours(evidence.look.small.flatten(1)[:, cells])
-    for each in colours:
-        # A thing's colours are elsewhere, too: they tell where it ends, and not where it is.
-        said, weight = each.of(index)
-        weight = close.flatten()[cells] * weight / len(colours)
-        result[cells], own = _weighed(result[cells], own, said, weight)
+    # A thing's colours are elsewhere, too: they tell where it ends, and not where it is.
+    counts = close.flatten()[cells]
+    for said, weight in heard(colours, evidence.look, cells):
+        result[cells], own = _weighed(result[cells], own, said, counts * weight)
     result[cells] = elect(result.view_as(labels), cells, own, evidence.neighbourhood)
     return result.view_as(labels)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcli.carry.colours import Colours, number_colours
+from flowcli.carry.colours import Colours, heard
 from flowcli.carry.evidence import Evidence
 from flowcli.carry.labels import WIDE, near, own_weight
 from flowcli.carry.routes import enlarged
@@ -36,10 +36,8 @@ def _mean_of_alike(planes: Tensor, evidence: Evidence, colours: Sequence[Colours
     flat = planes.flatten(1)
     own = own_weight(trust).flatten()[cells]
     total, weight = evidence.neighbourhood.sums(planes, cells)
-    index = number_colours(evidence.look.small.flatten(1)[:, cells])
-    for each in colours:
-        said, clear = each.of(index)
-        total, weight = total + said * clear / len(colours), weight + clear / len(colours)
+    for said, clear in heard(colours, evidence.look, cells):
+        total, weight = total + said * clear, weight + clear
     result = flat.clone()
     result[:, cells] = (own * flat[:, cells] + total) / (own + weight)
     return result.view_as(planes)

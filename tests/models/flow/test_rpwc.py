@@ -16,11 +16,22 @@ def test_training_starts_from_steps_alone() -> None:
     assert all(flow.any() for flow in model(image, image.flip(3)))
 
 
-@pytest.mark.parametrize(("refine", "coarse", "fine"), [(1, 2, 1), (3, 2, 1), (4, 3, 2), (9, 4, 3)])
+@pytest.mark.parametrize(
+    ("refine", "given", "coarse", "fine"),
+    [
+        (1, {}, 2, 1),
+        (3, {}, 2, 1),
+        (4, {}, 3, 2),
+        (9, {}, 4, 3),
+        (1, {"coarse": 1, "fine": 1}, 1, 1),
+        (3, {"coarse": 3, "fine": 2}, 3, 2),
+        (5, {"coarse": 3, "fine": 2}, 4, 3),
+    ],
+)
 @torch.inference_mode()
-def test_number_of_iterations(refine: int, coarse: int, fine: int) -> None:
+def test_number_of_iterations(refine: int, given: dict[str, int], coarse: int, fine: int) -> None:
     """As often as `refine` doubles, every other level gets one more."""
-    model = Rpwc(refine=refine).eval()
+    model = Rpwc(refine=refine, **given).eval()
     calls: list[int] = []
     for update in (model.update, model.fine_update):
         update.register_forward_pre_hook(lambda module, given: calls.append(given[1].shape[-1]))
